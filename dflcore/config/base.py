@@ -1,0 +1,113 @@
+"""Settings: one frozen class per stage, the only home of defaults, ranges, units and help.
+
+CLI flags, wire messages, host knobs and documentation tables are derived from these classes or checked against them.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Self, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dflcore.errors import InvalidInput
+
+
+class Audience(enum.Enum):
+    """Who is shown a setting: an artist sees ``ARTIST``, a TD sees both, nobody is shown ``INTERNAL``."""
+
+    ARTIST = "artist"
+    TD = "td"
+    INTERNAL = "internal"
+
+
+def knob(
+    default: Any,
+    help: str,
+    *,
+    ge: float | None = None,
+    le: float | None = None,
+    unit: str = "",
+    audience: Audience = Audience.ARTIST,
+    fixed_once_trained: bool = False,
+    affects_pixels: bool = True,
+) -> Any:
+    """Declare one setting.
+
+    Args:
+        default: value when the user says nothing.
+        help: one sentence an artist understands; it is the flag's help, the knob's tool tip and the manual's row.
+        ge, le: inclusive range, enforced.
+        unit: ``px``, ``s``, ``min``, ``frames``, ``%``; empty for a plain number.
+        audience: who is shown it.
+        fixed_once_trained: cannot change after a model has been created.
+        affects_pixels: part of the key that decides whether an existing result is still current.
+    """
+    extra: dict[str, Any] = {
+        "unit": unit,
+        "audience": audience.value,
+        "fixed_once_trained": fixed_once_trained,
+        "affects_pixels": affects_pixels,
+    }
+    return Field(default=default, description=help, ge=ge, le=le, json_schema_extra=extra)
+
+
+class Settings(BaseModel):
+    """Base of all settings classes: frozen, keyword-only, unknown names refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, ser_json_inf_nan="strings")
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, object]) -> Self:
+        """Build from loosely typed values (strings from a command line, numbers from a message).
+
+        Raises:
+            InvalidInput: names every field that is unknown or out of range, with the value and the range.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise _invalid(cls, error) from error
+
+    def values(self) -> dict[str, Any]:
+        """Plain JSON-able values of every field."""
+        return cast("dict[str, Any]", self.model_dump(mode="json"))
+
+    def digest(self) -> str:
+        """16 hex digits over the settings that matter for pixels; equal settings give equal digests."""
+        fields = type(self).model_fields
+        kept = {
+            name: value
+            for name, value in self.values().items()
+            if cast("dict[str, Any]", fields[name].json_schema_extra or {}).get("affects_pixels", True)
+        }
+        text = json.dumps(kept, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _invalid(cls: type[Settings], error: ValidationError) -> InvalidInput:
+    """One message that lists all faults: field, value, what is allowed."""
+    faults: list[str] = []
+    names: list[str] = []
+    for fault in error.errors():
+        name = ".".join(str(part) for part in fault["loc"]) or cls.__name__
+        names.append(name)
+        flag = "--" + name.replace("_", "-")
+        if fault["type"] == "extra_forbidden":
+            faults.append(f"{name} is not a setting of {cls.__name__}")
+            continue
+        allowed = _allowed_text(cls, name)
+        faults.append(f"{name} ({flag}) = {fault['input']!r}: {allowed or fault['msg']}")
+    return InvalidInput("; ".join(faults) + ".", reason="BAD_SETTING", field=",".join(names))
+
+
+def _allowed_text(cls: type[Settings], name: str) -> str:
+    from dflcore.config.describe import describe_settings  # describe imports this module
+
+    for description in describe_settings(cls):
+        if description.name == name:
+            return description.allowed_text()
+    return ""
