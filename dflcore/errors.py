@@ -1,14 +1,14 @@
 """The exception tree of the product. It is part of the API: the daemon maps each class to one status code.
 
-    DflError
-    ├── InvalidInput        the request or a file the user named cannot be used as it is
-    ├── NotFound            something named does not exist
-    ├── Conflict            the thing exists but is in the wrong state (locked, busy, already there)
-    ├── Unsupported         understood, but this build or machine cannot do it
-    ├── ResourceExhausted   memory, disk or a limit ran out
-    ├── Cancelled           somebody asked for it to stop
-    ├── DataCorrupt         a file is damaged (truncated, checksum differs)
-    └── Internal            a defect of ours
+DflError
+├── InvalidInput        the request or a file the user named cannot be used as it is
+├── NotFound            something named does not exist
+├── Conflict            the thing exists but is in the wrong state (locked, busy, already there)
+├── Unsupported         understood, but this build or machine cannot do it
+├── ResourceExhausted   memory, disk or a limit ran out
+├── Cancelled           somebody asked for it to stop
+├── DataCorrupt         a file is damaged (truncated, checksum differs)
+└── Internal            a defect of ours
 """
 
 from __future__ import annotations

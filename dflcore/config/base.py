@@ -74,7 +74,7 @@ class Settings(BaseModel):
 
     def values(self) -> dict[str, Any]:
         """Plain JSON-able values of every field."""
-        return cast("dict[str, Any]", self.model_dump(mode="json"))
+        return self.model_dump(mode="json")
 
     def digest(self) -> str:
         """16 hex digits over the settings that matter for pixels; equal settings give equal digests."""

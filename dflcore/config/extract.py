@@ -21,18 +21,30 @@ class ExtractSettings(Settings):
     min_face_size: int = knob(24, "Faces whose shorter box side is smaller are ignored.", ge=8, le=4096, unit="px")
     min_score: float = knob(0.0, "Faces the detector is less sure of are ignored.", ge=-10.0, le=10.0)
     detect_size: int = knob(
-        960, "Plates are shrunk to this longer side before detection.", ge=128, le=8192, unit="px", audience=Audience.TD
+        960,
+        "Plates are shrunk to this longer side before detection.",
+        ge=128,
+        le=8192,
+        unit="px",
+        audience=Audience.TD,
     )
     compute_identity: bool = knob(True, "Store an identity descriptor with every face.", audience=Audience.TD)
     input_colorspace: str = knob(
-        "auto", "Colour space of the plate as OpenColorIO names it; auto reads the header, then goes by file type."
+        "auto",
+        "Colour space of the plate as OpenColorIO names it; auto reads the header, then goes by file type.",
     )
     ocio_config: str = knob(
-        "", "OpenColorIO config file or built-in name; empty takes $OCIO, then the built-in.", audience=Audience.TD
+        "",
+        "OpenColorIO config file or built-in name; empty takes $OCIO, then the built-in.",
+        audience=Audience.TD,
     )
     missing_frames: MissingFrames = knob("error", "A frame of the range that is not on disk: stop, or skip and report.")
     authorization_person: str = knob("", "Whose face this is.", affects_pixels=False)
     authorization_project: str = knob("", "The production this face may be used for.", affects_pixels=False)
     authorization_use: str = knob("", "What this face may be used for.", affects_pixels=False)
-    authorization_until: str = knob("", "Last day of the permission, as 2027-12-31; empty for no end.", affects_pixels=False)
-    authorization_reference: str = knob("", "Contract or release number that gives the permission.", affects_pixels=False)
+    authorization_until: str = knob(
+        "", "Last day of the permission, as 2027-12-31; empty for no end.", affects_pixels=False
+    )
+    authorization_reference: str = knob(
+        "", "Contract or release number that gives the permission.", affects_pixels=False
+    )

@@ -18,28 +18,48 @@ DEFAULT_LAYERS = "swap,raw,matte,matte_learned_source,matte_learned_target,matte
 class MergeSettings(Settings):
     """Everything ``merge`` can be told."""
 
-    profile: Profile = knob("layered", "layered: one multilayer EXR per frame; flat: RGBA EXR with matte and patch siblings.")
+    profile: Profile = knob(
+        "layered", "layered: one multilayer EXR per frame; flat: RGBA EXR with matte and patch siblings."
+    )
     layers: str = knob(DEFAULT_LAYERS, "Layers beside the beauty, joined by commas; names as in the manual's table.")
     matte_mode: MatteMode = knob("learned_and_hull", "What the composite's matte is made from.")
-    matte_erode: float = knob(0.0, "Shrink the matte; negative grows it. In percent of the aligned face's side.", ge=-25.0, le=25.0, unit="%")
-    matte_feather: float = knob(5.0, "Soften the matte's edge inward. In percent of the aligned face's side.", ge=0.0, le=25.0, unit="%")
+    matte_erode: float = knob(
+        0.0,
+        "Shrink the matte; negative grows it. In percent of the aligned face's side.",
+        ge=-25.0,
+        le=25.0,
+        unit="%",
+    )
+    matte_feather: float = knob(
+        5.0,
+        "Soften the matte's edge inward. In percent of the aligned face's side.",
+        ge=0.0,
+        le=25.0,
+        unit="%",
+    )
     color_transfer: ColorTransfer = knob("rct", "Match the swapped face's colour to the plate's.")
     opacity: float = knob(1.0, "Strength of the composite.", ge=0.0, le=1.0)
     face_scale: float = knob(0.0, "Grow (positive) or shrink the swapped face.", ge=-50.0, le=50.0, unit="%")
     bit_depth: BitDepth = knob("auto", "Pixel type of the beauty; auto keeps the plate's, and half for integer plates.")
     compression: Compression = knob("zip", "EXR compression.", audience=Audience.TD)
     input_colorspace: str = knob(
-        "auto", "Colour space of the plate as OpenColorIO names it; auto reads the header, then goes by file type."
+        "auto",
+        "Colour space of the plate as OpenColorIO names it; auto reads the header, then goes by file type.",
     )
     ocio_config: str = knob(
-        "", "OpenColorIO config file or built-in name; empty takes $OCIO, then the built-in.", audience=Audience.TD
+        "",
+        "OpenColorIO config file or built-in name; empty takes $OCIO, then the built-in.",
+        audience=Audience.TD,
     )
     missing_frames: Literal["error", "skip"] = knob(
         "error", "A frame of the range that is not on disk: stop, or skip and report.", affects_pixels=False
     )
-    overwrite: bool = knob(False, "Redo frames that are already there with the same settings and model.", affects_pixels=False)
+    overwrite: bool = knob(
+        False, "Redo frames that are already there with the same settings and model.", affects_pixels=False
+    )
     provenance_attributes: ProvenanceAttributes = knob(
-        "minimal", "What the header says about the making: full, minimal (synthetic mark, model hash, version) or off.",
+        "minimal",
+        "What the header says about the making: full, minimal (synthetic mark, model hash, version) or off.",
         audience=Audience.TD,
     )
     device: str = knob("auto", "Torch device: auto, cpu, cuda, cuda:1.", audience=Audience.TD, affects_pixels=False)

@@ -1,0 +1,427 @@
+"""The faceset: a folder of aligned faces a person can look at, plus one index that knows everything about them.
+
+Layout of the folder::
+
+    my_faceset/
+        index.sqlite              one row per face, and what holds for the whole set
+        name_001001_0.png         aligned faces, 8-bit sRGB; delete one by hand and the face is gone
+        ...
+
+The index is SQLite with a rollback journal and one writer at a time, so it also lives on a network disk. An image
+without a row is ignored, a row without an image does not count as a face.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound
+from dflcore.io.atomic import atomic_path, translate_disk_errors
+from dflcore.types import Authorization, Box, FaceRecord, FacesetInfo, FaceType, FloatArray, Landmarks, Pose
+from dflcore.version import SOFTWARE
+
+INDEX_NAME = "index.sqlite"
+SCHEMA_VERSION = 1
+BUSY_TIMEOUT_S = 10.0
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS plate (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, width INTEGER NOT NULL,
+    height INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS face (
+    name TEXT PRIMARY KEY, plate_id INTEGER NOT NULL REFERENCES plate(id), frame INTEGER NOT NULL,
+    face_index INTEGER NOT NULL, box BLOB NOT NULL, score REAL NOT NULL, layout TEXT NOT NULL, landmarks BLOB NOT NULL,
+    depth BLOB, aligned_from_plate BLOB NOT NULL, pitch REAL NOT NULL, yaw REAL NOT NULL, roll REAL NOT NULL,
+    sharpness REAL NOT NULL, detector TEXT NOT NULL, landmarker TEXT NOT NULL, identity BLOB, track_id INTEGER,
+    mask TEXT) STRICT;
+CREATE INDEX IF NOT EXISTS face_by_frame ON face (plate_id, frame, face_index);
+CREATE TABLE IF NOT EXISTS examined (plate_id INTEGER NOT NULL, frame INTEGER NOT NULL, faces INTEGER NOT NULL,
+    PRIMARY KEY (plate_id, frame)) STRICT;
+"""
+
+
+class Faceset:
+    """A faceset opened for reading. Rows are read when asked for; images one at a time."""
+
+    def __init__(self, path: Path, database: sqlite3.Connection) -> None:
+        self.path = path
+        self._database = database
+        self._about = {key: json.loads(value) for key, value in database.execute("SELECT key, value FROM about")}
+        present = {entry.name for entry in os.scandir(path)}
+        rows = database.execute("SELECT name FROM face ORDER BY plate_id, frame, face_index")
+        self.names: list[str] = [name for (name,) in rows if name in present]
+        """File names of the faces that are really there, in plate and frame order."""
+
+    @classmethod
+    def open(cls, path: Path) -> Faceset:
+        """Open an existing faceset read-only.
+
+        Raises:
+            NotFound: there is no such folder, or it holds no index.
+            DataCorrupt: the index cannot be read.
+        """
+        path = Path(path)
+        index = path / INDEX_NAME
+        if not path.is_dir():
+            raise NotFound(
+                f"There is no faceset folder {path}; make one with `dfl extract`.",
+                reason="FACESET_NOT_FOUND",
+                path=path,
+            )
+        if not index.is_file():
+            raise NotFound(
+                f"{path} holds no {INDEX_NAME}, so it is not a faceset; make one with `dfl extract`.",
+                reason="NOT_A_FACESET",
+                path=path,
+            )
+        with _corrupt_means(index):
+            database = sqlite3.connect(
+                f"file:{_uri(index)}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False
+            )
+            try:
+                return cls(path, database)
+            except BaseException:
+                database.close()
+                raise
+
+    @property
+    def info(self) -> FacesetInfo:
+        """What holds for the whole set."""
+        plates = tuple(name for (name,) in self._database.execute("SELECT name FROM plate ORDER BY id"))
+        return FacesetInfo(
+            path=str(self.path),
+            face_count=len(self.names),
+            face_type=self.face_type,
+            aligned_size=self.aligned_size,
+            plates=plates,
+            authorization=Authorization(**self._about.get("authorization", {})),
+            settings=self._about.get("settings", {}),
+            software=self._about.get("software", ""),
+        )
+
+    @property
+    def face_type(self) -> FaceType:
+        return FaceType(self._about["face_type"])
+
+    @property
+    def aligned_size(self) -> int:
+        """Side of the aligned images in pixels."""
+        return int(self._about["aligned_size"])
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def records(self, names: Iterable[str] | None = None) -> Iterator[FaceRecord]:
+        """Rows of the faces that are there, in the order of :attr:`names`, or of the given names only."""
+        if names is None:
+            present = set(self.names)
+            query = self._database.execute(_SELECT_FACE + " ORDER BY face.plate_id, face.frame, face.face_index")
+            yield from (self._record(row) for row in query if row[0] in present)
+            return
+        for name in names:
+            yield self.record(name)
+
+    def record(self, name: str) -> FaceRecord:
+        """The row of one face. Raises NotFound."""
+        row = self._database.execute(_SELECT_FACE + " WHERE face.name = ?", (name,)).fetchone()
+        if row is None:
+            raise NotFound(f"The faceset {self.path} has no face {name!r}.", reason="FACE_NOT_FOUND", path=self.path)
+        return self._record(row)
+
+    def records_by_frame(self, plate: str | None = None) -> dict[int, list[FaceRecord]]:
+        """Faces of a plate by frame number, largest first; of every plate when ``plate`` is None."""
+        frames: dict[int, list[FaceRecord]] = {}
+        for record in self.records():
+            if plate is None or record.plate == plate:
+                frames.setdefault(record.frame, []).append(record)
+        return frames
+
+    def read_image(self, name: str) -> NDArray[np.uint8]:
+        """Pixels of one aligned face: (S, S, 3) uint8 RGB, sRGB-encoded.
+
+        Raises:
+            NotFound: the image is gone.
+            DataCorrupt: it cannot be decoded, or its size differs from the faceset's.
+        """
+        path = self.path / name
+        try:
+            encoded = np.fromfile(path, dtype=np.uint8)
+        except FileNotFoundError as error:
+            raise NotFound(f"The aligned face {path} is gone.", reason="FACE_NOT_FOUND", path=path) from error
+        decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB) if encoded.size else None
+        if decoded is None or decoded.shape != (self.aligned_size, self.aligned_size, 3):
+            raise DataCorrupt(
+                f"The aligned face {path} is damaged or has another size than {self.aligned_size} px; "
+                "delete it, or extract its frame again.",
+                reason="FACE_DAMAGED",
+                path=path,
+            )
+        return np.asarray(decoded, dtype=np.uint8)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def __enter__(self) -> Faceset:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _record(self, row: tuple[Any, ...]) -> FaceRecord:
+        return _record_from_row(row, self.face_type, self.aligned_size)
+
+
+class FacesetWriter:
+    """Appends faces to a faceset, creating it when needed. One writer at a time holds the lock.
+
+    Args:
+        path: the folder.
+        face_type, aligned_size: must equal those of an existing faceset.
+        settings: the resolved settings, kept in the index.
+        authorization: kept in the index; a stated one replaces an empty one, never the other way round.
+
+    Raises:
+        Conflict: another process writes this faceset, or it was made with another face type or size.
+        InvalidInput: the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        face_type: FaceType,
+        aligned_size: int,
+        settings: dict[str, object],
+        authorization: Authorization,
+    ) -> None:
+        self.path = Path(path)
+        self.face_type = face_type
+        self.aligned_size = aligned_size
+        with translate_disk_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = _FolderLock(self.path)
+        try:
+            with _corrupt_means(self.path / INDEX_NAME):
+                self._database = sqlite3.connect(
+                    self.path / INDEX_NAME, timeout=BUSY_TIMEOUT_S, check_same_thread=False
+                )
+                self._database.executescript(_SCHEMA)
+                self._reconcile(settings, authorization)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def examined_frames(self, plate: str) -> set[int]:
+        """Frames of a plate that were looked at already, with or without a face."""
+        rows = self._database.execute(
+            "SELECT frame FROM examined JOIN plate ON plate.id = plate_id WHERE plate.name = ?", (plate,)
+        )
+        return {frame for (frame,) in rows}
+
+    def add_frame(
+        self,
+        plate: str,
+        frame: int,
+        plate_size: tuple[int, int],
+        faces: Iterable[tuple[FaceRecord, NDArray[np.uint8]]],
+    ) -> None:
+        """Write all faces of one frame, or none: images first, then the rows in one transaction.
+
+        Args:
+            plate: the plate's name.
+            frame: frame number on disk.
+            plate_size: (width, height) of the display window.
+            faces: records with their aligned image (S, S, 3) uint8 RGB, sRGB-encoded.
+        """
+        pairs = list(faces)
+        for record, image in pairs:
+            self._write_image(record.name, image)
+        with self._database:
+            plate_id = self._plate_id(plate, plate_size)
+            self._database.execute("DELETE FROM face WHERE plate_id = ? AND frame = ?", (plate_id, frame))
+            self._database.executemany(_INSERT_FACE, [_row_from_record(record, plate_id) for record, _ in pairs])
+            self._database.execute("INSERT OR REPLACE INTO examined VALUES (?, ?, ?)", (plate_id, frame, len(pairs)))
+
+    def close(self) -> None:
+        self._database.close()
+        self._lock.release()
+
+    def __enter__(self) -> FacesetWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write_image(self, name: str, image: NDArray[np.uint8]) -> None:
+        encoded_ok, encoded = cv2.imencode(
+            ".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1]
+        )
+        if not encoded_ok:
+            raise InvalidInput(f"Cannot encode the aligned face {name}.", reason="ENCODE_FAILED", path=self.path / name)
+        with atomic_path(self.path / name) as temporary:
+            encoded.tofile(temporary)
+
+    def _plate_id(self, plate: str, plate_size: tuple[int, int]) -> int:
+        self._database.execute(
+            "INSERT OR IGNORE INTO plate (name, width, height) VALUES (?, ?, ?)", (plate, *plate_size)
+        )
+        (plate_id,) = self._database.execute("SELECT id FROM plate WHERE name = ?", (plate,)).fetchone()
+        return int(plate_id)
+
+    def _reconcile(self, settings: dict[str, object], authorization: Authorization) -> None:
+        about = {key: json.loads(value) for key, value in self._database.execute("SELECT key, value FROM about")}
+        existing = (
+            about.get("face_type", self.face_type.value),
+            about.get("aligned_size", self.aligned_size),
+        )
+        if existing != (self.face_type.value, self.aligned_size):
+            raise Conflict(
+                f"The faceset {self.path} holds {existing[0]} faces of {existing[1]} px; this run would add "
+                f"{self.face_type.value} faces of {self.aligned_size} px. Use another folder or the same settings.",
+                reason="FACESET_DIFFERS",
+                path=self.path,
+            )
+        about |= {
+            "schema": SCHEMA_VERSION,
+            "face_type": self.face_type.value,
+            "aligned_size": self.aligned_size,
+            "settings": settings,
+            "software": SOFTWARE,
+        }
+        if authorization.is_stated or "authorization" not in about:
+            about["authorization"] = asdict(authorization)
+        with self._database:
+            self._database.executemany(
+                "INSERT OR REPLACE INTO about VALUES (?, ?)",
+                [(key, json.dumps(value)) for key, value in about.items()],
+            )
+
+
+class _FolderLock:
+    """An advisory lock that the system drops when its process ends, however it ends."""
+
+    def __init__(self, folder: Path) -> None:
+        import fcntl
+
+        self._descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._descriptor)
+            raise Conflict(
+                f"Another process is writing to the faceset {folder}; wait for it or cancel it.",
+                reason="FACESET_BUSY",
+                path=folder,
+            ) from error
+
+    def release(self) -> None:
+        os.close(self._descriptor)
+
+
+_SELECT_FACE = (
+    "SELECT face.name, plate.name, face.frame, face.face_index, plate.width, plate.height, face.box, face.score, "
+    "face.layout, face.landmarks, face.depth, face.aligned_from_plate, face.pitch, face.yaw, face.roll, "
+    "face.sharpness, face.detector, face.landmarker, face.identity, face.track_id, face.mask "
+    "FROM face JOIN plate ON plate.id = face.plate_id"
+)
+_INSERT_FACE = (
+    "INSERT INTO face (name, plate_id, frame, face_index, box, score, layout, landmarks, depth, aligned_from_plate, "
+    "pitch, yaw, roll, sharpness, detector, landmarker, identity, track_id, mask) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+def _row_from_record(record: FaceRecord, plate_id: int) -> tuple[object, ...]:
+    box = np.array([record.box.left, record.box.top, record.box.right, record.box.bottom], dtype="<f8")
+    marks = record.landmarks
+    return (
+        record.name,
+        plate_id,
+        record.frame,
+        record.face_index,
+        box.tobytes(),
+        record.score,
+        marks.layout,
+        marks.points.astype("<f4").tobytes(),
+        None if marks.depth is None else marks.depth.astype("<f4").tobytes(),
+        record.aligned_from_plate.astype("<f8").tobytes(),
+        record.pose.pitch,
+        record.pose.yaw,
+        record.pose.roll,
+        record.sharpness,
+        record.detector,
+        record.landmarker,
+        None if record.identity is None else record.identity.astype("<f4").tobytes(),
+        record.track_id,
+        record.mask,
+    )
+
+
+def _record_from_row(row: tuple[Any, ...], face_type: FaceType, aligned_size: int) -> FaceRecord:
+    left, top, right, bottom = np.frombuffer(row[6], dtype="<f8").tolist()
+    return FaceRecord(
+        name=row[0],
+        plate=row[1],
+        frame=row[2],
+        face_index=row[3],
+        plate_size=(row[4], row[5]),
+        box=Box(left, top, right, bottom),
+        score=row[7],
+        landmarks=Landmarks(
+            points=_floats(row[9]).reshape(-1, 2),
+            layout=row[8],
+            depth=None if row[10] is None else _floats(row[10]),
+        ),
+        face_type=face_type,
+        aligned_size=aligned_size,
+        aligned_from_plate=np.frombuffer(row[11], dtype="<f8").reshape(2, 3),
+        pose=Pose(row[12], row[13], row[14]),
+        sharpness=row[15],
+        detector=row[16],
+        landmarker=row[17],
+        identity=None if row[18] is None else _floats(row[18]),
+        track_id=row[19],
+        mask=row[20],
+    )
+
+
+def _floats(blob: bytes) -> FloatArray:
+    return np.frombuffer(blob, dtype="<f4").astype(np.float32)
+
+
+def _uri(path: Path) -> str:
+    from urllib.parse import quote
+
+    return quote(str(path.absolute()))
+
+
+@contextlib.contextmanager
+def _corrupt_means(index: Path) -> Iterator[None]:
+    """SQLite's complaints about a damaged or locked file, as ours."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise Conflict(
+                f"The faceset index {index} is in use by another process.", reason="FACESET_BUSY", path=index
+            ) from error
+        raise DataCorrupt(
+            f"The faceset index {index} cannot be read: {error}.", reason="FACESET_INDEX_DAMAGED", path=index
+        ) from error
+    except (sqlite3.DatabaseError, json.JSONDecodeError, KeyError, ValueError) as error:
+        raise DataCorrupt(
+            f"The faceset index {index} is damaged: {error}. Restore it from a backup or extract again.",
+            reason="FACESET_INDEX_DAMAGED",
+            path=index,
+        ) from error
