@@ -90,7 +90,8 @@ def _parse_token(token: str, text: str) -> range:
     step = 1 if match["step"] is None else int(match["step"])
     if step < 1 or last < first:
         raise InvalidInput(
-            f"Frame range {token!r} is empty: the last frame must not come before the first, and the step must be 1 or more.",
+            f"Frame range {token!r} is empty: the last frame must not come before the first, "
+            "and the step must be 1 or more.",
             reason="EMPTY_FRAME_RANGE",
             field="frames",
         )

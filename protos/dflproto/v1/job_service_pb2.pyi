@@ -1,0 +1,327 @@
+from dflproto.v1 import common_pb2 as _common_pb2
+from dflproto.v1 import settings_pb2 as _settings_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class PlateSpec(_message.Message):
+    __slots__ = ("path", "frames")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    frames: str
+    def __init__(self, path: _Optional[str] = ..., frames: _Optional[str] = ...) -> None: ...
+
+class ExtractSpec(_message.Message):
+    __slots__ = ("plate", "faceset_path", "settings")
+    PLATE_FIELD_NUMBER: _ClassVar[int]
+    FACESET_PATH_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    plate: PlateSpec
+    faceset_path: str
+    settings: _settings_pb2.ExtractSettings
+    def __init__(self, plate: _Optional[_Union[PlateSpec, _Mapping]] = ..., faceset_path: _Optional[str] = ..., settings: _Optional[_Union[_settings_pb2.ExtractSettings, _Mapping]] = ...) -> None: ...
+
+class TrainSpec(_message.Message):
+    __slots__ = ("source_path", "target_path", "model_path", "settings")
+    SOURCE_PATH_FIELD_NUMBER: _ClassVar[int]
+    TARGET_PATH_FIELD_NUMBER: _ClassVar[int]
+    MODEL_PATH_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    source_path: str
+    target_path: str
+    model_path: str
+    settings: _settings_pb2.TrainSettings
+    def __init__(self, source_path: _Optional[str] = ..., target_path: _Optional[str] = ..., model_path: _Optional[str] = ..., settings: _Optional[_Union[_settings_pb2.TrainSettings, _Mapping]] = ...) -> None: ...
+
+class MergeSpec(_message.Message):
+    __slots__ = ("plate", "model_path", "faceset_path", "output_path", "settings")
+    PLATE_FIELD_NUMBER: _ClassVar[int]
+    MODEL_PATH_FIELD_NUMBER: _ClassVar[int]
+    FACESET_PATH_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_PATH_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    plate: PlateSpec
+    model_path: str
+    faceset_path: str
+    output_path: str
+    settings: _settings_pb2.MergeSettings
+    def __init__(self, plate: _Optional[_Union[PlateSpec, _Mapping]] = ..., model_path: _Optional[str] = ..., faceset_path: _Optional[str] = ..., output_path: _Optional[str] = ..., settings: _Optional[_Union[_settings_pb2.MergeSettings, _Mapping]] = ...) -> None: ...
+
+class JobSpec(_message.Message):
+    __slots__ = ("extract", "train", "merge")
+    EXTRACT_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_FIELD_NUMBER: _ClassVar[int]
+    MERGE_FIELD_NUMBER: _ClassVar[int]
+    extract: ExtractSpec
+    train: TrainSpec
+    merge: MergeSpec
+    def __init__(self, extract: _Optional[_Union[ExtractSpec, _Mapping]] = ..., train: _Optional[_Union[TrainSpec, _Mapping]] = ..., merge: _Optional[_Union[MergeSpec, _Mapping]] = ...) -> None: ...
+
+class Job(_message.Message):
+    __slots__ = ("id", "kind", "state", "spec", "create_time", "start_time", "end_time", "attempt_count", "error", "frame_progress", "train_progress", "last_sequence", "stop_requested", "ahead_count", "result")
+    class ResultEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    FRAME_PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    LAST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    STOP_REQUESTED_FIELD_NUMBER: _ClassVar[int]
+    AHEAD_COUNT_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    kind: _common_pb2.JobKind
+    state: _common_pb2.JobState
+    spec: JobSpec
+    create_time: _timestamp_pb2.Timestamp
+    start_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    attempt_count: int
+    error: _common_pb2.ErrorDetail
+    frame_progress: FrameProgress
+    train_progress: TrainProgress
+    last_sequence: int
+    stop_requested: bool
+    ahead_count: int
+    result: _containers.ScalarMap[str, str]
+    def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.JobKind, str]] = ..., state: _Optional[_Union[_common_pb2.JobState, str]] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., attempt_count: _Optional[int] = ..., error: _Optional[_Union[_common_pb2.ErrorDetail, _Mapping]] = ..., frame_progress: _Optional[_Union[FrameProgress, _Mapping]] = ..., train_progress: _Optional[_Union[TrainProgress, _Mapping]] = ..., last_sequence: _Optional[int] = ..., stop_requested: bool = ..., ahead_count: _Optional[int] = ..., result: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class FrameProgress(_message.Message):
+    __slots__ = ("done_count", "total_count", "frame", "path", "face_count")
+    DONE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_COUNT_FIELD_NUMBER: _ClassVar[int]
+    FRAME_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    FACE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    done_count: int
+    total_count: int
+    frame: int
+    path: str
+    face_count: int
+    def __init__(self, done_count: _Optional[int] = ..., total_count: _Optional[int] = ..., frame: _Optional[int] = ..., path: _Optional[str] = ..., face_count: _Optional[int] = ...) -> None: ...
+
+class TrainProgress(_message.Message):
+    __slots__ = ("iteration", "target_iterations", "elapsed_s", "target_s", "losses", "step_ms", "data_ms", "learning_rate")
+    class LossesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    ITERATION_FIELD_NUMBER: _ClassVar[int]
+    TARGET_ITERATIONS_FIELD_NUMBER: _ClassVar[int]
+    ELAPSED_S_FIELD_NUMBER: _ClassVar[int]
+    TARGET_S_FIELD_NUMBER: _ClassVar[int]
+    LOSSES_FIELD_NUMBER: _ClassVar[int]
+    STEP_MS_FIELD_NUMBER: _ClassVar[int]
+    DATA_MS_FIELD_NUMBER: _ClassVar[int]
+    LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
+    iteration: int
+    target_iterations: int
+    elapsed_s: float
+    target_s: float
+    losses: _containers.ScalarMap[str, float]
+    step_ms: float
+    data_ms: float
+    learning_rate: float
+    def __init__(self, iteration: _Optional[int] = ..., target_iterations: _Optional[int] = ..., elapsed_s: _Optional[float] = ..., target_s: _Optional[float] = ..., losses: _Optional[_Mapping[str, float]] = ..., step_ms: _Optional[float] = ..., data_ms: _Optional[float] = ..., learning_rate: _Optional[float] = ...) -> None: ...
+
+class PreviewEvent(_message.Message):
+    __slots__ = ("path", "title", "iteration")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    ITERATION_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    title: str
+    iteration: int
+    def __init__(self, path: _Optional[str] = ..., title: _Optional[str] = ..., iteration: _Optional[int] = ...) -> None: ...
+
+class SavedEvent(_message.Message):
+    __slots__ = ("path", "iteration", "generation")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    ITERATION_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    iteration: int
+    generation: int
+    def __init__(self, path: _Optional[str] = ..., iteration: _Optional[int] = ..., generation: _Optional[int] = ...) -> None: ...
+
+class NoticeEvent(_message.Message):
+    __slots__ = ("reason", "message", "severity", "details")
+    class DetailsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    SEVERITY_FIELD_NUMBER: _ClassVar[int]
+    DETAILS_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    message: str
+    severity: _common_pb2.Severity
+    details: _containers.ScalarMap[str, str]
+    def __init__(self, reason: _Optional[str] = ..., message: _Optional[str] = ..., severity: _Optional[_Union[_common_pb2.Severity, str]] = ..., details: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class StateEvent(_message.Message):
+    __slots__ = ("state", "error", "result")
+    class ResultEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    state: _common_pb2.JobState
+    error: _common_pb2.ErrorDetail
+    result: _containers.ScalarMap[str, str]
+    def __init__(self, state: _Optional[_Union[_common_pb2.JobState, str]] = ..., error: _Optional[_Union[_common_pb2.ErrorDetail, _Mapping]] = ..., result: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class JobEvent(_message.Message):
+    __slots__ = ("sequence", "time", "state", "frame_progress", "train_progress", "preview", "saved", "notice")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    FRAME_PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    PREVIEW_FIELD_NUMBER: _ClassVar[int]
+    SAVED_FIELD_NUMBER: _ClassVar[int]
+    NOTICE_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    time: _timestamp_pb2.Timestamp
+    state: StateEvent
+    frame_progress: FrameProgress
+    train_progress: TrainProgress
+    preview: PreviewEvent
+    saved: SavedEvent
+    notice: NoticeEvent
+    def __init__(self, sequence: _Optional[int] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., state: _Optional[_Union[StateEvent, _Mapping]] = ..., frame_progress: _Optional[_Union[FrameProgress, _Mapping]] = ..., train_progress: _Optional[_Union[TrainProgress, _Mapping]] = ..., preview: _Optional[_Union[PreviewEvent, _Mapping]] = ..., saved: _Optional[_Union[SavedEvent, _Mapping]] = ..., notice: _Optional[_Union[NoticeEvent, _Mapping]] = ...) -> None: ...
+
+class SubmitJobRequest(_message.Message):
+    __slots__ = ("spec", "request_id")
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    spec: JobSpec
+    request_id: str
+    def __init__(self, spec: _Optional[_Union[JobSpec, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class SubmitJobResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: Job
+    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
+
+class GetJobRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class GetJobResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: Job
+    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
+
+class ListJobsRequest(_message.Message):
+    __slots__ = ("page_size", "page_token", "states")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    states: _containers.RepeatedScalarFieldContainer[_common_pb2.JobState]
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., states: _Optional[_Iterable[_Union[_common_pb2.JobState, str]]] = ...) -> None: ...
+
+class ListJobsResponse(_message.Message):
+    __slots__ = ("jobs", "next_page_token")
+    JOBS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    jobs: _containers.RepeatedCompositeFieldContainer[Job]
+    next_page_token: str
+    def __init__(self, jobs: _Optional[_Iterable[_Union[Job, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class WatchJobRequest(_message.Message):
+    __slots__ = ("id", "after_sequence")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    AFTER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    after_sequence: int
+    def __init__(self, id: _Optional[str] = ..., after_sequence: _Optional[int] = ...) -> None: ...
+
+class WatchJobResponse(_message.Message):
+    __slots__ = ("event",)
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    event: JobEvent
+    def __init__(self, event: _Optional[_Union[JobEvent, _Mapping]] = ...) -> None: ...
+
+class CancelJobRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class CancelJobResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: Job
+    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
+
+class PauseJobRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class PauseJobResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: Job
+    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
+
+class ResumeJobRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class ResumeJobResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: Job
+    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
+
+class RetryJobRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class RetryJobResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: Job
+    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
