@@ -1,0 +1,54 @@
+import pytest
+from pydantic import ValidationError
+
+from dflcore.config.base import Audience, Settings
+from dflcore.config.describe import describe_settings
+from dflcore.config.extract import ExtractSettings
+from dflcore.config.merge import MergeSettings
+from dflcore.config.train import TrainSettings
+from dflcore.errors import InvalidInput
+
+CLASSES: list[type[Settings]] = [ExtractSettings, TrainSettings, MergeSettings]
+
+
+def test_error_names_field_value_and_range() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        MergeSettings.from_values({"opacity": 3, "profile": "deep", "sparkle": 1})
+    message = caught.value.message
+    assert "opacity (--opacity) = 3: allowed are 0 to 1" in message
+    assert "allowed are layered, flat" in message
+    assert "sparkle is not a setting of MergeSettings" in message
+    assert set(caught.value.details["field"].split(",")) == {"opacity", "profile", "sparkle"}
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_every_setting_is_described(cls: type[Settings]) -> None:
+    for knob in describe_settings(cls):
+        assert knob.help.endswith((".", "auto, cpu, cuda, cuda:1.")), knob.name
+        if knob.type in ("int", "float"):
+            assert knob.minimum is not None, knob.name
+            assert knob.maximum is not None, knob.name
+        if knob.choices:
+            assert knob.default in knob.choices, knob.name
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_defaults_survive_the_round_trip(cls: type[Settings]) -> None:
+    assert cls.from_values(cls().values()) == cls()
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValidationError):
+        MergeSettings().opacity = 0.5  # type: ignore[misc]
+
+
+def test_digest_follows_pixels_only() -> None:
+    assert MergeSettings().digest() == MergeSettings(overwrite=True).digest()
+    assert MergeSettings().digest() != MergeSettings(opacity=0.5).digest()
+
+
+def test_audience_widens() -> None:
+    artist = {knob.name for knob in describe_settings(MergeSettings, Audience.ARTIST)}
+    td = {knob.name for knob in describe_settings(MergeSettings, Audience.TD)}
+    assert "compression" not in artist
+    assert artist < td

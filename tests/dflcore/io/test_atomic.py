@@ -1,0 +1,38 @@
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from dflcore.errors import InvalidInput, ResourceExhausted
+from dflcore.io import atomic
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:
+    final = tmp_path / "frame.exr"
+    final.write_text("old")
+    with pytest.raises(RuntimeError), atomic.atomic_path(final) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert final.read_text() == "old"
+    assert os.listdir(tmp_path) == ["frame.exr"]
+
+
+def test_temporary_keeps_suffix_and_is_hidden(tmp_path: Path) -> None:
+    with atomic.atomic_path(tmp_path / "a.0001.exr") as temporary:
+        assert temporary.suffix == ".exr"
+        assert temporary.name.startswith(".")
+        assert atomic.TEMPORARY_MARK in temporary.name
+        temporary.write_text("x")
+    assert (tmp_path / "a.0001.exr").read_text() == "x"
+
+
+@pytest.mark.parametrize(("number", "error"), [(errno.ENOSPC, ResourceExhausted), (errno.EROFS, InvalidInput)])
+def test_disk_errors_say_what_to_do(tmp_path: Path, number: int, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"full|may write"), atomic.atomic_path(tmp_path / "a.txt"):
+        raise OSError(number, os.strerror(number))
+
+
+def test_makes_the_folder(tmp_path: Path) -> None:
+    atomic.write_text(tmp_path / "deep" / "er" / "a.txt", "ü")
+    assert (tmp_path / "deep" / "er" / "a.txt").read_text(encoding="utf-8") == "ü"

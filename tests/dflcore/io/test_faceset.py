@@ -1,0 +1,192 @@
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound
+from dflcore.io.faceset import INDEX_NAME, Faceset, FacesetWriter
+from dflcore.types import Authorization, Box, FaceRecord, FaceType, Landmarks, Pose
+
+PLATE = "/plates/shot.####.exr"
+
+
+def make_record(frame: int, face_index: int = 0, plate: str = PLATE) -> FaceRecord:
+    rng = np.random.default_rng(frame * 10 + face_index)
+    return FaceRecord(
+        name=f"shot_{frame:06d}_{face_index}.png",
+        plate=plate,
+        frame=frame,
+        face_index=face_index,
+        plate_size=(640, 480),
+        box=Box(10.5, 20.25, 110.0, 140.75),
+        score=0.875,
+        landmarks=Landmarks(points=rng.uniform(0, 400, (68, 2)).astype(np.float32)),
+        face_type=FaceType.FULL,
+        aligned_size=64,
+        aligned_from_plate=rng.normal(size=(2, 3)),
+        pose=Pose(0.1, -0.2, 0.3),
+        sharpness=0.01,
+        detector="dlib_hog",
+        landmarker="dlib68",
+        identity=rng.normal(size=128).astype(np.float32),
+    )
+
+
+def make_image(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+
+
+def open_writer(path: Path, **changes: object) -> FacesetWriter:
+    arguments: dict = {
+        "face_type": FaceType.FULL,
+        "aligned_size": 64,
+        "settings": {"detector": "auto"},
+        "authorization": Authorization(person="Eileen Collins"),
+    } | changes
+    return FacesetWriter(path, **arguments)
+
+
+@pytest.fixture
+def faceset(tmp_path: Path) -> Path:
+    folder = tmp_path / "faces of Zoë"
+    with open_writer(folder) as writer:
+        for frame in (1001, 1002):
+            writer.add_frame(PLATE, frame, (640, 480), [(make_record(frame), make_image(frame))])
+        writer.add_frame(PLATE, 1003, (640, 480), [])
+    return folder
+
+
+def test_everything_comes_back(faceset: Path) -> None:
+    with Faceset.open(faceset) as opened:
+        records = list(opened.records())
+        assert [record.frame for record in records] == [1001, 1002]
+        wanted = make_record(1001)
+        got = records[0]
+        np.testing.assert_array_equal(got.landmarks.points, wanted.landmarks.points)
+        np.testing.assert_array_equal(got.aligned_from_plate, wanted.aligned_from_plate)
+        np.testing.assert_array_equal(got.identity, wanted.identity)
+        bare = {"landmarks": None, "aligned_from_plate": None, "identity": None}
+        assert replace(got, **bare) == replace(wanted, **bare)
+        np.testing.assert_array_equal(opened.read_image(got.name), make_image(1001))
+        info = opened.info
+        assert (info.face_count, info.face_type, info.aligned_size) == (2, FaceType.FULL, 64)
+        assert info.plates == (PLATE,)
+        assert info.authorization.person == "Eileen Collins"
+
+
+def test_a_face_deleted_by_hand_is_gone_and_nothing_else_breaks(faceset: Path) -> None:
+    (faceset / make_record(1001).name).unlink()
+    (faceset / "holiday.jpg").write_bytes(b"not ours")
+    with Faceset.open(faceset) as opened:
+        assert [record.frame for record in opened.records()] == [1002]
+        assert list(opened.records_by_frame(PLATE)) == [1002]
+        with pytest.raises(NotFound):
+            opened.read_image(make_record(1001).name)
+
+
+def test_examined_frames_include_those_without_a_face(faceset: Path) -> None:
+    with open_writer(faceset) as writer:
+        assert writer.examined_frames(PLATE) == {1001, 1002, 1003}
+
+
+def test_writing_a_frame_again_replaces_it(faceset: Path) -> None:
+    with open_writer(faceset) as writer:
+        writer.add_frame(PLATE, 1001, (640, 480), [(make_record(1001), make_image(5))])
+    with Faceset.open(faceset) as opened:
+        assert len(opened) == 2
+        np.testing.assert_array_equal(opened.read_image(make_record(1001).name), make_image(5))
+
+
+def test_another_face_type_is_refused(faceset: Path) -> None:
+    with pytest.raises(Conflict, match="full faces of 64 px"):
+        open_writer(faceset, face_type=FaceType.WHOLE)
+
+
+def test_two_writers_at_once_are_refused(faceset: Path) -> None:
+    with open_writer(faceset), pytest.raises(Conflict, match="Another process"):
+        open_writer(faceset)
+
+
+def test_a_stated_authorization_is_not_lost(faceset: Path) -> None:
+    with open_writer(faceset, authorization=Authorization()):
+        pass
+    with Faceset.open(faceset) as opened:
+        assert opened.info.authorization.person == "Eileen Collins"
+
+
+def test_damage_is_named(faceset: Path) -> None:
+    image = faceset / make_record(1001).name
+    image.write_bytes(image.read_bytes()[:40])
+    with Faceset.open(faceset) as opened, pytest.raises(DataCorrupt, match="shot_001001_0"):
+        opened.read_image(image.name)
+    (faceset / INDEX_NAME).write_bytes(b"garbage" * 1000)
+    with pytest.raises(DataCorrupt, match=INDEX_NAME):
+        Faceset.open(faceset)
+
+
+def test_missing_folder_and_foreign_folder(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="dfl extract"):
+        Faceset.open(tmp_path / "nowhere")
+    with pytest.raises(NotFound, match="not a faceset"):
+        Faceset.open(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_read_only_folder(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(InvalidInput, match="may write"):
+        open_writer(tmp_path / "set")
+
+
+def test_a_killed_writer_leaves_whole_frames_only(tmp_path: Path) -> None:
+    script = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from test_faceset import PLATE, make_image, make_record, open_writer
+from pathlib import Path
+with open_writer(Path(sys.argv[1])) as writer:
+    for frame in range(1, 100000):
+        faces = [(make_record(frame, k), make_image(k)) for k in range(2)]
+        writer.add_frame(PLATE, frame, (640, 480), faces)
+        print(frame, flush=True)
+"""
+    folder = tmp_path / "set"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(folder), str(Path(__file__).parent)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    last = 0
+    for line in process.stdout:
+        last = int(line)
+        if last >= 5:
+            break
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    with Faceset.open(folder) as opened:
+        frames = opened.records_by_frame()
+        assert set(range(1, last + 1)) <= set(frames)
+        assert all(len(faces) == 2 for faces in frames.values())
+        for name in opened.names:
+            opened.read_image(name)
+    with open_writer(folder) as writer:  # the lock died with its holder
+        assert last in writer.examined_frames(PLATE)
+
+
+def test_opening_many_faces_reads_no_rows_it_does_not_need(tmp_path: Path) -> None:
+    with open_writer(tmp_path) as writer:
+        for frame in range(50):
+            writer.add_frame(PLATE, frame, (640, 480), [(make_record(frame), make_image(0))])
+    with Faceset.open(tmp_path) as opened:
+        statements: list[str] = []
+        database: sqlite3.Connection = opened._database
+        database.set_trace_callback(statements.append)
+        assert len(opened) == 50
+        assert opened.record(opened.names[7]).frame == 7
+        assert len(statements) == 1
