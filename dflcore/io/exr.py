@@ -1,0 +1,288 @@
+"""The EXR we deliver: one single-part scanline file whose layers every host finds.
+
+Contract (what Nuke's and Blender's readers make of names):
+    beauty ``R G B A`` first and bare; other channels ``layer.C`` with one dot; layer names are lower-case ASCII words
+    that do not begin with a digit and are not ``left``, ``right`` or ``main``, which hosts take as views or the beauty.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import OpenImageIO as oiio  # noqa: N813
+from numpy.typing import NDArray
+
+from dflcore.errors import DataCorrupt, Internal, InvalidInput, NotFound
+from dflcore.io.atomic import atomic_path
+from dflcore.io.plate import MetadataValue, Window
+from dflcore.io.stills import set_limits, take_error
+
+PixelType = Literal["half", "float"]
+COMPRESSIONS = ("zip", "zips", "piz", "dwaa", "dwab", "none", "rle", "pxr24", "b44", "b44a")
+
+_LAYER_NAME = re.compile(r"[a-z_][a-z0-9_]*")
+_CHANNEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_RESERVED_LAYERS = frozenset({"left", "right", "main"})
+_BEAUTY_ORDER = ("R", "G", "B", "A")
+_NUMPY_TYPES = {"half": np.float16, "float": np.float32}
+_OWN_ATTRIBUTES = frozenset(
+    (
+        "channels",
+        "compression",
+        "datawindow",
+        "displaywindow",
+        "lineorder",
+        "tiles",
+        "type",
+        "version",
+        "chunkcount",
+        "name",
+        "pixelaspectratio",
+        "xdensity",
+        "screenwindowcenter",
+        "screenwindowwidth",
+        "acesimagecontainerflag",
+        "colorinteropid",
+        "colorspace",
+        "multiview",
+        "orientation",
+        "planarconfig",
+        "iccprofile",
+        "textureformat",
+    )
+)
+"""Attributes (lower case) that describe how the file we write is stored, not what the plate's header told."""
+_OWN_PREFIXES = ("oiio:", "openexr:", "iccprofile:", "tiff:", "jpeg:", "png:")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ExrLayer:
+    """Channels that belong together.
+
+    Attributes:
+        name: layer name, empty for the beauty.
+        channels: n channel names without the layer (``R``, ``A``).
+        pixels: (H, W, n) floating point over the data window, written as ``pixel_type``; NaN and infinities pass.
+        pixel_type: what the file holds.
+    """
+
+    name: str
+    channels: tuple[str, ...]
+    pixels: NDArray[Any]
+    pixel_type: PixelType = "half"
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names as in the file."""
+        return tuple(f"{self.name}.{channel}" if self.name else channel for channel in self.channels)
+
+
+def write_exr(
+    path: Path,
+    *,
+    layers: Sequence[ExrLayer],
+    data_window: Window,
+    display_window: Window,
+    pixel_aspect: float = 1.0,
+    metadata: Mapping[str, MetadataValue | str | int | float] | None = None,
+    compression: str = "zip",
+    color_space: str = "",
+) -> None:
+    """Write one EXR atomically; half and float values arrive in the file bit for bit.
+
+    Args:
+        layers: in file order; the beauty (name ``""``), where there is one, comes first.
+        data_window: what all layers' pixels cover.
+        metadata: header attributes, usually a plate's own plus ours; those that describe storage are left out.
+        compression: one of :data:`COMPRESSIONS`; ``dwaa``, ``dwab``, ``b44``, ``b44a``, ``pxr24`` lose bits.
+        color_space: of all colour layers, by OCIO name; written as ``colorspace`` and, where it has one, interop id.
+
+    Raises:
+        InvalidInput: a name the hosts would misread, twice the same channel, a shape that is not the data window's,
+            an unknown compression, a folder that cannot be written.
+        ResourceExhausted: the disk is full.
+    """
+    _check_layers(layers, data_window)
+    if compression not in COMPRESSIONS:
+        raise InvalidInput(
+            f"EXR compression {compression!r} is unknown; there are {', '.join(COMPRESSIONS)}.",
+            reason="BAD_SETTING",
+            field="compression",
+        )
+    set_limits()
+    spec = _spec(layers, data_window, display_window)
+    for name, value in (metadata or {}).items():
+        _set_attribute(spec, name, value)
+    spec.attribute("compression", compression)
+    spec.attribute("PixelAspectRatio", float(pixel_aspect))
+    if color_space:
+        spec.attribute("oiio:ColorSpace", color_space)
+        spec.attribute("colorspace", color_space)
+    with atomic_path(path) as temporary:
+        _write(temporary, spec, _interleaved(layers), path)
+
+
+def read_exr_layers(path: Path) -> dict[str, NDArray[Any]]:
+    """Every channel of a single-part EXR: name in the file → (H, W) float16 or float32, over the data window.
+
+    Raises:
+        NotFound: there is no such file.
+        DataCorrupt: it cannot be read.
+    """
+    source = _open(path)
+    try:
+        spec = source.spec()
+        names = [str(name) for name in spec.channelnames]
+        kinds = [str(kind) for kind in spec.channelformats] or [str(spec.format)] * spec.nchannels
+        result: dict[str, NDArray[Any]] = {}
+        for kind in dict.fromkeys(kinds):
+            pixels = source.read_image(0, 0, 0, spec.nchannels, oiio.TypeDesc(kind))
+            if pixels is None:
+                raise DataCorrupt(f"{path} cannot be read: {take_error(source)}", reason="FRAME_CORRUPT", path=path)
+            block = np.asarray(pixels).reshape(spec.height, spec.width, spec.nchannels)
+            for index, name in enumerate(names):
+                if kinds[index] == kind:
+                    result[name] = np.ascontiguousarray(block[..., index])
+        return {name: result[name] for name in names}
+    finally:
+        source.close()
+
+
+def is_valid_exr(path: Path) -> bool:
+    """The file is a complete EXR: its header reads, and so do its first and last scan lines.
+
+    A file cut short is found; a flipped bit in the middle is not, for that every line would have to be read.
+    """
+    if not path.is_file():
+        return False
+    try:
+        source = _open(path)
+    except DataCorrupt:
+        return False
+    try:
+        spec = source.spec()
+        rows = (spec.y, spec.y + spec.height - 1)
+        return all(
+            source.read_scanlines(0, 0, row, row + 1, 0, 0, spec.nchannels, oiio.FLOAT) is not None for row in rows
+        )
+    finally:
+        take_error(source)
+        source.close()
+
+
+def _open(path: Path) -> Any:
+    set_limits()
+    if not path.is_file():
+        raise NotFound(f"There is no file {path}.", reason="FRAME_NOT_FOUND", path=path)
+    source = oiio.ImageInput.open(str(path))
+    if source is None:
+        raise DataCorrupt(f"{path} is not a readable EXR: {take_error(oiio)}", reason="FRAME_CORRUPT", path=path)
+    return source
+
+
+def _check_layers(layers: Sequence[ExrLayer], window: Window) -> None:
+    if not layers:
+        raise InvalidInput("An EXR needs at least one layer.", reason="BAD_LAYERS", field="layers")
+    seen: set[str] = set()
+    for position, layer in enumerate(layers):
+        _check_names(layer, position)
+        for name in layer.channel_names:
+            if name.lower() in seen:
+                raise InvalidInput(f"Channel {name!r} is there twice.", reason="BAD_LAYERS", field="layers")
+            seen.add(name.lower())
+        if layer.pixels.shape != (window.height, window.width, len(layer.channels)):
+            raise InvalidInput(
+                f"Layer {layer.name!r} has pixels {layer.pixels.shape}, the data window and its channels ask for "
+                f"{(window.height, window.width, len(layer.channels))}.",
+                reason="BAD_SHAPE",
+                field="layers",
+            )
+
+
+def _check_names(layer: ExrLayer, position: int) -> None:
+    name = layer.name
+    if name and (not _LAYER_NAME.fullmatch(name) or name in _RESERVED_LAYERS):
+        raise InvalidInput(
+            f"{name!r} cannot be a layer name: lower-case letters, digits and underscores, no leading digit, and none "
+            f"of {', '.join(sorted(_RESERVED_LAYERS))}.",
+            reason="BAD_LAYER_NAME",
+            field="layers",
+            value=name,
+        )
+    if not name and position:
+        raise InvalidInput("The beauty (layer without a name) comes first.", reason="BAD_LAYERS", field="layers")
+    for channel in layer.channels:
+        if not _CHANNEL_NAME.fullmatch(channel):
+            raise InvalidInput(
+                f"{channel!r} cannot be a channel name: letters, digits and underscores, no dot.",
+                reason="BAD_LAYER_NAME",
+                field="layers",
+                value=channel,
+            )
+    ordered = tuple(channel for channel in _BEAUTY_ORDER if channel in layer.channels)
+    if layer.channels[: len(ordered)] != ordered:
+        raise InvalidInput(
+            f"Channels of layer {name!r} must begin {' '.join(ordered)}, not {' '.join(layer.channels)}.",
+            reason="BAD_LAYERS",
+            field="layers",
+        )
+
+
+def _spec(layers: Sequence[ExrLayer], data: Window, display: Window) -> Any:
+    names = tuple(name for layer in layers for name in layer.channel_names)
+    kinds = tuple(layer.pixel_type for layer in layers for _ in layer.channels)
+    spec = oiio.ImageSpec(data.width, data.height, len(names), oiio.TypeDesc(kinds[0]))
+    spec.channelnames = names
+    if len(set(kinds)) > 1:
+        spec.channelformats = tuple(oiio.TypeDesc(kind) for kind in kinds)
+    spec.x, spec.y = data.x, data.y
+    spec.full_x, spec.full_y = display.x, display.y
+    spec.full_width, spec.full_height = display.width, display.height
+    return spec
+
+
+def _interleaved(layers: Sequence[ExrLayer]) -> NDArray[Any]:
+    """(H, W, sum of n): float16 where every layer is half, else float32, which holds every half exactly."""
+    kinds = {layer.pixel_type for layer in layers}
+    dtype = np.float16 if kinds == {"half"} else np.float32
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond half's range is infinity, as in any EXR writer
+        parts = [layer.pixels.astype(dtype, copy=False) for layer in layers]
+    return np.ascontiguousarray(np.concatenate(parts, axis=2) if len(parts) > 1 else parts[0])
+
+
+def _set_attribute(spec: Any, name: str, value: MetadataValue | str | int | float) -> None:
+    key = name.lower()
+    if key in _OWN_ATTRIBUTES or key.startswith(_OWN_PREFIXES):
+        return
+    if not isinstance(value, MetadataValue):
+        spec.attribute(name, value)
+    elif value.type in ("string", "int", "float"):
+        spec.attribute(name, value.value)
+    else:
+        spec.attribute(name, oiio.TypeDesc(value.type), value.value)
+
+
+def _write(temporary: Path, spec: Any, pixels: NDArray[Any], path: Path) -> None:
+    target = oiio.ImageOutput.create(str(temporary))
+    if target is None:
+        raise Internal(f"No EXR writer for {temporary}: {take_error(oiio)}", path=path)
+    if not target.open(str(temporary), spec):
+        raise _write_error(path, take_error(target))
+    is_written = target.write_image(pixels)
+    text = take_error(target)
+    is_closed = target.close()
+    if not (is_written and is_closed):
+        raise _write_error(path, text or take_error(target))
+
+
+def _write_error(path: Path, text: str) -> Exception:
+    return InvalidInput(
+        f"{path} cannot be written: {text or 'no reason given'}. Check the folder, its permissions and the disk.",
+        reason="CANNOT_WRITE",
+        path=path,
+    )

@@ -1,0 +1,285 @@
+"""Plates: the photographed frames, read one at a time with everything their file says about them.
+
+Convention:
+    ``pixels`` cover the *data window*. Windows are in pixels with the origin at the top left of the coordinate system
+    EXR uses, which is usually but not always the corner of the display window; ``display_window`` is the frame as the
+    artist sees it. Frame numbers are those on disk; the first frame of a movie is 1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dflcore.errors import InvalidInput, NotFound
+from dflcore.frames import FrameRange
+from dflcore.io.sequence import MOVIE_SUFFIXES, SequencePattern
+from dflcore.progress import Notice
+from dflcore.types import FloatArray
+
+MissingPolicy = Literal["error", "skip"]
+ResolveSpace = Callable[[str], str | None]
+"""A colour space name, alias or interop id → the config's own name, None where unknown (``ColorConverter.find``)."""
+
+_CHANNEL_WORDS = {"red": "r", "green": "g", "blue": "b", "alpha": "a", "luminance": "y"}
+_COLORS = ("r", "g", "b")
+_GRAY = ("y", "l", "i", "v")  # luminance; TIFF's "I"; Blender's value passes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A rectangle of whole pixels: top-left corner and size, EXR's inclusive ends being x + width - 1."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataValue:
+    """One header attribute with the type it had, so that it can be written again.
+
+    Attributes:
+        type: OpenImageIO's name of the type: ``string``, ``int``, ``timecode``, ``rational``, ``float[8]``...
+        value: str, int, float or a tuple of them.
+    """
+
+    type: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PlateImage:
+    """One frame as its file has it.
+
+    Attributes:
+        frame: frame number as on disk.
+        pixels: (H, W, C) over the data window in the file's own type: float16, float32 (unbounded), uint8 or uint16
+            (full scale is 1.0). A file that mixes half and float is read as float32, which holds both exactly.
+        channel_names: C names as in the file (``R``, ``matte.A``).
+        channel_types: C of ``half``, ``float``, ``uint8``, ``uint16``: what each channel is in the file.
+        data_window: the rectangle ``pixels`` cover, may be larger (overscan) or smaller (autocrop) than the display's.
+        display_window: the frame.
+        pixel_aspect: width of a pixel over its height.
+        color_space: what the colours mean, by OCIO name.
+        premultiplied: RGB is multiplied by the alpha (EXR, DPX); PNG and TIFF say so themselves.
+        metadata: every other header attribute.
+        source_path: the file read.
+    """
+
+    frame: int
+    pixels: NDArray[Any]
+    channel_names: tuple[str, ...]
+    data_window: Window
+    display_window: Window
+    pixel_aspect: float
+    color_space: str
+    metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
+    source_path: Path
+    channel_types: tuple[str, ...] = ()
+    premultiplied: bool = True
+
+    @property
+    def is_float(self) -> bool:
+        """Pixels are half or float: unbounded."""
+        return bool(self.pixels.dtype.kind == "f")
+
+    def rgb(self) -> FloatArray:
+        """(H, W, 3) float32, colour space as the plate's, over the data window; a gray plate is repeated.
+
+        Bare ``R G B`` first, else the first layer that has them, else a gray channel. Half and float values are exact;
+        uint8 and uint16 are scaled to [0, 1].
+
+        Raises:
+            InvalidInput: the file has no colour, only alpha or data channels.
+        """
+        return _to_float(self.pixels[..., list(self.color_indices())])
+
+    def alpha(self) -> FloatArray | None:
+        """(H, W) float32 alpha that belongs to :meth:`rgb`, None where there is none."""
+        red = self.channel_names[self.color_indices()[0]]
+        layer = _split(red)[0]
+        for index, name in enumerate(self.channel_names):
+            if _split(name) == (layer, "a"):
+                return _to_float(self.pixels[..., index])
+        return None
+
+    def color_indices(self) -> tuple[int, int, int]:
+        """Positions in ``channel_names`` of what :meth:`rgb` shows; three equal numbers for gray.
+
+        Raises:
+            InvalidInput: the file has no colour.
+        """
+        found = find_color(self.channel_names)
+        if found is None:
+            raise InvalidInput(
+                f"{self.source_path} has no colour channels, only {', '.join(self.channel_names) or 'none'}; "
+                f"give a plate with R, G and B.",
+                reason="NO_COLOR_CHANNELS",
+                path=self.source_path,
+                frame=self.frame,
+            )
+        return found
+
+
+class Plate(Protocol):
+    """Frames to be processed, whatever they are stored in. ``read`` may be called from one thread at a time.
+
+    Attributes:
+        name: as the user named it.
+        frames: the frames to be processed.
+        color_space: chosen or stated, by OCIO name.
+        color_space_note: one sentence on how it was chosen.
+        rate: frames per second where the file says so.
+        size: (width, height) of the display window in pixels.
+        notices: what a person should know, to be emitted once by the pipeline: skipped frames, assumed colour.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def frames(self) -> FrameRange: ...
+    @property
+    def color_space(self) -> str: ...
+    @property
+    def color_space_note(self) -> str: ...
+    @property
+    def rate(self) -> float | None: ...
+    @property
+    def size(self) -> tuple[int, int]: ...
+    @property
+    def notices(self) -> tuple[Notice, ...]: ...
+
+    def read(self, frame: int) -> PlateImage:
+        """One frame.
+
+        Raises:
+            NotFound: the plate has no such frame.
+            InvalidInput: it differs in size from the first, or its type is not read.
+            DataCorrupt: it is truncated or damaged.
+            ResourceExhausted: its header claims more pixels than the limit.
+        """
+
+    def identity(self, frame: int) -> str:
+        """16 hex digits that change when the frame's file does (path, size, time of change)."""
+
+    def close(self) -> None:
+        """Release files; harmless when repeated."""
+
+
+def open_plate(
+    text: str,
+    *,
+    frames: FrameRange | None = None,
+    color_space: str = "auto",
+    missing: MissingPolicy = "error",
+    resolve_space: ResolveSpace | None = None,
+) -> Plate:
+    """Open a sequence pattern, a folder with one sequence, a still or a movie.
+
+    Args:
+        frames: those to process; None for all there are.
+        color_space: OCIO name, or ``auto``: what the header says if it is known, else ``ACEScg`` for EXR and
+            ``srgb_tx`` for 8- and 16-bit stills and movies. Logarithmic and HDR material is never guessed.
+        missing: what to do with asked frames that are not there.
+        resolve_space: which colour spaces are known, usually ``ColorConverter(...).find``; None asks the project's
+            default config.
+
+    Raises:
+        NotFound: nothing of that name, or frames missing under ``error`` (all are named together).
+        InvalidInput: bad pattern, unread file type, empty range, a colour space that must be stated.
+        DataCorrupt, ResourceExhausted: the first frame's header is damaged or claims too much.
+    """
+    if frames is not None and not frames:
+        raise InvalidInput("The frame range is empty.", reason="EMPTY_FRAME_RANGE", field="frames")
+    # The readers are imported here, so that a process that only handles plate values loads neither OIIO nor FFmpeg.
+    if Path(text).suffix.lower() in MOVIE_SUFFIXES and not re.search(r"[#@]|%0?\d*d", Path(text).name):
+        from dflcore.io.video import MoviePlate
+
+        return MoviePlate(text, frames=frames, color_space=color_space, missing=missing)
+    pattern = SequencePattern.parse(text)
+    from dflcore.io.stills import StillPlate
+
+    return StillPlate(
+        text, pattern, frames=frames, color_space=color_space, missing=missing, resolve_space=resolve_space
+    )
+
+
+def select_frames(
+    name: str, there: FrameRange, asked: FrameRange | None, missing: MissingPolicy
+) -> tuple[FrameRange, list[Notice]]:
+    """The frames to process, and what to say about those that are not there.
+
+    Raises:
+        NotFound: frames of ``asked`` are not in ``there`` under ``error``.
+        InvalidInput: nothing is left.
+    """
+    wanted = there if asked is None else asked
+    present = set(there)
+    absent = FrameRange.of(frame for frame in wanted if frame not in present)
+    kept = FrameRange(tuple(frame for frame in wanted if frame in present))
+    if absent and missing == "error":
+        raise _missing_error(name, there, absent)
+    if not kept:
+        raise InvalidInput(
+            f"None of the frames {wanted} of {name} is there; it has {there or 'no frames'}.",
+            reason="EMPTY_FRAME_RANGE",
+            field="frames",
+            path=name,
+        )
+    notices = []
+    if absent:
+        notices.append(_notice(f"{len(absent)} frames of {name} are missing and skipped: {absent}.", name, absent))
+    elif asked is None and len(there) > 1:
+        gaps = FrameRange.of(set(range(there.frames[0], there.frames[-1] + 1)) - present)
+        if gaps and len(gaps) < len(there):
+            notices.append(_notice(f"{name} has gaps: {gaps} are not there.", name, gaps))
+    return kept, notices
+
+
+def _missing_error(name: str, there: FrameRange, absent: FrameRange) -> NotFound:
+    hint = f"it has {there}" if there else "it has none"
+    return NotFound(
+        f"{len(absent)} frames of {name} are missing: {absent}; {hint}. Correct the range, or skip missing frames.",
+        reason="FRAMES_MISSING",
+        path=name,
+        frame=absent,
+    )
+
+
+def _notice(message: str, name: str, frames: FrameRange) -> Notice:
+    return Notice(message=message, reason="FRAMES_MISSING", details={"path": name, "frame": str(frames)})
+
+
+def find_color(names: tuple[str, ...]) -> tuple[int, int, int] | None:
+    """Positions of red, green and blue among channel names: bare ones, else the first layer's, else gray thrice."""
+    parts = [_split(name) for name in names]
+    layers = dict.fromkeys(layer for layer, _ in parts)
+    ordered = ["", *(layer for layer in layers if layer)]
+    for wanted in (_COLORS, *((gray,) * 3 for gray in _GRAY)):
+        for layer in ordered:
+            if all((layer, channel) in parts for channel in wanted):
+                red, green, blue = (parts.index((layer, channel)) for channel in wanted)
+                return red, green, blue
+    return None
+
+
+def _split(name: str) -> tuple[str, str]:
+    """``layer.R`` → (``layer``, ``r``)."""
+    layer, _, channel = name.rpartition(".")
+    channel = channel.lower()
+    return layer, _CHANNEL_WORDS.get(channel, channel)
+
+
+def _to_float(pixels: NDArray[Any]) -> FloatArray:
+    if pixels.dtype.kind == "f":
+        return np.ascontiguousarray(pixels, dtype=np.float32)
+    scale = np.float32(np.iinfo(pixels.dtype).max)
+    return np.ascontiguousarray(pixels, dtype=np.float32) / scale

@@ -1,0 +1,367 @@
+"""Stills and still sequences through OpenImageIO: EXR, DPX, TIFF, PNG, JPEG.
+
+Pixels come as stored: no colour conversion, no change of premultiplication, no rotation by an EXIF orientation.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import OpenImageIO as oiio  # noqa: N813
+from numpy.typing import NDArray
+
+from dflcore.errors import DataCorrupt, DflError, InvalidInput, NotFound, ResourceExhausted, Unsupported
+from dflcore.frames import FrameRange
+from dflcore.io.plate import (
+    MetadataValue,
+    MissingPolicy,
+    PlateImage,
+    ResolveSpace,
+    Window,
+    find_color,
+    select_frames,
+)
+from dflcore.io.sequence import SequencePattern
+from dflcore.progress import Notice
+
+MAX_IMAGE_MB = 4096
+"""An image that claims more uncompressed pixels is refused before memory is asked for (16K RGBA float is 2 GB)."""
+MAX_CHANNELS = 1024
+MAX_SIDE_PX = 65536
+DEFAULT_CONFIG = "ocio://studio-config-v2.2.0_aces-v1.3_ocio-v2.4"
+"""Asked for colour space names when the caller gives no resolver; the same config as ``color/ocio.py``'s default."""
+
+_BEAUTY_PARTS = ("", "rgba", "rgb", "beauty", "combined", "composite", "image", "main")
+_MEANINGLESS_SPACES = frozenset({"", "unknown", "auto", "data", "raw"})
+_NUMPY_TYPES = {"half": np.float16, "float": np.float32, "uint8": np.uint8, "uint16": np.uint16}
+_PRIMARIES: Mapping[str, tuple[float, ...]] = {
+    "lin_ap1": (0.713, 0.293, 0.165, 0.830, 0.128, 0.044, 0.32168, 0.33767),
+    "lin_ap0": (0.7347, 0.2653, 0.0, 1.0, 0.0001, -0.077, 0.32168, 0.33767),
+    "lin_rec709": (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, 0.3127, 0.3290),
+    "lin_rec2020": (0.708, 0.292, 0.170, 0.797, 0.131, 0.046, 0.3127, 0.3290),
+    "lin_p3d65": (0.680, 0.320, 0.265, 0.690, 0.150, 0.060, 0.3127, 0.3290),
+}
+"""xy of red, green, blue, white as EXR's ``chromaticities`` lists them."""
+
+
+class StillPlate:
+    """A :class:`~dflcore.io.plate.Plate` of still files. Reading holds no state; any thread may read."""
+
+    def __init__(
+        self,
+        name: str,
+        pattern: SequencePattern,
+        *,
+        frames: FrameRange | None = None,
+        color_space: str = "auto",
+        missing: MissingPolicy = "error",
+        resolve_space: ResolveSpace | None = None,
+    ) -> None:
+        self.name = name
+        self.pattern = pattern
+        there = pattern.frames_on_disk()
+        if not there:
+            raise NotFound(f"No frame of {name} is on disk.", reason="PLATE_NOT_FOUND", path=name)
+        self.frames, notices = select_frames(name, there, frames, missing)
+        first = pattern.path(self.frames.frames[0])
+        with _opened(first, self.frames.frames[0]) as source:
+            spec, _ = _select_part(source, first, self.frames.frames[0])
+            metadata = _metadata(spec)
+        display = _display_window(spec)
+        self.size = (display.width, display.height)
+        self.rate = _frame_rate(metadata)
+        self.color_space, self.color_space_note, is_assumed = _choose_space(
+            color_space, metadata, pattern, resolve_space or _default_resolver
+        )
+        if is_assumed:
+            notices.append(
+                Notice(
+                    message=f"{name}: {self.color_space_note}",
+                    reason="COLOR_SPACE_ASSUMED",
+                    severity="info",
+                    details={"path": name, "color_space": self.color_space},
+                )
+            )
+        self.notices = tuple(notices)
+
+    def read(self, frame: int) -> PlateImage:
+        """See :meth:`dflcore.io.plate.Plate.read`."""
+        path = self.pattern.path(frame)
+        image = read_still(path, frame=frame, color_space=self.color_space)
+        size = (image.display_window.width, image.display_window.height)
+        if size != self.size:
+            raise InvalidInput(
+                f"Frame {frame} of {self.name} is {size[0]}x{size[1]}, but the first frame is "
+                f"{self.size[0]}x{self.size[1]}; a plate has one size.",
+                reason="FRAME_SIZE_DIFFERS",
+                path=path,
+                frame=frame,
+            )
+        return image
+
+    def identity(self, frame: int) -> str:
+        """See :meth:`dflcore.io.plate.Plate.identity`."""
+        return file_identity(self.pattern.path(frame))
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def read_still(path: Path, *, frame: int = 1, color_space: str = "") -> PlateImage:
+    """Read one still file, for multi-part files the part that holds the beauty.
+
+    Args:
+        color_space: carried into the result.
+
+    Raises:
+        NotFound, InvalidInput, DataCorrupt, ResourceExhausted, Unsupported: as :meth:`Plate.read`; deep files are not
+            supported.
+    """
+    with _opened(path, frame) as source:
+        spec, part = _select_part(source, path, frame)
+        types = _channel_types(spec)
+        kept = [index for index, name in enumerate(types) if name in _NUMPY_TYPES]
+        if not kept:
+            raise InvalidInput(
+                f"{path} holds {types[0]} pixels, which are not read; give half, float, 8 or 16 bit.",
+                reason="PIXEL_TYPE_NOT_READ",
+                path=path,
+                frame=frame,
+            )
+        pixels = _read_pixels(source, part, spec, _common_type([types[index] for index in kept]), path, frame)
+        if len(kept) < len(types):  # integer ids among colours: neither half nor float can hold them
+            pixels = np.ascontiguousarray(pixels[..., kept])
+        names = _channel_names(spec, path, frame)
+        return PlateImage(
+            frame=frame,
+            pixels=pixels,
+            channel_names=tuple(names[index] for index in kept),
+            channel_types=tuple(types[index] for index in kept),
+            data_window=Window(x=spec.x, y=spec.y, width=spec.width, height=spec.height),
+            display_window=_display_window(spec),
+            pixel_aspect=float(spec.get_float_attribute("PixelAspectRatio", 1.0)) or 1.0,
+            color_space=color_space,
+            premultiplied=not spec.get_int_attribute("oiio:UnassociatedAlpha", 0),
+            metadata=_metadata(spec),
+            source_path=path,
+        )
+
+
+def file_identity(path: Path, extra: str = "") -> str:
+    """16 hex digits over a file's absolute path, size and time of change.
+
+    Raises:
+        NotFound: there is no such file.
+    """
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise NotFound(f"{path} does not exist or may not be read.", reason="FRAME_NOT_FOUND", path=path) from error
+    text = f"{os.path.abspath(path)}\0{status.st_size}\0{status.st_mtime_ns}\0{extra}"
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def take_error(source: Any) -> str:
+    """OpenImageIO's pending error text of an object or of the module itself."""
+    try:
+        return str(source.geterror()).strip()
+    except UnicodeDecodeError:  # the text quotes bytes of a damaged header
+        return "damaged header"
+
+
+@functools.cache
+def set_limits() -> None:
+    """Make OpenImageIO refuse absurd headers, and let a file's suffix alone decide how it is read."""
+    oiio.attribute("limits:imagesize_MB", MAX_IMAGE_MB)
+    oiio.attribute("limits:channels", MAX_CHANNELS)
+    oiio.attribute("limits:resolution", MAX_SIDE_PX)
+    oiio.attribute("try_all_readers", 0)
+
+
+@contextmanager
+def _opened(path: Path, frame: int) -> Iterator[Any]:
+    set_limits()
+    if not path.is_file():
+        raise NotFound(f"Frame {frame} is not on disk: {path}.", reason="FRAME_NOT_FOUND", path=path, frame=frame)
+    if not os.access(path, os.R_OK):
+        raise InvalidInput(f"{path} may not be read by this user.", reason="NO_PERMISSION", path=path, frame=frame)
+    hints = oiio.ImageSpec()
+    hints.attribute("oiio:UnassociatedAlpha", 1)  # PNG and TIFF would be multiplied by their alpha on reading
+    source = oiio.ImageInput.open(str(path), hints)
+    if source is None:
+        raise _read_error(path, frame, take_error(oiio))
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+def _read_error(path: Path, frame: int, text: str) -> DflError:
+    if "limits:" in text:
+        return ResourceExhausted(
+            f"{path} (frame {frame}) claims more pixels than the limit of {MAX_IMAGE_MB} MB: {text}",
+            reason="IMAGE_TOO_LARGE",
+            path=path,
+            frame=frame,
+        )
+    return DataCorrupt(
+        f"{path} (frame {frame}) cannot be read, it is truncated or damaged: {text or 'no reason given'}",
+        reason="FRAME_CORRUPT",
+        path=path,
+        frame=frame,
+    )
+
+
+def _select_part(source: Any, path: Path, frame: int) -> tuple[Any, int]:
+    """Spec and number of the part with the beauty: by part name, then the first with bare RGB, then any colour."""
+    best: tuple[int, int, Any] | None = None
+    part = 0
+    while source.seek_subimage(part, 0):
+        spec = source.spec()
+        rank = _part_rank(_channel_names(spec, path, frame), _text_attribute(spec, "oiio:subimagename"))
+        if best is None or rank < best[0]:
+            best = (rank, part, spec)
+        part += 1
+    take_error(source)  # running off the last part leaves a message behind
+    if best is None:
+        raise _read_error(path, frame, "it holds no image")
+    if best[2].deep:
+        raise Unsupported(
+            f"{path} is a deep image; flatten it first (DeepToImage).", reason="DEEP_IMAGE", path=path, frame=frame
+        )
+    return best[2], best[1]
+
+
+def _part_rank(names: tuple[str, ...], part_name: str) -> int:
+    color = find_color(names)
+    if color is None:
+        return 4
+    is_rgb = len(set(color)) == 3
+    is_bare = "." not in names[color[0]]
+    if is_rgb and is_bare and part_name.rpartition(".")[2].lower() in _BEAUTY_PARTS:
+        return 0
+    if is_rgb:
+        return 1 if is_bare else 2
+    return 3
+
+
+def _read_pixels(source: Any, part: int, spec: Any, type_name: str, path: Path, frame: int) -> NDArray[Any]:
+    try:
+        pixels = source.read_image(part, 0, 0, spec.nchannels, oiio.TypeDesc(type_name))
+    except MemoryError as error:
+        raise ResourceExhausted(
+            f"Not enough memory for {path} (frame {frame}).", reason="OUT_OF_MEMORY", path=path, frame=frame
+        ) from error
+    if pixels is None:
+        raise _read_error(path, frame, take_error(source))
+    array = np.asarray(pixels, dtype=_NUMPY_TYPES[type_name])
+    return array.reshape(spec.height, spec.width, spec.nchannels)
+
+
+def _channel_names(spec: Any, path: Path, frame: int) -> tuple[str, ...]:
+    try:
+        return tuple(str(name) for name in spec.channelnames)
+    except UnicodeDecodeError as error:
+        raise _read_error(path, frame, "a channel name is not text") from error
+
+
+def _channel_types(spec: Any) -> list[str]:
+    """OIIO's type per channel, wider kinds mapped to float; ``uint`` of an EXR stays and is not read."""
+    formats = [str(kind) for kind in spec.channelformats] or [str(spec.format)] * spec.nchannels
+    is_exr_id = "uint32" if len(set(formats)) > 1 else ""
+    widened = {"double": "float", "int8": "float", "int16": "float", "uint": is_exr_id or "uint"}
+    return [widened.get(kind, kind) for kind in formats]
+
+
+def _common_type(types: list[str]) -> str:
+    return types[0] if len(set(types)) == 1 else "float"
+
+
+def _display_window(spec: Any) -> Window:
+    return Window(x=spec.full_x, y=spec.full_y, width=spec.full_width, height=spec.full_height)
+
+
+def _metadata(spec: Any) -> dict[str, MetadataValue]:
+    values: dict[str, MetadataValue] = {}
+    for index in range(len(spec.extra_attribs)):
+        try:
+            attribute = spec.extra_attribs[index]
+            value = attribute.value
+            if isinstance(value, (str, int, float)):
+                values[attribute.name] = MetadataValue(str(attribute.type), value)
+            elif isinstance(value, (tuple, list, np.ndarray)):
+                values[attribute.name] = MetadataValue(str(attribute.type), tuple(np.asarray(value).tolist()))
+        except UnicodeDecodeError:  # bytes that are no text cannot be carried on
+            continue
+    return values
+
+
+def _text_attribute(spec: Any, name: str) -> str:
+    try:
+        return str(spec.get_string_attribute(name, ""))
+    except UnicodeDecodeError:
+        return ""
+
+
+def _frame_rate(metadata: Mapping[str, MetadataValue]) -> float | None:
+    for name in ("FramesPerSecond", "framesPerSecond", "dpx:FrameRate", "dpx:TemporalFrameRate"):
+        if name not in metadata:
+            continue
+        value = metadata[name].value
+        rate = value[0] / value[1] if isinstance(value, tuple) and len(value) == 2 and value[1] else value
+        if isinstance(rate, (int, float)) and 0 < rate < 10000:
+            return float(rate)
+    return None
+
+
+def _choose_space(
+    asked: str, metadata: Mapping[str, MetadataValue], pattern: SequencePattern, resolve: ResolveSpace
+) -> tuple[str, str, bool]:
+    """Name, how it was found, and whether it is an assumption.
+
+    Raises:
+        InvalidInput: DPX, whose code values may be any log.
+    """
+    if asked not in ("", "auto"):
+        return asked, "colour space stated by the user", False
+    for key in ("colorspace", "colorInteropID", "oiio:ColorSpace"):
+        value = metadata.get(key, MetadataValue("string", "")).value
+        name = resolve(value) if isinstance(value, str) and value.lower() not in _MEANINGLESS_SPACES else None
+        # OIIO gives every PNG and JPEG the same oiio:ColorSpace, but the guess is the one made below anyway.
+        if name is not None:
+            return name, f"colour space {value!r} read from the header ({key})", False
+    chromaticities = metadata.get("chromaticities")
+    if pattern.suffix == ".exr" and chromaticities is not None:
+        for candidate, primaries in _PRIMARIES.items():
+            name = resolve(candidate) if np.allclose(chromaticities.value, primaries, atol=1.5e-3) else None
+            if name is not None:
+                return name, f"colour space {name!r} from the header's chromaticities", False
+    if pattern.suffix == ".exr":
+        return "ACEScg", "the EXR header names no colour space, ACEScg is assumed", True
+    if pattern.suffix == ".dpx":
+        raise InvalidInput(
+            f"{pattern}: a DPX does not say what its code values mean; state it with --input-colorspace "
+            f"(for example 'ADX10', 'ARRI LogC3 (EI800)', 'srgb_tx').",
+            reason="COLOR_SPACE_REQUIRED",
+            field="input_colorspace",
+            path=pattern,
+        )
+    return "srgb_tx", "the file names no colour space, sRGB (srgb_tx) is assumed", True
+
+
+@functools.cache
+def _default_config() -> Any:
+    return oiio.ColorConfig(DEFAULT_CONFIG)
+
+
+def _default_resolver(name: str) -> str | None:
+    config = _default_config()
+    resolved = str(config.resolve(name))
+    return resolved if resolved in config.getColorSpaceNames() else None
