@@ -1,0 +1,58 @@
+"""``python -m dflcore.demo shoot|measure``: the parts of ``dfl demo`` that need the imaging libraries.
+
+The command line itself stays free of them and runs these as processes of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from dflcore.errors import DflError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one part; 0 when it worked, 1 with a sentence on stderr when it did not."""
+    options = _parser().parse_args(arguments)
+    try:
+        if options.part == "shoot":
+            return _shoot(options)
+        return _measure(options)
+    except DflError as error:
+        sys.stderr.write(json.dumps({"reason": error.reason, "message": error.message}) + "\n")
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m dflcore.demo", description=__doc__)
+    parts = parser.add_subparsers(dest="part", required=True)
+    shoot = parts.add_parser("shoot", help="shoot the two plates")
+    shoot.add_argument("--output", type=Path, required=True, help="folder the plates are written into")
+    shoot.add_argument("--frame-count", type=int, default=48, help="frames per plate")
+    shoot.add_argument("--seed", type=int, default=7, help="seed of camera, light and noise")
+    measure = parts.add_parser("measure", help="measure a finished demo and write its report")
+    measure.add_argument("--demo", type=Path, required=True, help="folder of the demo")
+    return parser
+
+
+def _shoot(options: argparse.Namespace) -> int:
+    from dflcore.demo.plates import shoot_plates
+
+    def report(done: int, total: int) -> None:
+        sys.stdout.write(json.dumps({"done": done, "total": total}) + "\n")
+        sys.stdout.flush()
+
+    shoot_plates(options.output, frame_count=options.frame_count, seed=options.seed, on_frame=report)
+    return 0
+
+
+def _measure(options: argparse.Namespace) -> int:
+    from dflcore.demo.report import measure_demo
+
+    return 0 if measure_demo(options.demo) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
