@@ -8,6 +8,8 @@ Convention:
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -256,6 +258,20 @@ def _missing_error(name: str, there: FrameRange, absent: FrameRange) -> NotFound
 
 def _notice(message: str, name: str, frames: FrameRange) -> Notice:
     return Notice(message=message, reason="FRAMES_MISSING", details={"path": name, "frame": str(frames)})
+
+
+def file_identity(path: Path, extra: str = "") -> str:
+    """16 hex digits over a file's absolute path, size and time of change.
+
+    Raises:
+        NotFound: there is no such file.
+    """
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise NotFound(f"{path} does not exist or may not be read.", reason="FRAME_NOT_FOUND", path=path) from error
+    text = f"{os.path.abspath(path)}\0{status.st_size}\0{status.st_mtime_ns}\0{extra}"
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def find_color(names: tuple[str, ...]) -> tuple[int, int, int] | None:

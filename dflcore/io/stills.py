@@ -6,7 +6,6 @@ Pixels come as stored: no colour conversion, no change of premultiplication, no 
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from dflcore.io.plate import (
     PlateImage,
     ResolveSpace,
     Window,
+    file_identity,
     find_color,
     select_frames,
 )
@@ -152,20 +152,6 @@ def read_still(path: Path, *, frame: int = 1, color_space: str = "") -> PlateIma
             metadata=_metadata(spec),
             source_path=path,
         )
-
-
-def file_identity(path: Path, extra: str = "") -> str:
-    """16 hex digits over a file's absolute path, size and time of change.
-
-    Raises:
-        NotFound: there is no such file.
-    """
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise NotFound(f"{path} does not exist or may not be read.", reason="FRAME_NOT_FOUND", path=path) from error
-    text = f"{os.path.abspath(path)}\0{status.st_size}\0{status.st_mtime_ns}\0{extra}"
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def take_error(source: Any) -> str:
