@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from dflcore.config.base import Audience, Settings, knob
+from dflcore.types import FaceType
+
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 class TrainSettings(Settings):
@@ -24,6 +29,7 @@ class TrainSettings(Settings):
         unit="px",
         fixed_once_trained=True,
     )
+    face_type: FaceType = knob(FaceType.FULL, "How much of the head the network paints.", fixed_once_trained=True)
     learning_rate: float | None = knob(
         None, "Peak learning rate; empty takes the preset's.", ge=1e-7, le=1e-1, audience=Audience.TD
     )
@@ -46,6 +52,9 @@ class TrainSettings(Settings):
     )
     seed: int = knob(0, "Seed of all random choices.", ge=0, le=2**31 - 1, audience=Audience.TD)
     device: str = knob("auto", "Torch device: auto, cpu, cuda, cuda:1.", audience=Audience.TD)
+    precision: Precision = knob(
+        "auto", "Arithmetic of the network; auto is bfloat16 on GPUs made for it, else float32.", audience=Audience.TD
+    )
     authorization_project: str = knob("", "The production this model is made for.", affects_pixels=False)
     authorization_use: str = knob("", "What this model may be used for.", affects_pixels=False)
     authorization_reference: str = knob("", "Contract or release number that permits this model.", affects_pixels=False)

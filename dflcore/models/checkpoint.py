@@ -1,0 +1,406 @@
+"""The model on disk: one folder, rolling generations, never half written, never unpickled.
+
+Layout of the folder::
+
+    my_model/
+        model.json                 what the model is, fixed when it was created
+        .lock                      held by the one process that trains it
+        generations/00000012/      newest generation; older ones beside it
+            weights.safetensors    the network
+            training.safetensors   optimiser and random state, to go on as if never stopped
+            history.safetensors    losses over time
+            state.json             iteration, seconds, settings, provenance
+            manifest.json          size and SHA-256 of the files above; written last
+        previews/  events/         pictures and TensorBoard curves
+
+A generation is written into a hidden folder, flushed, and renamed: it is whole or not there. Loading verifies every
+checksum and falls back to the generation before, with a notice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound, ResourceExhausted
+from dflcore.io.atomic import TEMPORARY_MARK, sync_file, sync_folder, translate_disk_errors, write_text
+from dflcore.models.face_model import FaceModel
+from dflcore.models.registry import load_preset
+from dflcore.progress import Notice
+from dflcore.types import FaceType
+from dflcore.version import SOFTWARE
+
+FORMAT = 1
+DESCRIPTION_NAME = "model.json"
+WEIGHTS_NAME = "weights.safetensors"
+TRAINING_NAME = "training.safetensors"
+HISTORY_NAME = "history.safetensors"
+STATE_NAME = "state.json"
+MANIFEST_NAME = "manifest.json"
+_DISK_FULL = re.compile(r"os error (28|122|27)\b|No space left|quota", re.IGNORECASE)
+"""How the tensor writer spells a full disk, quota or file-size limit in its error text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDescription:
+    """What a model is; fixed when it was created.
+
+    Attributes:
+        preset: registry name. network: numbers of its network settings.
+        face_type: how much of the head it paints.
+        model_id: 16 random hex digits, the same for the model's whole life.
+        software: what created it.
+    """
+
+    preset: str
+    network: dict[str, Any]
+    face_type: FaceType
+    model_id: str = field(default_factory=lambda: secrets.token_hex(8))
+    software: str = SOFTWARE
+
+    @property
+    def resolution(self) -> int:
+        """Side of the painted face in pixels."""
+        return int(self.network["resolution"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """One saved state of a model.
+
+    Attributes:
+        weights: state of the network.
+        training: optimiser and random state; empty when read for merging.
+        history: (N, 4) float64: iteration, seconds, source loss, target loss.
+        state: JSON values: ``iteration``, ``elapsed_s``, ``settings``, ``provenance``...
+        number: 0 before it is saved. weights_sha256: the model hash in frame headers, known after a save or load.
+    """
+
+    weights: dict[str, Tensor]
+    training: dict[str, Tensor]
+    history: Tensor
+    state: dict[str, Any]
+    number: int = 0
+    weights_sha256: str = ""
+
+    @property
+    def iteration(self) -> int:
+        return int(self.state["iteration"])
+
+
+class ModelFolder:
+    """A model's folder. Reading needs no lock; :meth:`lock` is for the one process that trains."""
+
+    def __init__(self, path: Path, description: ModelDescription) -> None:
+        self.path = path
+        self.description = description
+
+    @classmethod
+    def create(cls, path: Path, description: ModelDescription) -> ModelFolder:
+        """Make a new model folder; it holds no generation until the first save.
+
+        Raises:
+            Conflict: there is a model already.
+            InvalidInput, ResourceExhausted: the folder cannot be written.
+        """
+        path = Path(path)
+        if (path / DESCRIPTION_NAME).exists():
+            raise Conflict(
+                f"{path} holds a model already; go on with it, or name another folder.",
+                reason="MODEL_EXISTS",
+                path=path,
+            )
+        values = {"format": FORMAT, **asdict(description), "face_type": description.face_type.value}
+        write_text(path / DESCRIPTION_NAME, json.dumps(values, indent=2) + "\n")
+        return cls(path, description)
+
+    @classmethod
+    def open(cls, path: Path) -> ModelFolder:
+        """Open an existing model folder.
+
+        Raises:
+            NotFound: there is none.
+            DataCorrupt: its description is damaged.
+        """
+        path = Path(path)
+        try:
+            values = json.loads((path / DESCRIPTION_NAME).read_text("utf-8"))
+            description = ModelDescription(
+                preset=str(values["preset"]),
+                network=dict(values["network"]),
+                face_type=FaceType(values["face_type"]),
+                model_id=str(values["model_id"]),
+                software=str(values["software"]),
+            )
+            description.resolution  # noqa: B018 - a description without it is damaged
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotFound(
+                f"There is no model in {path}; make one with `dfl train`.", reason="MODEL_NOT_FOUND", path=path
+            ) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataCorrupt(
+                f"{path / DESCRIPTION_NAME} is damaged: {error}. Restore it from a backup.",
+                reason="MODEL_DAMAGED",
+                path=path / DESCRIPTION_NAME,
+            ) from error
+        return cls(path, description)
+
+    @staticmethod
+    def exists(path: Path) -> bool:
+        """There is a model in that folder."""
+        return (Path(path) / DESCRIPTION_NAME).is_file()
+
+    @property
+    def previews_path(self) -> Path:
+        return self.path / "previews"
+
+    @property
+    def events_path(self) -> Path:
+        return self.path / "events"
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep every other trainer out; the system drops the lock when the process ends, however it ends.
+
+        Leftovers of interrupted saves are removed.
+
+        Raises:
+            Conflict: another process trains this model.
+        """
+        descriptor = _lock_file(self.path / ".lock", self.path)
+        try:
+            for leftover in self._generations_path.glob(f"*{TEMPORARY_MARK}*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def save(self, generation: Generation, keep: int) -> Generation:
+        """Write a generation and drop the oldest beyond ``keep``. Call it inside :meth:`lock`.
+
+        Returns:
+            The generation with its number and hash.
+
+        Raises:
+            ResourceExhausted: the disk is full; the generations on disk are untouched.
+            InvalidInput: the folder cannot be written.
+        """
+        number = max(self._numbers(), default=0) + 1
+        final = self._generations_path / f"{number:08d}"
+        temporary = self._generations_path / f".{number:08d}{TEMPORARY_MARK}{secrets.token_hex(4)}"
+        try:
+            with _translate_write_errors(final):
+                temporary.mkdir(parents=True)
+                manifest = _write_generation(temporary, generation, self.description)
+                os.rename(temporary, final)
+                sync_folder(self._generations_path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        self._prune(keep)
+        return Generation(
+            weights=generation.weights,
+            training=generation.training,
+            history=generation.history,
+            state=generation.state,
+            number=number,
+            weights_sha256=manifest[WEIGHTS_NAME]["sha256"],
+        )
+
+    def load(self, *, with_training: bool = True) -> tuple[Generation | None, list[Notice]]:
+        """The newest generation whose checksums hold, and a notice for every damaged one passed over.
+
+        Args:
+            with_training: also read what is needed to go on training.
+
+        Returns:
+            None when the model has never been saved.
+
+        Raises:
+            DataCorrupt: there are generations, and none of them is whole.
+        """
+        notices: list[Notice] = []
+        for number in sorted(self._numbers(), reverse=True):
+            folder = self._generations_path / f"{number:08d}"
+            try:
+                return _read_generation(folder, number, with_training=with_training), notices
+            except FileNotFoundError:
+                if not folder.exists():
+                    continue  # a trainer dropped it while we looked
+                fault = "a file is missing"
+            except DataCorrupt as error:
+                fault = error.message
+            notices.append(
+                Notice(
+                    message=f"Generation {number} of {self.path} is damaged ({fault}); the one before it is used.",
+                    reason="GENERATION_DAMAGED",
+                    details={"path": str(folder), "generation": str(number)},
+                )
+            )
+        if not notices:
+            return None, notices
+        raise DataCorrupt(
+            f"No generation of {self.path} is whole; restore the folder from a backup. " + notices[0].message,
+            reason="MODEL_DAMAGED",
+            path=self.path,
+        )
+
+    def set_aside_damaged(self, number: int) -> None:
+        """Move generations newer than ``number`` out of the way, so that they neither load nor count."""
+        for newer in self._numbers():
+            if newer > number:
+                folder = self._generations_path / f"{newer:08d}"
+                folder.rename(folder.with_name(f"damaged-{newer:08d}-{secrets.token_hex(2)}"))
+
+    @property
+    def _generations_path(self) -> Path:
+        return self.path / "generations"
+
+    def _numbers(self) -> list[int]:
+        if not self._generations_path.is_dir():
+            return []
+        return [int(entry.name) for entry in self._generations_path.iterdir() if re.fullmatch(r"\d{8}", entry.name)]
+
+    def _prune(self, keep: int) -> None:
+        for number in sorted(self._numbers(), reverse=True)[keep:]:
+            folder = self._generations_path / f"{number:08d}"
+            doomed = folder.with_name(f".{folder.name}{TEMPORARY_MARK}old")
+            with contextlib.suppress(OSError):  # a reader on a network disk may hold it; the next save tries again
+                folder.rename(doomed)
+                shutil.rmtree(doomed)
+
+
+def load_model(
+    path: Path, device: torch.device | str = "cpu"
+) -> tuple[FaceModel, ModelFolder, Generation, list[Notice]]:
+    """The door for merging: a trained network, ready to swap, and what is known about it.
+
+    Returns:
+        The network in evaluation mode on ``device``, its folder, the generation it came from (without training
+        state), and notices about damaged generations passed over.
+
+    Raises:
+        NotFound: there is no model, or it has never been saved.
+        DataCorrupt: it is damaged beyond its generations, or its weights do not fit its description.
+    """
+    folder = ModelFolder.open(path)
+    generation, notices = folder.load(with_training=False)
+    if generation is None:
+        raise NotFound(f"The model {path} has never been saved; train it first.", reason="MODEL_NOT_TRAINED", path=path)
+    model = build_described(folder.description)
+    load_weights(model, generation, folder.path)
+    return model.to(device).eval(), folder, generation, notices
+
+
+def build_described(description: ModelDescription) -> FaceModel:
+    """A new network as the description says, freshly initialised."""
+    preset = load_preset(description.preset)
+    return preset.build(preset.resolve_network(description.network))
+
+
+def load_weights(model: FaceModel, generation: Generation, path: Path) -> None:
+    """Put a generation's weights into the network; every tensor must be there and fit.
+
+    Raises:
+        DataCorrupt: names are missing or unknown, or shapes differ.
+    """
+    try:
+        model.load_state_dict(generation.weights, strict=True)
+    except RuntimeError as error:
+        raise DataCorrupt(
+            f"The weights in {path} do not fit the network its {DESCRIPTION_NAME} describes: {error}",
+            reason="WEIGHTS_DIFFER",
+            path=path,
+        ) from error
+
+
+def _write_generation(folder: Path, generation: Generation, description: ModelDescription) -> dict[str, dict[str, Any]]:
+    about = {"model_id": description.model_id, "iteration": str(generation.iteration), "software": SOFTWARE}
+    _save_tensors(folder / WEIGHTS_NAME, generation.weights, about)
+    _save_tensors(folder / TRAINING_NAME, generation.training, about)
+    _save_tensors(folder / HISTORY_NAME, {"losses": generation.history}, about)
+    (folder / STATE_NAME).write_text(json.dumps(generation.state, indent=2) + "\n", "utf-8")
+    manifest = {
+        name: {"sha256": _sha256(folder / name), "size": (folder / name).stat().st_size}
+        for name in (WEIGHTS_NAME, TRAINING_NAME, HISTORY_NAME, STATE_NAME)
+    }
+    (folder / MANIFEST_NAME).write_text(json.dumps({"format": FORMAT, "files": manifest}, indent=2) + "\n", "utf-8")
+    for name in (*manifest, MANIFEST_NAME):
+        sync_file(folder / name)
+    sync_folder(folder)
+    return manifest
+
+
+def _read_generation(folder: Path, number: int, *, with_training: bool) -> Generation:
+    """Raises FileNotFoundError, or DataCorrupt with a short message."""
+    try:
+        files = json.loads((folder / MANIFEST_NAME).read_text("utf-8"))["files"]
+        wanted = [WEIGHTS_NAME, HISTORY_NAME, STATE_NAME] + ([TRAINING_NAME] if with_training else [])
+        for name in wanted:
+            if _sha256(folder / name) != files[name]["sha256"]:
+                raise DataCorrupt(f"{name} differs from its checksum", reason="CHECKSUM", path=folder / name)
+        return Generation(
+            weights=load_file(folder / WEIGHTS_NAME),
+            training=load_file(folder / TRAINING_NAME) if with_training else {},
+            history=load_file(folder / HISTORY_NAME)["losses"],
+            state=json.loads((folder / STATE_NAME).read_text("utf-8")),
+            number=number,
+            weights_sha256=str(files[WEIGHTS_NAME]["sha256"]),
+        )
+    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise DataCorrupt(f"unreadable: {error}", reason="GENERATION_DAMAGED", path=folder) from error
+
+
+def _save_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, str]) -> None:
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(plain, path, metadata=about)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _translate_write_errors(path: Path) -> Iterator[None]:
+    """The tensor writer reports a full disk in words; say it as everything else does."""
+    try:
+        with translate_disk_errors(path):
+            yield
+    except SafetensorError as error:
+        if _DISK_FULL.search(str(error)):
+            raise ResourceExhausted(
+                f"The disk is full while saving {path}. Free some space and go on; the generations saved before are "
+                "untouched.",
+                reason="DISK_FULL",
+                path=path,
+            ) from error
+        raise InvalidInput(f"Cannot write {path}: {error}.", reason="NOT_WRITABLE", path=path) from error
+
+
+def _lock_file(path: Path, model: Path) -> int:
+    import fcntl
+
+    with translate_disk_errors(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise Conflict(
+            f"Another process trains the model {model}; wait for it or stop it.", reason="MODEL_BUSY", path=model
+        ) from error
+    return descriptor

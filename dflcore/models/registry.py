@@ -1,0 +1,89 @@
+"""Face models by name: our presets, and those that other packages register.
+
+A package adds one with ``[project.entry-points."dflcore.models"] mine = "pkg.module:factory"``, where ``factory()``
+returns a :class:`Preset`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from dflcore.config.network import NetworkSettings
+from dflcore.models.face_model import FaceModel
+from dflcore.registry import Registry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How a preset is trained unless the settings say otherwise.
+
+    Attributes:
+        batch_size: faces of each side per step.
+        learning_rate: peak rate of the schedule. beta2: Adam's second decay.
+        rotation_deg, scale, shift, warp, light: symmetric ranges of augmentation; shift in sides of the face, warp in
+            cells of the warp grid, light as gain.
+        edge_weight: weight of the edge term of the loss.
+    """
+
+    batch_size: int
+    learning_rate: float
+    beta2: float
+    rotation_deg: float
+    scale: float
+    shift: float
+    warp: float
+    light: float
+    edge_weight: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """A network with its numbers, and how it is trained.
+
+    Attributes:
+        network: default numbers; their class is the settings class of the architecture.
+        build: settings of that class → an initialised model on the CPU.
+        recipe: training defaults.
+    """
+
+    network: NetworkSettings
+    build: Callable[[NetworkSettings], FaceModel]
+    recipe: Recipe
+
+    def resolve_network(self, overrides: Mapping[str, object]) -> NetworkSettings:
+        """The preset's numbers with some replaced.
+
+        Raises:
+            InvalidInput: an override is unknown or out of range.
+        """
+        return type(self.network).from_values({**self.network.values(), **overrides})
+
+
+PresetFactory = Callable[[], Preset]
+
+_PRESETS: Registry[PresetFactory] = Registry(
+    "network preset",
+    "dflcore.models",
+    {
+        "quick": "dflcore.models.presets:quick",
+        "quick96": "dflcore.models.presets:quick96",
+        "df": "dflcore.models.presets:df",
+        "df-ud": "dflcore.models.presets:df_ud",
+    },
+)
+
+
+def preset_names() -> list[str]:
+    """All registered presets, ours first."""
+    return _PRESETS.names()
+
+
+def load_preset(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        NotFound: there is none; the message lists those there are.
+        Unsupported: its package cannot be imported here.
+    """
+    return _PRESETS.load(name)()

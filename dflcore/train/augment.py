@@ -1,0 +1,151 @@
+"""Random changes of training faces: a policy draws numbers, the transform it returns moves image and mask alike.
+
+Convention:
+    Stored faces are squares larger than what the network sees by ``margin`` (a ratio >= 1), concentric with it.
+    Grids are in normalised coordinates, (x, y), -1 and 1 at the outer edges of the corner pixels
+    (``align_corners=False``). ``stored_from_output`` maps output coordinates to stored ones. Borders replicate.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+WARP_CELLS = (2, 4, 8)
+"""Cells per side of the random warp grid, one of them drawn per batch."""
+WARP_CLIP_SIGMA = 2.5
+"""Warp noise is a normal cut at this many sigmas, then scaled to [-1, 1]."""
+WARP_GAIN = math.sqrt(2.0)
+"""The reference adds two draws per node; one independent draw of the same spread replaces them."""
+FLIP_PROBABILITY = 0.4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AugmentRanges:
+    """How far training faces are moved and relit; all ranges are symmetric around no change.
+
+    Attributes:
+        rotation_deg: in-plane rotation.
+        scale: relative size.
+        shift: translation as a fraction of the face's side.
+        warp: node displacement of the warp grid as a fraction of its cell; 0 switches it off.
+        light: gain of what the encoder sees; half of it per channel, and half of it as an offset.
+        flip: mirror now and then.
+    """
+
+    rotation_deg: float
+    scale: float
+    shift: float
+    warp: float
+    light: float
+    flip: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FaceTransform:
+    """What was drawn for one batch of B faces.
+
+    Attributes:
+        stored_from_output: (B, 2, 3) in normalised coordinates.
+        warp_nodes: (B, 2, n, n) displacement (x, y) of the warp grid in output coordinates, or None.
+        gain: (B, 3, 1, 1) factor on sRGB code values. offset: (B, 1, 1, 1) added after it.
+    """
+
+    stored_from_output: Tensor
+    warp_nodes: Tensor | None
+    gain: Tensor
+    offset: Tensor
+
+    def apply(self, stored: Tensor, resolution: int) -> Tensor:
+        """The moved face as it should be painted.
+
+        Args:
+            stored: (B, C, S, S); image and mask may ride in one tensor.
+            resolution: side R of the result in pixels.
+
+        Returns:
+            (B, C, R, R) in the range of ``stored``.
+        """
+        return self._sample(stored, _base_grid(resolution, stored).expand(len(stored), -1, -1, -1))
+
+    def apply_as_input(self, stored: Tensor, resolution: int) -> Tensor:
+        """The moved, warped and relit face as the encoder sees it. Arguments as :meth:`apply`; clipped to [0, 1]."""
+        grid = _base_grid(resolution, stored).expand(len(stored), -1, -1, -1)
+        if self.warp_nodes is not None:
+            field = F.interpolate(self.warp_nodes, size=resolution, mode="bilinear", align_corners=True)
+            grid = grid + field.permute(0, 2, 3, 1)
+        return (self._sample(stored, grid) * self.gain + self.offset).clamp(0.0, 1.0)
+
+    def _sample(self, stored: Tensor, grid: Tensor) -> Tensor:
+        matrix = self.stored_from_output
+        flat = grid.reshape(len(grid), -1, 2) @ matrix[:, :, :2].transpose(1, 2) + matrix[:, None, :, 2]
+        return F.grid_sample(stored, flat.view(grid.shape), padding_mode="border", align_corners=False)
+
+
+def identity_transform(batch: int, margin: float, device: torch.device | None = None) -> FaceTransform:
+    """The transform that crops the centre and changes nothing."""
+    matrix = torch.eye(2, 3, device=device).repeat(batch, 1, 1) / margin
+    return FaceTransform(
+        matrix, None, torch.ones(batch, 3, 1, 1, device=device), torch.zeros(batch, 1, 1, 1, device=device)
+    )
+
+
+def required_margin(ranges: AugmentRanges) -> float:
+    """Ratio of stored side to output side at which shift and scale never leave the stored square.
+
+    Corners may leave it by rotation, at most a few pixels; borders replicate there, outside any face.
+    """
+    return (1.0 + ranges.scale) * (1.0 + 2.0 * ranges.shift)
+
+
+def draw_transform(batch: int, ranges: AugmentRanges, margin: float, generator: torch.Generator) -> FaceTransform:
+    """Draw one transform per face; all numbers come from a CPU generator, so a seed means the same on any device."""
+
+    def uniform(*shape: int, limit: float) -> Tensor:
+        return (torch.rand(*shape, generator=generator) * 2 - 1) * limit
+
+    angle = uniform(batch, limit=math.radians(ranges.rotation_deg))
+    scale = 1 + uniform(batch, limit=ranges.scale)
+    shift = uniform(batch, 2, limit=2 * ranges.shift)
+    mirror = torch.ones(batch)
+    if ranges.flip:
+        mirror = 1 - 2 * (torch.rand(batch, generator=generator) < FLIP_PROBABILITY).float()
+    cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
+    linear = torch.stack([torch.stack([cos * mirror, -sin], -1), torch.stack([sin * mirror, cos], -1)], 1)
+    matrix = torch.cat([linear, shift[:, :, None]], dim=2) / margin
+    gain = 1 + uniform(batch, 1, 1, 1, limit=ranges.light) + uniform(batch, 3, 1, 1, limit=ranges.light / 2)
+    offset = uniform(batch, 1, 1, 1, limit=ranges.light / 2)
+    nodes = _draw_warp(batch, ranges.warp, generator) if ranges.warp else None
+    return FaceTransform(matrix, nodes, gain, offset)
+
+
+def move_transform(transform: FaceTransform, device: torch.device) -> FaceTransform:
+    """The same transform with its tensors on ``device``."""
+    nodes = transform.warp_nodes
+    return FaceTransform(
+        transform.stored_from_output.to(device),
+        None if nodes is None else nodes.to(device),
+        transform.gain.to(device),
+        transform.offset.to(device),
+    )
+
+
+def _draw_warp(batch: int, strength: float, generator: torch.Generator) -> Tensor:
+    """(B, 2, n, n) node displacements; border nodes stay."""
+    cells = WARP_CELLS[int(torch.randint(len(WARP_CELLS), (1,), generator=generator))]
+    noise = torch.randn(batch, 2, cells + 1, cells + 1, generator=generator)
+    noise = noise.clamp(-WARP_CLIP_SIGMA, WARP_CLIP_SIGMA) / WARP_CLIP_SIGMA
+    nodes = torch.zeros_like(noise)
+    nodes[:, :, 1:-1, 1:-1] = noise[:, :, 1:-1, 1:-1] * (strength * WARP_GAIN * 2.0 / cells)
+    return nodes
+
+
+def _base_grid(resolution: int, like: Tensor) -> Tensor:
+    """(1, R, R, 2) coordinates of output pixel centres."""
+    centres = (torch.arange(resolution, device=like.device, dtype=like.dtype) + 0.5) * (2.0 / resolution) - 1.0
+    y, x = torch.meshgrid(centres, centres, indexing="ij")
+    return torch.stack([x, y], dim=-1)[None]

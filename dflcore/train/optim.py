@@ -1,0 +1,65 @@
+"""Optimiser and learning-rate schedule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+WARMUP_ITERATIONS = 50
+FINAL_FACTOR = 0.01
+"""Share of the peak rate left at the end of a budgeted run."""
+OPEN_END_FACTOR = 0.3
+"""Share of the peak rate a run without a budget trains at: it never reaches the cosine's fine end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """Learning rate over a run that knows its budget: short warm-up, then half a cosine down to nearly nothing.
+
+    The fine end is what makes the face sharp, so a run should be given the budget it will really use. Resuming with a
+    larger budget continues on the longer cosine.
+
+    Attributes:
+        peak: highest rate.
+        iterations: budget in iterations in all, None for none.
+        seconds: budget in seconds of training in all, None for none. The budget nearer to its end decides.
+    """
+
+    peak: float
+    iterations: int | None
+    seconds: float | None
+
+    def progress(self, iteration: int, elapsed_s: float) -> float:
+        """Share of the budget that is used, 0..1; 0 for an open end."""
+        by_iterations = iteration / self.iterations if self.iterations else 0.0
+        by_time = elapsed_s / self.seconds if self.seconds else 0.0
+        return min(1.0, max(by_iterations, by_time))
+
+    def is_over(self, iteration: int, elapsed_s: float) -> bool:
+        """The budget is used up."""
+        return (self.iterations is not None and iteration >= self.iterations) or (
+            self.seconds is not None and elapsed_s >= self.seconds
+        )
+
+    def rate(self, iteration: int, elapsed_s: float) -> float:
+        """Learning rate of the step that follows ``iteration`` finished ones."""
+        warmup = min(1.0, (iteration + 1) / WARMUP_ITERATIONS)
+        if self.iterations is None and self.seconds is None:
+            return self.peak * warmup * OPEN_END_FACTOR
+        cosine = 0.5 * (1 + math.cos(math.pi * self.progress(iteration, elapsed_s)))
+        return self.peak * warmup * (FINAL_FACTOR + (1 - FINAL_FACTOR) * cosine)
+
+
+def build_optimizer(parameters: Iterable[nn.Parameter], learning_rate: float, beta2: float) -> torch.optim.Adam:
+    """Adam in its fused one-pass form."""
+    return torch.optim.Adam(list(parameters), lr=learning_rate, betas=(0.9, beta2), fused=True)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Same rate for all parameter groups."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
