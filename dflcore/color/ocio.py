@@ -188,6 +188,8 @@ class ColorConverter:
 def _load_config(config: str) -> Any:
     name = config.removeprefix(_BUILTIN_PREFIX)
     builtin = {str(entry[0]) for entry in ocio.BuiltinConfigRegistry().getBuiltinConfigs()}
+    if config.startswith(_BUILTIN_PREFIX) and name not in builtin:
+        raise _config_not_found(config, builtin)
     try:
         if name in builtin:
             return ocio.Config.CreateFromBuiltinConfig(name)
