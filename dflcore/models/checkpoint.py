@@ -338,7 +338,9 @@ def _write_generation(folder: Path, generation: Generation, description: ModelDe
         for name in (WEIGHTS_NAME, TRAINING_NAME, HISTORY_NAME, STATE_NAME)
     }
     (folder / MANIFEST_NAME).write_text(json.dumps({"format": FORMAT, "files": manifest}, indent=2) + "\n", "utf-8")
+    mode = (folder / MANIFEST_NAME).stat().st_mode  # the tensor writer makes files only their owner may read
     for name in (*manifest, MANIFEST_NAME):
+        (folder / name).chmod(mode)
         sync_file(folder / name)
     sync_folder(folder)
     return manifest

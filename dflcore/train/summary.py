@@ -14,12 +14,12 @@ class EventFile:
 
     Args:
         path: the folder of event files.
-        first_iteration: points at or after it, from a run that was lost, are hidden by viewers.
+        first_iteration: finished iterations; points after it, from a run that was lost, are hidden by viewers.
     """
 
     def __init__(self, path: Path, first_iteration: int) -> None:
         path.mkdir(parents=True, exist_ok=True)
-        self._writer = SummaryWriter(str(path), purge_step=first_iteration or None)
+        self._writer = SummaryWriter(str(path), purge_step=first_iteration + 1)
 
     def add(self, progress: TrainProgress) -> None:
         """One point on every curve."""

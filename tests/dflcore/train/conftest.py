@@ -79,6 +79,11 @@ class FakeFaceset:
 
 
 @pytest.fixture
+def make_faceset() -> type[FakeFaceset]:
+    return FakeFaceset
+
+
+@pytest.fixture
 def source() -> FakeFaceset:
     return FakeFaceset(12, (200, 120, 90))
 
