@@ -230,13 +230,16 @@ def _cut(planes: Tensor, left: int, top: int, right: int, bottom: int, padding: 
 
 def _blur(planes: Tensor, sigma: float, radius: int) -> Tensor:
     """Separable Gaussian; the outermost pixels are repeated."""
-    offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
-    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    kernel = (kernel / kernel.sum()).to(planes)
-    stack = planes.transpose(0, 1)  # (N, 1, h, w): every plane on its own
-    stack = F.conv2d(F.pad(stack, (radius, radius, 0, 0), mode="replicate"), kernel.view(1, 1, 1, -1))
-    stack = F.conv2d(F.pad(stack, (0, 0, radius, radius), mode="replicate"), kernel.view(1, 1, -1, 1))
-    return stack.transpose(0, 1)
+    weights = [math.exp(-0.5 * (offset / sigma) ** 2) for offset in range(-radius, radius + 1)]
+    total = sum(weights)
+    for axis, pads in ((-1, (radius, radius, 0, 0)), (-2, (0, 0, radius, radius))):
+        length = planes.shape[axis]
+        padded = F.pad(planes, pads, mode="replicate")
+        # Adding shifted copies is several times faster than a convolution with one channel per group.
+        planes = padded.narrow(axis, 0, length) * (weights[0] / total)
+        for index, weight in enumerate(weights[1:], 1):
+            planes = planes.add_(padded.narrow(axis, index, length), alpha=weight / total)
+    return planes
 
 
 def _sampling_grid(
