@@ -150,9 +150,8 @@ def test_full_disk_keeps_what_was_saved(folder: ModelFolder) -> None:
 
 
 def test_two_trainers_never_share_a_model(folder: ModelFolder) -> None:
-    with folder.lock():
-        with pytest.raises(Conflict, match="Another process"), ModelFolder.open(folder.path).lock():
-            pass
+    with folder.lock(), pytest.raises(Conflict, match="Another process"), ModelFolder.open(folder.path).lock():
+        pass
     with folder.lock():
         pass
 
