@@ -1,8 +1,9 @@
 """The EXR we deliver: one single-part scanline file whose layers every host finds.
 
 Contract (what Nuke's and Blender's readers make of names):
-    beauty ``R G B A`` first and bare; other channels ``layer.C`` with one dot; layer names are lower-case ASCII words
-    that do not begin with a digit and are not ``left``, ``right`` or ``main``, which hosts take as views or the beauty.
+    beauty ``R G B A`` bare; other channels ``layer.C`` with one dot; layer names are lower-case ASCII words that do not
+    begin with a digit and are not ``left``, ``right`` or ``main``, which hosts take as views or the beauty. The format
+    itself stores channels by name in alphabetical order; readers put the bare ones first.
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ _LAYER_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _CHANNEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _RESERVED_LAYERS = frozenset({"left", "right", "main"})
 _BEAUTY_ORDER = ("R", "G", "B", "A")
+_SCALAR_TYPES: Mapping[str, type[str | int | float]] = {
+    **dict.fromkeys(("int", "uint", "int16", "uint16", "int8", "uint8"), int),
+    **dict.fromkeys(("float", "half", "double"), float),  # EXR headers through OIIO hold no other single numbers
+    "string": str,
+}
 _NUMPY_TYPES = {"half": np.float16, "float": np.float32}
 _OWN_ATTRIBUTES = frozenset(
     (
@@ -261,8 +267,8 @@ def _set_attribute(spec: Any, name: str, value: MetadataValue | str | int | floa
         return
     if not isinstance(value, MetadataValue):
         spec.attribute(name, value)
-    elif value.type in ("string", "int", "float"):
-        spec.attribute(name, value.value)
+    elif value.type in _SCALAR_TYPES:
+        spec.attribute(name, _SCALAR_TYPES[value.type](value.value))
     else:
         spec.attribute(name, oiio.TypeDesc(value.type), value.value)
 

@@ -41,6 +41,8 @@ DEFAULT_CONFIG = "ocio://studio-config-v2.2.0_aces-v1.3_ocio-v2.4"
 _BEAUTY_PARTS = ("", "rgba", "rgb", "beauty", "combined", "composite", "image", "main")
 _MEANINGLESS_SPACES = frozenset({"", "unknown", "auto", "data", "raw"})
 _NUMPY_TYPES = {"half": np.float16, "float": np.float32, "uint8": np.uint8, "uint16": np.uint16}
+_UNREADABLE_TYPES = {"vectori": "int[3]", "vector2i": "int[2]", "vector2i[2]": "box2i", "float2[2]": "box2"}
+"""Type names OpenImageIO prints but does not parse, and what it takes for them."""
 _PRIMARIES: Mapping[str, tuple[float, ...]] = {
     "lin_ap1": (0.713, 0.293, 0.165, 0.830, 0.128, 0.044, 0.32168, 0.33767),
     "lin_ap0": (0.7347, 0.2653, 0.0, 1.0, 0.0001, -0.077, 0.32168, 0.33767),
@@ -281,12 +283,16 @@ def _metadata(spec: Any) -> dict[str, MetadataValue]:
             attribute = spec.extra_attribs[index]
             value = attribute.value
             if isinstance(value, (str, int, float)):
-                values[attribute.name] = MetadataValue(str(attribute.type), value)
+                values[attribute.name] = MetadataValue(_type_name(attribute.type), value)
             elif isinstance(value, (tuple, list, np.ndarray)):
-                values[attribute.name] = MetadataValue(str(attribute.type), tuple(np.asarray(value).tolist()))
+                values[attribute.name] = MetadataValue(_type_name(attribute.type), tuple(np.asarray(value).tolist()))
         except UnicodeDecodeError:  # bytes that are no text cannot be carried on
             continue
     return values
+
+
+def _type_name(kind: Any) -> str:
+    return _UNREADABLE_TYPES.get(str(kind), str(kind))
 
 
 def _text_attribute(spec: Any, name: str) -> str:

@@ -1,0 +1,192 @@
+"""The delivered EXR: bits, windows, names, headers."""
+
+import numpy as np
+import OpenImageIO as oiio  # noqa: N813
+import pytest
+
+from dflcore.errors import DataCorrupt, InvalidInput, NotFound
+from dflcore.io.exr import ExrLayer, is_valid_exr, read_exr_layers, write_exr
+from dflcore.io.plate import MetadataValue, Window, open_plate
+
+WINDOW = Window(x=0, y=0, width=256, height=256)
+EVERY_HALF = np.arange(65536, dtype=np.uint16).view(np.float16).reshape(256, 256, 1)
+
+
+def _write(path, layers, window=WINDOW, **options):
+    options.setdefault("display_window", window)
+    write_exr(path, layers=layers, data_window=window, **options)
+    return path
+
+
+def _gray(window=WINDOW, value=0.5):
+    pixels = np.full((window.height, window.width, 3), value, np.float16)
+    return ExrLayer(name="", channels=("R", "G", "B"), pixels=pixels)
+
+
+def _bits(array):
+    return array.view(np.uint16 if array.dtype == np.float16 else np.uint32)
+
+
+@pytest.mark.parametrize("compression", ["zip", "zips", "piz", "none", "rle"])
+@pytest.mark.parametrize("is_mixed", [False, True])
+def test_every_half_and_any_float_arrive_bit_for_bit(tmp_path, compression, is_mixed):
+    floats = np.random.default_rng(1).integers(0, 2**32, (256, 256, 2), dtype=np.uint32).view(np.float32)
+    floats[:4, :4] = np.array([np.nan, np.inf, -np.inf, -0.0], np.float32)[:, None]
+    layers = [ExrLayer(name="", channels=("R", "G", "B"), pixels=np.repeat(EVERY_HALF, 3, axis=2))]
+    if is_mixed:
+        layers.append(ExrLayer(name="st", channels=("R", "G"), pixels=floats, pixel_type="float"))
+    read = read_exr_layers(_write(tmp_path / "a.exr", layers, compression=compression))
+    for name in "RGB":
+        assert read[name].dtype == np.float16
+        np.testing.assert_array_equal(_bits(read[name]), _bits(EVERY_HALF[..., 0]))
+    if is_mixed:
+        assert read["st.R"].dtype == np.float32
+        np.testing.assert_array_equal(_bits(read["st.R"]), _bits(np.ascontiguousarray(floats[..., 0])))
+        np.testing.assert_array_equal(_bits(read["st.G"]), _bits(np.ascontiguousarray(floats[..., 1])))
+
+
+def test_float32_given_as_half_layer_is_rounded_to_nearest(tmp_path):
+    values = np.random.default_rng(2).normal(0, 1000, (256, 256, 1)).astype(np.float32)
+    values[0, 0] = 1e6
+    layers = [_gray(), ExrLayer(name="matte", channels=("A",), pixels=values)]
+    read = read_exr_layers(_write(tmp_path / "a.exr", layers))
+    with np.errstate(over="ignore"):
+        expected = values[..., 0].astype(np.float16)
+    np.testing.assert_array_equal(read["matte.A"], expected)
+    assert np.isinf(read["matte.A"][0, 0])
+
+
+def test_bare_channels_come_first_and_one_part(tmp_path):
+    layers = [
+        ExrLayer(name="", channels=("R", "G", "B", "A"), pixels=np.zeros((256, 256, 4), np.float16)),
+        ExrLayer(name="swap", channels=("R", "G", "B"), pixels=np.ones((256, 256, 3), np.float16)),
+        ExrLayer(name="matte_hull", channels=("A",), pixels=np.ones((256, 256, 1), np.float16)),
+    ]
+    source = oiio.ImageInput.open(str(_write(tmp_path / "a.exr", layers)))
+    spec = source.spec()
+    assert spec.channelnames == ("R", "G", "B", "A", "matte_hull.A", "swap.R", "swap.G", "swap.B")
+    assert spec.get_int_attribute("oiio:subimages", 1) == 1
+    assert spec.tile_width == 0
+    assert spec.get_string_attribute("compression") == "zip"
+    source.close()
+
+
+def test_windows_aspect_and_header_survive(tmp_path):
+    data = Window(x=-12, y=7, width=40, height=30)
+    display = Window(x=0, y=0, width=32, height=24)
+    metadata = {
+        "smpte:TimeCode": MetadataValue("timecode", (0x01020304, 0)),
+        "FramesPerSecond": MetadataValue("rational", (24000, 1001)),
+        "worldToCamera": MetadataValue("matrix", tuple(float(n) for n in range(16))),
+        "studio/shot": MetadataValue("string", "sh010"),
+        "cuts": MetadataValue("int[3]", (1, 2, 3)),
+        "crop": MetadataValue("box2i", (1, 2, 3, 4)),
+        "DateTime": MetadataValue("string", "2024:02:29 12:00:00"),
+        "compression": MetadataValue("string", "piz"),
+        "PixelAspectRatio": MetadataValue("float", 1.0),
+        "dfl:model": "quick",
+        "dfl:frame": 1001,
+        "dfl:opacity": 0.5,
+    }
+    path = _write(
+        tmp_path / "a.1001.exr",
+        [_gray(data)],
+        data,
+        display_window=display,
+        pixel_aspect=2.0,
+        metadata=metadata,
+        color_space="ACEScg",
+    )
+    image = open_plate(str(path)).read(1001)
+    assert (image.data_window, image.display_window, image.pixel_aspect) == (data, display, 2.0)
+    for name in ("smpte:TimeCode", "FramesPerSecond", "worldToCamera", "studio/shot", "cuts", "crop", "DateTime"):
+        assert image.metadata[name] == metadata[name]
+    assert image.metadata["dfl:model"].value == "quick"
+    assert image.metadata["dfl:frame"] == MetadataValue("int", 1001)
+    assert image.metadata["dfl:opacity"].value == 0.5
+    assert image.metadata["compression"].value == "zip"
+
+
+def test_header_survives_a_second_generation(tmp_path):
+    metadata = {
+        "smpte:TimeCode": MetadataValue("timecode", (0x23595923, 0)),
+        "chromaticities": MetadataValue("float[8]", (0.713, 0.293, 0.165, 0.83, 0.128, 0.044, 0.32168, 0.33767)),
+        "reelName": MetadataValue("string", "A001C002"),
+    }
+    first = open_plate(str(_write(tmp_path / "a.exr", [_gray()], metadata=metadata, color_space="ACEScg"))).read(1)
+    second = open_plate(str(_write(tmp_path / "b.exr", [_gray()], metadata=first.metadata, color_space="ACEScg"))).read(
+        1
+    )
+    assert {k: v for k, v in first.metadata.items() if k != "DateTime"} == {
+        k: v for k, v in second.metadata.items() if k != "DateTime"
+    }
+    np.testing.assert_allclose(second.metadata["chromaticities"].value, metadata["chromaticities"].value, rtol=1e-6)
+
+
+@pytest.mark.parametrize("space", ["ACEScg", "lin_rec709", "ARRI LogC4", "srgb_tx", "ACES2065-1"])
+def test_color_space_reads_back_as_the_same(tmp_path, space):
+    from dflcore.color.ocio import ColorConverter
+
+    converter = ColorConverter()
+    plate = open_plate(str(_write(tmp_path / "a.exr", [_gray()], color_space=space)))
+    assert converter.resolve(plate.color_space) == converter.resolve(space)
+    assert "header" in plate.color_space_note
+
+
+@pytest.mark.parametrize("name", ["left", "right", "main", "1st", "Swap", "matte.hull", "mätte", "a b", "a-b"])
+def test_layer_names_hosts_would_misread(tmp_path, name):
+    layer = ExrLayer(name=name, channels=("A",), pixels=np.zeros((256, 256, 1), np.float16))
+    with pytest.raises(InvalidInput, match="layer name"):
+        _write(tmp_path / "a.exr", [_gray(), layer])
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_refusals(tmp_path):
+    one = np.zeros((256, 256, 1), np.float16)
+    matte = ExrLayer(name="matte", channels=("A",), pixels=one)
+    cases = [
+        ([], "at least one"),
+        ([matte, matte], "twice"),
+        ([matte, _gray()], "beauty"),
+        ([ExrLayer(name="matte", channels=("A",), pixels=one[:10])], "data window"),
+        ([ExrLayer(name="x", channels=("a.b",), pixels=one)], "channel name"),
+        ([ExrLayer(name="", channels=("B", "G", "R"), pixels=np.zeros((256, 256, 3)))], "begin R G B"),
+    ]
+    for layers, words in cases:
+        with pytest.raises(InvalidInput, match=words):
+            _write(tmp_path / "a.exr", layers)
+    with pytest.raises(InvalidInput, match="compression"):
+        _write(tmp_path / "a.exr", [_gray()], compression="lzw")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises((InvalidInput, OSError)):
+        _write(tmp_path / "file" / "a.exr", [_gray()])
+
+
+def test_nothing_is_left_when_writing_fails(tmp_path, monkeypatch):
+    path = _write(tmp_path / "a.exr", [_gray(value=1)])
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise RuntimeError
+
+    monkeypatch.setattr("dflcore.io.exr._write", fail)
+    with pytest.raises(RuntimeError):
+        _write(path, [_gray(value=2)])
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.exr"]
+    assert path.read_bytes() == before
+
+
+def test_complete_and_incomplete_files(tmp_path):
+    noise = np.random.default_rng(3).random((256, 256, 3)).astype(np.float16)
+    path = _write(tmp_path / "a.exr", [ExrLayer(name="", channels=("R", "G", "B"), pixels=noise)])
+    assert is_valid_exr(path)
+    assert not is_valid_exr(tmp_path / "none.exr")
+    data = path.read_bytes()
+    for kept in (0, 3, 200, len(data) // 2, len(data) - 100):
+        cut = tmp_path / "cut.exr"
+        cut.write_bytes(data[:kept])
+        assert not is_valid_exr(cut), kept
+        with pytest.raises(DataCorrupt, match=r"cut\.exr"):
+            read_exr_layers(cut)
+    with pytest.raises(NotFound):
+        read_exr_layers(tmp_path / "none.exr")
