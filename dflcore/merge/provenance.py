@@ -1,0 +1,344 @@
+"""What merged frames say about themselves: header attributes, frame keys, and the manifest beside the sequence.
+
+The manifest ``<name>.provenance.json`` lies in the frames' folder and maps frame numbers to the key and checksum each
+was made with. While a merge runs it writes to a journal of its own (one short line before a frame gets its name, one
+after), which is folded into the manifest at the end. A journal whose process died is folded by the next run. Several
+processes, on several machines, may fill one sequence at the same time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from dflcore.config.merge import ProvenanceAttributes
+from dflcore.errors import DataCorrupt
+from dflcore.io.atomic import translate_disk_errors, write_text
+from dflcore.io.plate import MetadataValue
+from dflcore.types import Authorization, FaceRecord
+from dflcore.version import SOFTWARE
+
+FORMAT = 1
+MERGE_REVISION = 1
+"""Raised by one whenever the same inputs give other pixels; part of every frame key."""
+DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+"""IPTC's term for footage with parts made by a trained model; C2PA and platforms read it."""
+KEY_DIGITS = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeIdentity:
+    """What is the same for all frames of a merge and decides their pixels and headers.
+
+    Attributes:
+        plate: the plate as the user named it. color_space: of the plate, by OCIO name.
+        output_space: scene-linear space of the frames.
+        model_name, model_digest: the face model.
+        settings: resolved values of all settings. settings_digest: over those that matter for pixels.
+        authorization: who allowed it.
+    """
+
+    plate: str
+    color_space: str
+    output_space: str
+    model_name: str
+    model_digest: str
+    settings: Mapping[str, Any]
+    settings_digest: str
+    authorization: Authorization = field(default_factory=Authorization)
+
+    @property
+    def run_key(self) -> str:
+        """Equal run keys may share a folder: same plate, model, settings and code."""
+        return _digest(
+            self.plate, self.color_space, self.output_space, self.model_digest, self.settings_digest, _code_version()
+        )
+
+    def frame_key(self, plate_identity: str, records: Sequence[FaceRecord]) -> str:
+        """32 hex digits over everything that decides a frame's pixels."""
+        faces = hashlib.sha256()
+        for record in sorted(records, key=lambda record: record.face_index):
+            faces.update(f"{record.face_index} {record.face_type.value} ".encode())
+            faces.update(record.landmarks.points.astype("<f4").tobytes())
+        return _digest(
+            plate_identity,
+            self.color_space,
+            self.output_space,
+            self.model_digest,
+            self.settings_digest,
+            faces.hexdigest(),
+            _code_version(),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameEntry:
+    """One merged frame in the manifest.
+
+    Attributes:
+        key: see :meth:`MergeIdentity.frame_key`.
+        files: file name → size in bytes and SHA-256.
+        plate: identity of the plate's frame. faces: how many were composited.
+    """
+
+    key: str
+    files: Mapping[str, Mapping[str, Any]]
+    plate: str = ""
+    faces: int = 0
+
+
+def frame_attributes(
+    identity: MergeIdentity,
+    plate_metadata: Mapping[str, MetadataValue],
+    *,
+    frame: int,
+    faces: int,
+    policy: ProvenanceAttributes,
+) -> dict[str, MetadataValue | str | int | float]:
+    """A merged frame's header: the plate's own attributes, the frame number, and what the policy lets us say.
+
+    ``off`` says nothing of ours; ``minimal`` the synthetic mark, hashes and version; ``full`` also names, settings and
+    the authorisation with its reference.
+    """
+    attributes: dict[str, MetadataValue | str | int | float] = {
+        name: value for name, value in plate_metadata.items() if not name.lower().startswith("dfl/")
+    }
+    attributes["imageCounter"] = frame
+    if policy == "off":
+        return attributes
+    attributes |= {
+        "dfl/synthetic": 1,
+        "dfl/digitalSourceType": DIGITAL_SOURCE_TYPE,
+        "dfl/frame": frame,
+        "dfl/faces": faces,
+        "dfl/modelDigest": identity.model_digest,
+        "dfl/settingsDigest": identity.settings_digest,
+        "dfl/software": SOFTWARE,
+    }
+    if policy == "full":
+        attributes |= {
+            "dfl/model": identity.model_name,
+            "dfl/plate": identity.plate,
+            "dfl/settings": json.dumps(dict(identity.settings), sort_keys=True),
+        }
+        for name, value in asdict(identity.authorization).items():
+            if value:
+                attributes[f"dfl/authorization{name.capitalize()}"] = value
+    return attributes
+
+
+class SequenceManifest:
+    """The manifest of one sequence, for one run that adds to it.
+
+    Args:
+        path: ``<name>.provenance.json``.
+
+    Raises:
+        DataCorrupt: the manifest is there and cannot be read.
+        InvalidInput, ResourceExhausted: the folder cannot be written.
+    """
+
+    def __init__(self, path: Path, identity: MergeIdentity) -> None:
+        self.path = path
+        self._identity = identity
+        with translate_disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with _locked(_lock_path(path)):
+                _fold_dead_journals(path, identity)
+            self._journal_path = path.with_name(
+                f".{path.name.removesuffix('.json')}.{os.getpid()}-{secrets.token_hex(4)}.journal"
+            )
+            self._journal: IO[str] = self._journal_path.open("w", encoding="utf-8")
+            _try_lock(self._journal)
+
+    def begin(self, frame: int, key: str) -> None:
+        """Announce that the frame's file is about to get its name."""
+        self._append({"frame": frame, "begin": key})
+        with translate_disk_errors(self._journal_path):
+            os.fsync(self._journal.fileno())
+
+    def finish(self, frame: int, entry: FrameEntry) -> None:
+        """The frame's files are there."""
+        self._append({"frame": frame, **asdict(entry)})
+
+    def close(self) -> None:
+        """Fold this run's frames into the manifest and remove its journal; harmless when repeated."""
+        if self._journal.closed:
+            return
+        with translate_disk_errors(self.path), _locked(_lock_path(self.path)):
+            _fold(self.path, self._identity, [self._journal_path])
+            self._journal_path.unlink(missing_ok=True)
+            self._journal.close()
+
+    def _append(self, line: Mapping[str, Any]) -> None:
+        with translate_disk_errors(self._journal_path):
+            self._journal.write(json.dumps(line, separators=(",", ":")) + "\n")
+            self._journal.flush()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestContent:
+    """What a manifest and the journals beside it say.
+
+    Attributes:
+        run_key: see :attr:`MergeIdentity.run_key`; empty when there is no manifest.
+        frames: finished frames.
+        unfinished: keys of frames that were announced and never reported finished; their files may be there.
+    """
+
+    run_key: str = ""
+    frames: Mapping[int, FrameEntry] = field(default_factory=dict)
+    unfinished: Mapping[int, str] = field(default_factory=dict)
+
+
+def read_manifest(path: Path) -> ManifestContent:
+    """A manifest as it is now, with what running and killed merges have added since it was written.
+
+    Raises:
+        DataCorrupt: it cannot be read.
+    """
+    return _with_journals(_read(path), _journals(path))
+
+
+def manifest_path(folder: Path, sequence_name: str) -> Path:
+    """Where the manifest of a sequence lies."""
+    return folder / f"{sequence_name}.provenance.json"
+
+
+def file_fact(path: Path) -> dict[str, Any]:
+    """Size in bytes and SHA-256 of a finished file."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"size": path.stat().st_size, "sha256": digest}
+
+
+def _code_version() -> str:
+    return f"{SOFTWARE} merge {MERGE_REVISION}"
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:KEY_DIGITS]
+
+
+def _fold_dead_journals(path: Path, identity: MergeIdentity) -> None:
+    """Write the manifest anew with the journals of processes that are gone; call it under the sequence's lock."""
+    with contextlib.ExitStack() as held:
+        dead: list[Path] = []
+        for journal in _journals(path):
+            with contextlib.suppress(FileNotFoundError):
+                if _try_lock(held.enter_context(journal.open("r+", encoding="utf-8"))):
+                    dead.append(journal)
+        _fold(path, identity, dead)
+        for journal in dead:
+            journal.unlink(missing_ok=True)
+
+
+def _fold(path: Path, identity: MergeIdentity, journals: Sequence[Path]) -> None:
+    """Manifest + journals → manifest; call it under the sequence's lock."""
+    write_text(path, json.dumps(_document(identity, _with_journals(_read(path), journals)), indent=1) + "\n")
+
+
+def _with_journals(content: ManifestContent, journals: Sequence[Path]) -> ManifestContent:
+    frames, unfinished = dict(content.frames), dict(content.unfinished)
+    for journal in journals:
+        finished, announced = _read_journal(journal)
+        frames |= finished
+        unfinished = {frame: key for frame, key in unfinished.items() if frame not in finished} | announced
+    return ManifestContent(run_key=content.run_key, frames=frames, unfinished=unfinished)
+
+
+def _document(identity: MergeIdentity, content: ManifestContent) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "software": SOFTWARE,
+        "synthetic": True,
+        "digitalSourceType": DIGITAL_SOURCE_TYPE,
+        "run_key": identity.run_key,
+        "plate": {"name": identity.plate, "color_space": identity.color_space},
+        "output_space": identity.output_space,
+        "model": {"name": identity.model_name, "digest": identity.model_digest},
+        "settings": dict(identity.settings),
+        "settings_digest": identity.settings_digest,
+        "authorization": asdict(identity.authorization),
+        "unfinished": {str(frame): key for frame, key in sorted(content.unfinished.items())},
+        "frames": {str(frame): asdict(entry) for frame, entry in sorted(content.frames.items())},
+    }
+
+
+def _read(path: Path) -> ManifestContent:
+    try:
+        document = json.loads(path.read_text("utf-8"))
+        return ManifestContent(
+            run_key=str(document["run_key"]),
+            frames={int(frame): FrameEntry(**entry) for frame, entry in document["frames"].items()},
+            unfinished={int(frame): str(key) for frame, key in document["unfinished"].items()},
+        )
+    except FileNotFoundError:
+        return ManifestContent()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataCorrupt(
+            f"The manifest {path} is damaged: {error}. Move it away and merge with overwrite.",
+            reason="MANIFEST_DAMAGED",
+            path=path,
+        ) from error
+
+
+def _journals(path: Path) -> list[Path]:
+    stem = path.name.removesuffix(".json")
+    if not path.parent.is_dir():
+        return []
+    prefix = f".{stem}."
+    names = [entry.name for entry in os.scandir(path.parent)]
+    return [path.with_name(name) for name in sorted(names) if name.startswith(prefix) and name.endswith(".journal")]
+
+
+def _read_journal(path: Path) -> tuple[dict[int, FrameEntry], dict[int, str]]:
+    """Finished frames, and announced ones that were not finished. A last line cut short by a kill is passed over."""
+    finished: dict[int, FrameEntry] = {}
+    begun: dict[int, str] = {}
+    with contextlib.suppress(FileNotFoundError):
+        for line in path.read_text("utf-8", errors="replace").splitlines():
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                values = json.loads(line)
+                frame = int(values.pop("frame"))
+                if "begin" in values:
+                    begun[frame] = str(values["begin"])
+                else:
+                    finished[frame] = FrameEntry(**values)
+                    begun.pop(frame, None)
+    return finished, begun
+
+
+def _lock_path(path: Path) -> Path:
+    return path.with_name(f".{path.name.removesuffix('.json')}.lock")
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Wait for, and hold, an advisory lock that the system drops when its process ends."""
+    with path.open("a") as file:
+        if os.name == "posix":
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _try_lock(file: IO[str]) -> bool:
+    """Take a file's advisory lock if nobody holds it."""
+    if os.name != "posix":
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
