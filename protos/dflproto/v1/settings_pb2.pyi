@@ -43,7 +43,7 @@ class ExtractSettings(_message.Message):
     def __init__(self, detector: _Optional[str] = ..., landmarker: _Optional[str] = ..., face_type: _Optional[str] = ..., aligned_size: _Optional[int] = ..., max_faces: _Optional[int] = ..., min_face_size: _Optional[int] = ..., min_score: _Optional[float] = ..., detect_size: _Optional[int] = ..., compute_identity: bool = ..., input_colorspace: _Optional[str] = ..., ocio_config: _Optional[str] = ..., missing_frames: _Optional[str] = ..., authorization_person: _Optional[str] = ..., authorization_project: _Optional[str] = ..., authorization_use: _Optional[str] = ..., authorization_until: _Optional[str] = ..., authorization_reference: _Optional[str] = ...) -> None: ...
 
 class TrainSettings(_message.Message):
-    __slots__ = ("preset", "iterations", "minutes", "batch_size", "resolution", "learning_rate", "random_warp", "random_flip_source", "random_flip_target", "masked_training", "save_interval_s", "preview_interval_s", "keep_generations", "cache_mb", "seed", "device", "authorization_project", "authorization_use", "authorization_reference")
+    __slots__ = ("preset", "iterations", "minutes", "batch_size", "resolution", "learning_rate", "random_warp", "random_flip_source", "random_flip_target", "masked_training", "save_interval_s", "preview_interval_s", "keep_generations", "cache_mb", "seed", "device", "authorization_project", "authorization_use", "authorization_reference", "face_type", "precision")
     PRESET_FIELD_NUMBER: _ClassVar[int]
     ITERATIONS_FIELD_NUMBER: _ClassVar[int]
     MINUTES_FIELD_NUMBER: _ClassVar[int]
@@ -63,6 +63,8 @@ class TrainSettings(_message.Message):
     AUTHORIZATION_PROJECT_FIELD_NUMBER: _ClassVar[int]
     AUTHORIZATION_USE_FIELD_NUMBER: _ClassVar[int]
     AUTHORIZATION_REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    FACE_TYPE_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
     preset: str
     iterations: int
     minutes: float
@@ -82,7 +84,9 @@ class TrainSettings(_message.Message):
     authorization_project: str
     authorization_use: str
     authorization_reference: str
-    def __init__(self, preset: _Optional[str] = ..., iterations: _Optional[int] = ..., minutes: _Optional[float] = ..., batch_size: _Optional[int] = ..., resolution: _Optional[int] = ..., learning_rate: _Optional[float] = ..., random_warp: bool = ..., random_flip_source: bool = ..., random_flip_target: bool = ..., masked_training: bool = ..., save_interval_s: _Optional[float] = ..., preview_interval_s: _Optional[float] = ..., keep_generations: _Optional[int] = ..., cache_mb: _Optional[int] = ..., seed: _Optional[int] = ..., device: _Optional[str] = ..., authorization_project: _Optional[str] = ..., authorization_use: _Optional[str] = ..., authorization_reference: _Optional[str] = ...) -> None: ...
+    face_type: str
+    precision: str
+    def __init__(self, preset: _Optional[str] = ..., iterations: _Optional[int] = ..., minutes: _Optional[float] = ..., batch_size: _Optional[int] = ..., resolution: _Optional[int] = ..., learning_rate: _Optional[float] = ..., random_warp: bool = ..., random_flip_source: bool = ..., random_flip_target: bool = ..., masked_training: bool = ..., save_interval_s: _Optional[float] = ..., preview_interval_s: _Optional[float] = ..., keep_generations: _Optional[int] = ..., cache_mb: _Optional[int] = ..., seed: _Optional[int] = ..., device: _Optional[str] = ..., authorization_project: _Optional[str] = ..., authorization_use: _Optional[str] = ..., authorization_reference: _Optional[str] = ..., face_type: _Optional[str] = ..., precision: _Optional[str] = ...) -> None: ...
 
 class MergeSettings(_message.Message):
     __slots__ = ("profile", "layers", "matte_mode", "matte_erode", "matte_feather", "color_transfer", "opacity", "face_scale", "bit_depth", "compression", "input_colorspace", "ocio_config", "missing_frames", "overwrite", "provenance_attributes", "device", "authorization_project", "authorization_use")
