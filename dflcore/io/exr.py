@@ -30,11 +30,6 @@ _LAYER_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _CHANNEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _RESERVED_LAYERS = frozenset({"left", "right", "main"})
 _BEAUTY_ORDER = ("R", "G", "B", "A")
-_SCALAR_TYPES: Mapping[str, type[str | int | float]] = {
-    **dict.fromkeys(("int", "uint", "int16", "uint16", "int8", "uint8"), int),
-    **dict.fromkeys(("float", "half", "double"), float),  # EXR headers through OIIO hold no other single numbers
-    "string": str,
-}
 _NUMPY_TYPES = {"half": np.float16, "float": np.float32}
 _OWN_ATTRIBUTES = frozenset(
     (
@@ -265,12 +260,13 @@ def _set_attribute(spec: Any, name: str, value: MetadataValue | str | int | floa
     key = name.lower()
     if key in _OWN_ATTRIBUTES or key.startswith(_OWN_PREFIXES):
         return
-    if not isinstance(value, MetadataValue):
-        spec.attribute(name, value)
-    elif value.type in _SCALAR_TYPES:
-        spec.attribute(name, _SCALAR_TYPES[value.type](value.value))
+    plain = value.value if isinstance(value, MetadataValue) else value
+    if isinstance(plain, int) and not -(2**31) <= plain < 2**31:
+        plain = str(plain)  # EXR's integers have 32 bits and a sign
+    if isinstance(value, MetadataValue) and isinstance(plain, tuple):
+        spec.attribute(name, oiio.TypeDesc(value.type), plain)
     else:
-        spec.attribute(name, oiio.TypeDesc(value.type), value.value)
+        spec.attribute(name, plain)
 
 
 def _write(temporary: Path, spec: Any, pixels: NDArray[Any], path: Path) -> None:

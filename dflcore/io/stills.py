@@ -76,11 +76,12 @@ class StillPlate:
         with _opened(first, self.frames.frames[0]) as source:
             spec, _ = _select_part(source, first, self.frames.frames[0])
             metadata = _metadata(spec)
+            is_float = bool({"half", "float"} & set(_channel_types(spec)))
         display = _display_window(spec)
         self.size = (display.width, display.height)
         self.rate = _frame_rate(metadata)
         self.color_space, self.color_space_note, is_assumed = _choose_space(
-            color_space, metadata, pattern, resolve_space or _default_resolver
+            color_space, metadata, pattern, is_float, resolve_space or _default_resolver
         )
         if is_assumed:
             notices.append(
@@ -314,12 +315,16 @@ def _frame_rate(metadata: Mapping[str, MetadataValue]) -> float | None:
 
 
 def _choose_space(
-    asked: str, metadata: Mapping[str, MetadataValue], pattern: SequencePattern, resolve: ResolveSpace
+    asked: str,
+    metadata: Mapping[str, MetadataValue],
+    pattern: SequencePattern,
+    is_float: bool,
+    resolve: ResolveSpace,
 ) -> tuple[str, str, bool]:
     """Name, how it was found, and whether it is an assumption.
 
     Raises:
-        InvalidInput: DPX, whose code values may be any log.
+        InvalidInput: DPX, whose code values may be any log, and float TIFF, which may be linear or not.
     """
     if asked not in ("", "auto"):
         return asked, "colour space stated by the user", False
@@ -337,10 +342,11 @@ def _choose_space(
                 return name, f"colour space {name!r} from the header's chromaticities", False
     if pattern.suffix == ".exr":
         return "ACEScg", "the EXR header names no colour space, ACEScg is assumed", True
-    if pattern.suffix == ".dpx":
+    if pattern.suffix == ".dpx" or is_float:
+        examples = "'lin_rec709', 'srgb_tx'" if is_float else "'ADX10', 'ARRI LogC3 (EI800)', 'srgb_tx'"
         raise InvalidInput(
-            f"{pattern}: a DPX does not say what its code values mean; state it with --input-colorspace "
-            f"(for example 'ADX10', 'ARRI LogC3 (EI800)', 'srgb_tx').",
+            f"{pattern} does not say what its {'float' if is_float else 'code'} values mean; state it with "
+            f"--input-colorspace (for example {examples}).",
             reason="COLOR_SPACE_REQUIRED",
             field="input_colorspace",
             path=pattern,

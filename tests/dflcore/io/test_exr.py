@@ -86,6 +86,7 @@ def test_windows_aspect_and_header_survive(tmp_path):
         "PixelAspectRatio": MetadataValue("float", 1.0),
         "dfl:model": "quick",
         "dfl:frame": 1001,
+        "userBits": MetadataValue("uint", 2**32 - 1),
         "dfl:opacity": 0.5,
     }
     path = _write(
@@ -103,6 +104,7 @@ def test_windows_aspect_and_header_survive(tmp_path):
         assert image.metadata[name] == metadata[name]
     assert image.metadata["dfl:model"].value == "quick"
     assert image.metadata["dfl:frame"] == MetadataValue("int", 1001)
+    assert image.metadata["userBits"].value == str(2**32 - 1)
     assert image.metadata["dfl:opacity"].value == 0.5
     assert image.metadata["compression"].value == "zip"
 
