@@ -1,0 +1,103 @@
+"""Command-line flags made from the settings classes: ``matte_erode`` becomes ``--matte-erode``, with help and range."""
+
+from __future__ import annotations
+
+import argparse
+
+from dflcore.config.base import Audience, Settings
+from dflcore.config.describe import KnobDescription, describe_settings
+
+GROUP_TITLES = {
+    Audience.ARTIST: "settings",
+    Audience.TD: "settings for technical directors",
+    Audience.INTERNAL: "internal settings",
+}
+_TYPES = {"int": int, "float": float, "string": str, "choice": str}
+
+
+def add_settings_flags(parser: argparse.ArgumentParser, settings_class: type[Settings]) -> None:
+    """Add one flag per setting; a flag that is not given leaves no trace in the parsed options."""
+    groups: dict[Audience, argparse._ArgumentGroup] = {}
+    for knob in describe_settings(settings_class):
+        if knob.audience not in groups:
+            groups[knob.audience] = parser.add_argument_group(GROUP_TITLES[knob.audience])
+        _add_flag(groups[knob.audience], knob)
+
+
+def given_settings(options: argparse.Namespace, settings_class: type[Settings]) -> dict[str, object]:
+    """The settings the user gave, checked; the rest is left to the daemon's defaults.
+
+    Raises:
+        InvalidInput: lists every value that is out of range.
+    """
+    names = [knob.name for knob in describe_settings(settings_class)]
+    values = {name: getattr(options, name) for name in names if hasattr(options, name)}
+    settings_class.from_values(values)
+    return values
+
+
+def flag_name(setting: str) -> str:
+    """``matte_erode`` → ``--matte-erode``."""
+    return "--" + setting.replace("_", "-")
+
+
+def flag_help(knob: KnobDescription) -> str:
+    """Help, what is allowed, and the default, as argparse prints it."""
+    notes: list[str] = []
+    if not knob.choices and (knob.minimum is not None or knob.maximum is not None):
+        notes.append(_range_text(knob))
+    elif knob.unit:
+        notes.append(knob.unit)
+    if knob.default is not None and knob.default != "":
+        notes.append(f"default {_default_text(knob)}")
+    if knob.fixed_once_trained:
+        notes.append("fixed once a model was trained")
+    text = f"{knob.help} [{'; '.join(notes)}]" if notes else knob.help
+    return text.replace("%", "%%")
+
+
+def _add_flag(group: argparse._ArgumentGroup, knob: KnobDescription) -> None:
+    help_text = argparse.SUPPRESS if knob.audience is Audience.INTERNAL else flag_help(knob)
+    if knob.type == "bool":
+        group.add_argument(
+            flag_name(knob.name),
+            dest=knob.name,
+            action=argparse.BooleanOptionalAction,
+            default=argparse.SUPPRESS,
+            help=help_text,
+        )
+        return
+    group.add_argument(
+        flag_name(knob.name),
+        dest=knob.name,
+        type=_TYPES[knob.type],
+        choices=knob.choices or None,
+        metavar="|".join(knob.choices) if knob.choices else _metavar(knob),
+        default=argparse.SUPPRESS,
+        help=help_text,
+    )
+
+
+def _metavar(knob: KnobDescription) -> str:
+    return {"int": "N", "float": "X", "string": "TEXT", "choice": "WORD", "bool": ""}[knob.type]
+
+
+def _range_text(knob: KnobDescription) -> str:
+    unit = f" {knob.unit}" if knob.unit else ""
+    if knob.minimum is not None and knob.maximum is not None:
+        return f"{_number(knob.minimum)} to {_number(knob.maximum)}{unit}"
+    if knob.minimum is not None:
+        return f"{_number(knob.minimum)}{unit} or more"
+    return f"up to {_number(knob.maximum or 0.0)}{unit}"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else f"{value:g}"
+
+
+def _default_text(knob: KnobDescription) -> str:
+    if isinstance(knob.default, bool):
+        return "on" if knob.default else "off"
+    if isinstance(knob.default, (int, float)):
+        return _number(knob.default)
+    return str(knob.default)

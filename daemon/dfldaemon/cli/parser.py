@@ -1,0 +1,222 @@
+"""The shape of the command line: names here are stable, scripts use them. Settings flags come from the settings."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+from dflcore.config.base import Settings
+from dflcore.config.extract import ExtractSettings
+from dflcore.config.merge import MergeSettings
+from dflcore.config.train import TrainSettings
+from dflcore.errors import InvalidInput
+from dflcore.version import __version__
+from dfldaemon.cli.exit_codes import HELP as EXIT_CODES_HELP
+from dfldaemon.cli.flags import add_settings_flags
+
+DESCRIPTION = "Face replacement for compositors: extract faces, train a model, merge it into the plate."
+EPILOG = f"""\
+a shot:
+  dfl extract 'source.####.exr' --faceset facesets/source
+  dfl extract 'plate.####.exr' --faceset facesets/target
+  dfl train --source facesets/source --target facesets/target --model models/shot --minutes 30
+  dfl merge 'plate.####.exr' --model models/shot --faceset facesets/target --output 'out/{{version}}/shot.####.exr'
+
+The work is done by a daemon, which is started when there is none. Ctrl-C cancels a job, a second Ctrl-C leaves it
+running; `dfl job watch` shows it again.
+
+{EXIT_CODES_HELP}
+environment: DFL_STATE_DIR (the daemon's folder), DFL_ADDRESS and DFL_TOKEN_FILE (another daemon), DFL_WEIGHTS (folders)
+"""
+DEFAULT_DEMO_FOLDER = "build/demo"
+DEFAULT_DEMO_MINUTES = 8.0
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser whose complaints are errors like all others, so that ``--json`` sees them too."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises InvalidInput."""
+        text = message[:1].upper() + message[1:]
+        raise InvalidInput(f"{text.rstrip('.')}. See `{self.prog} --help`.", reason="BAD_USAGE")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of ``dfl``; every command leaves ``command`` = ``module:function`` in the options."""
+    shared = _shared_flags()
+    parser = CommandParser(
+        prog="dfl",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"dfl {__version__}")
+    _add_shared(parser, is_top=True)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_work(commands, shared)
+    _add_jobs(commands, shared)
+    _add_daemon(commands, shared)
+    _add_weights(commands, shared)
+    _add_others(commands, shared)
+    return parser
+
+
+_Commands = argparse._SubParsersAction  # argparse gives it no public name
+
+
+def _shared_flags() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    _add_shared(shared, is_top=False)
+    return shared
+
+
+def _add_shared(parser: argparse.ArgumentParser, *, is_top: bool) -> None:
+    """The flags that may stand before or after the command; below the top they leave the top's value alone."""
+    group = parser.add_argument_group("for every command")
+    suppressed = argparse.SUPPRESS
+    group.add_argument(
+        "--json", action="store_true", default=False if is_top else suppressed, help="print one JSON object per line"
+    )
+    group.add_argument(
+        "--quiet", action="store_true", default=False if is_top else suppressed, help="print results and errors only"
+    )
+    group.add_argument(
+        "--address",
+        metavar="ADDRESS",
+        default="" if is_top else suppressed,
+        help="the daemon to use, unix:/path or 127.0.0.1:port; default: the one of the state folder",
+    )
+
+
+def _command(
+    commands: _Commands[CommandParser],
+    shared: argparse.ArgumentParser,
+    name: str,
+    help_text: str,
+    command: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=help_text,
+        description=help_text[0].upper() + help_text[1:] + ".",
+        parents=[shared],
+        allow_abbrev=False,
+    )
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _group(commands: _Commands[CommandParser], name: str, help_text: str) -> _Commands[CommandParser]:
+    parser = commands.add_parser(name, help=help_text, description=help_text[0].upper() + help_text[1:] + ".")
+    return parser.add_subparsers(metavar="COMMAND", required=True)
+
+
+def _add_work(commands: _Commands[CommandParser], shared: argparse.ArgumentParser) -> None:
+    extract = _command(
+        commands, shared, "extract", "find the faces of a plate and put them into a faceset", "work:extract"
+    )
+    _add_plate(extract)
+    extract.add_argument("--faceset", required=True, metavar="DIR", help="folder of the faceset, made if not there")
+    _finish_work(extract, ExtractSettings)
+    train = _command(commands, shared, "train", "train a model on two facesets, or go on training it", "work:train")
+    train.add_argument("--source", required=True, metavar="DIR", help="faceset of the identity put on")
+    train.add_argument("--target", required=True, metavar="DIR", help="faceset of the performer in the plate")
+    train.add_argument("--model", required=True, metavar="DIR", help="folder of the model, made if not there")
+    _finish_work(train, TrainSettings)
+    merge = _command(commands, shared, "merge", "put the model's face into a plate and write EXR layers", "work:merge")
+    _add_plate(merge)
+    merge.add_argument("--model", required=True, metavar="DIR", help="folder of the model")
+    merge.add_argument("--faceset", required=True, metavar="DIR", help="faceset of this plate: where the faces are")
+    merge.add_argument(
+        "--output",
+        required=True,
+        metavar="PATTERN",
+        help="frames to write, for example 'out/{version}/shot.####.exr'; {version} makes versioned folders",
+    )
+    _finish_work(merge, MergeSettings)
+
+
+def _add_plate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "input", metavar="INPUT", help="'name.####.exr', 'name.%%04d.exr', a folder, a still or a movie"
+    )
+    parser.add_argument(
+        "--frames", default="", metavar="RANGE", help="1001-1100, 1-9x2 or 1,5,7-9; default: all on disk"
+    )
+
+
+def _finish_work(parser: argparse.ArgumentParser, settings_class: type[Settings]) -> None:
+    parser.add_argument("--detach", action="store_true", help="print the job's id and leave it running")
+    parser.set_defaults(settings_class=settings_class)
+    add_settings_flags(parser, settings_class)
+
+
+def _add_jobs(commands: _Commands[CommandParser], shared: argparse.ArgumentParser) -> None:
+    jobs = _group(commands, "job", "look at jobs and steer them")
+    listing = _command(jobs, shared, "list", "list jobs, newest first", "job_commands:list_jobs")
+    listing.add_argument(
+        "--state",
+        action="append",
+        default=[],
+        choices=["queued", "running", "paused", "succeeded", "failed", "cancelled"],
+        help="only jobs in this state; may be given several times",
+    )
+    listing.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (default 50)")
+    verbs = {
+        "watch": "follow a job to its end; Ctrl-C detaches",
+        "get": "show one job",
+        "cancel": "stop a job at the next frame or step; finished work is kept",
+        "pause": "save and give the device free",
+        "resume": "let a paused job go on",
+        "retry": "put a failed or cancelled job back into the queue",
+    }
+    for verb, help_text in verbs.items():
+        parser = _command(jobs, shared, verb, help_text, f"job_commands:{verb}_job")
+        parser.add_argument("job", metavar="JOB", help="id of the job, or the beginning of it")
+
+
+def _add_daemon(commands: _Commands[CommandParser], shared: argparse.ArgumentParser) -> None:
+    daemon = _group(commands, "daemon", "start, stop and look at the daemon")
+    start = _command(daemon, shared, "start", "start the daemon unless it runs", "daemon_commands:start")
+    start.add_argument("--foreground", action="store_true", help="stay in the terminal and log to it")
+    start.add_argument("--idle-exit-s", type=float, metavar="X", help="end after so long without work [s]")
+    _command(daemon, shared, "stop", "end the daemon; running work is saved and goes on at the next start",
+             "daemon_commands:stop")  # fmt: skip
+    _command(daemon, shared, "status", "say whether the daemon runs, and where", "daemon_commands:status")
+
+
+def _add_weights(commands: _Commands[CommandParser], shared: argparse.ArgumentParser) -> None:
+    weights = _group(commands, "weights", "look at and get the files of pretrained networks")
+    _command(weights, shared, "list", "list known weights and whether they are here", "weights_commands:list_weights")
+    fetch = _command(weights, shared, "fetch", "download weights from their origin", "weights_commands:fetch")
+    fetch.add_argument("names", nargs="+", metavar="NAME", help="names as `dfl weights list` shows them")
+    verify = _command(weights, shared, "verify", "compare weights with their checksums", "weights_commands:verify")
+    verify.add_argument("names", nargs="*", metavar="NAME", help="default: all that are here")
+    for parser in (fetch, verify):
+        parser.add_argument("--offline", action="store_true", help="never touch the network")
+    for parser in weights.choices.values():
+        parser.add_argument("--weights", default="", metavar="DIRS", help="folders to look in before the usual ones")
+
+
+def _add_others(commands: _Commands[CommandParser], shared: argparse.ArgumentParser) -> None:
+    _command(commands, shared, "info", "show versions, devices, weights, folders and the daemon", "info:info")
+    demo = _command(commands, shared, "demo", "shoot two plates, swap a face, measure the result", "demo_command:demo")
+    demo.add_argument("--output", default=DEFAULT_DEMO_FOLDER, metavar="DIR", help=f"default {DEFAULT_DEMO_FOLDER}")
+    demo.add_argument(
+        "--minutes",
+        type=float,
+        default=DEFAULT_DEMO_MINUTES,
+        metavar="X",
+        help=f"training time [min; default {DEFAULT_DEMO_MINUTES:g}]",
+    )
+    demo.add_argument("--frame-count", type=int, default=48, metavar="N", help="frames per plate [default 48]")
+    bench = commands.add_parser(
+        "bench",
+        help="run benchmarks",
+        description="Run benchmarks; flags are passed on.",
+        add_help=False,
+        parents=[shared],
+    )
+    bench.add_argument("arguments", nargs=argparse.REMAINDER)
+    bench.set_defaults(command="bench_command:bench")
