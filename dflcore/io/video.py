@@ -291,7 +291,7 @@ def exact_rate(rate: float | Fraction) -> Fraction:
     if isinstance(rate, Fraction):
         return rate
     ntsc = Fraction(round(rate * 1.001) * 1000, 1001)
-    if ntsc and rate != round(rate) and abs(float(ntsc) - rate) < 2e-3:
+    if ntsc and rate != round(rate) and abs(float(ntsc) - rate) < 5e-3:
         return ntsc
     return Fraction(rate).limit_denominator(1001)
 
@@ -348,9 +348,11 @@ def _decode(container: InputContainer, stream: VideoStream) -> Iterator[av.Video
 
 def _presentation_times(container: InputContainer, stream: VideoStream) -> list[int]:
     """Time stamps of the frames shown, in order; empty where the file has none that tell frames apart."""
+    is_intra = stream.codec_context.name in _INTRA_CODECS
+    if container.format.name == "avi" and not is_intra:
+        return []  # AVI stores no presentation times: those of reordered frames are made up
     entries = [entry for entry in stream.index_entries if not entry.is_discard]
-    is_whole = len(entries) == stream.frames > 0 and stream.codec_context.name in _INTRA_CODECS
-    if is_whole and all(entry.is_keyframe for entry in entries):
+    if is_intra and len(entries) == stream.frames > 0 and all(entry.is_keyframe for entry in entries):
         first = next(_decode(container, stream), None)
         if first is not None and first.pts == entries[0].timestamp:
             return [entry.timestamp for entry in entries]
