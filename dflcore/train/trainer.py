@@ -238,6 +238,11 @@ class Trainer:
         self.events.add(progress)
         self.control.emit(progress)
 
+    @property
+    def step_times(self) -> StepTimes:
+        """Sums over all steps of this run, for benchmarks."""
+        return self._clock.total
+
     def close(self) -> None:
         """Stop loader threads and close the event file."""
         self.batches.close()
