@@ -150,6 +150,8 @@ def read_exr_layers(path: Path) -> dict[str, NDArray[Any]]:
                 if kinds[index] == kind:
                     result[name] = np.ascontiguousarray(block[..., index])
         return {name: result[name] for name in names}
+    except UnicodeDecodeError as error:
+        raise DataCorrupt(f"{path} has a damaged header.", reason="FRAME_CORRUPT", path=path) from error
     finally:
         source.close()
 

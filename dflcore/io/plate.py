@@ -93,6 +93,19 @@ class PlateImage:
         """Pixels are half or float: unbounded."""
         return bool(self.pixels.dtype.kind == "f")
 
+    @property
+    def color_type(self) -> str:
+        """What the colour channels are in the file: ``half``, ``float``, ``uint8`` or ``uint16``.
+
+        Differs from the type of ``pixels`` where a file mixes half and float, and for movies.
+
+        Raises:
+            InvalidInput: the file has no colour.
+        """
+        if self.channel_types:
+            return self.channel_types[self.color_indices()[0]]
+        return {"float16": "half", "float32": "float"}.get(self.pixels.dtype.name, self.pixels.dtype.name)
+
     def rgb(self) -> FloatArray:
         """(H, W, 3) float32, colour space as the plate's, over the data window; a gray plate is repeated.
 

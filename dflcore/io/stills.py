@@ -92,6 +92,15 @@ class StillPlate:
                     details={"path": name, "color_space": self.color_space},
                 )
             )
+        orientation = metadata.get("Orientation", MetadataValue("int", 1)).value
+        if orientation != 1:
+            notices.append(
+                Notice(
+                    message=f"{name}: the header's orientation ({orientation}) is not applied, pixels come as stored.",
+                    reason="ORIENTATION_IGNORED",
+                    details={"path": name},
+                )
+            )
         self.notices = tuple(notices)
 
     def read(self, frame: int) -> PlateImage:

@@ -202,6 +202,7 @@ def test_mixed_half_and_float_lose_nothing(tmp_path):
     )
     image = open_plate(str(path)).read(1)
     assert image.channel_types == ("half", "half", "half", "float")
+    assert image.color_type == "half"
     assert image.channel_names == ("R", "G", "B", "Z")
     np.testing.assert_array_equal(image.pixels, pixels)
 
@@ -298,6 +299,13 @@ def test_a_size_that_changes_is_named(tmp_path):
     with pytest.raises(InvalidInput, match=r"Frame 2 .* 20x10.* 16x8") as caught:
         plate.read(2)
     assert caught.value.details["frame"] == "2"
+
+
+def test_orientation_is_left_alone_and_said(tmp_path):
+    pixels = _noise(dtype=np.uint8)
+    plate = open_plate(str(_write(tmp_path / "a.tif", pixels, Orientation=6)))
+    np.testing.assert_array_equal(plate.read(1).pixels, pixels)
+    assert "ORIENTATION_IGNORED" in [notice.reason for notice in plate.notices]
 
 
 def test_identity_changes_with_the_file(tmp_path):
