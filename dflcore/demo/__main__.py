@@ -10,19 +10,24 @@ import json
 import sys
 from pathlib import Path
 
-from dflcore.errors import DflError
+from dflcore.errors import ERROR_CLASSES, DflError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one part; 0 when it worked, 1 with a sentence on stderr when it did not."""
+    """Run one part.
+
+    Returns:
+        0 when it worked, 1 when a check of ``measure`` was not met, 2 with an error as JSON on stderr.
+    """
     options = _parser().parse_args(arguments)
     try:
         if options.part == "shoot":
             return _shoot(options)
         return _measure(options)
     except DflError as error:
-        sys.stderr.write(json.dumps({"reason": error.reason, "message": error.message}) + "\n")
-        return 1
+        category = next((one.default_reason for one in ERROR_CLASSES if isinstance(error, one)), "INTERNAL")
+        sys.stderr.write(json.dumps({"category": category, "reason": error.reason, "message": error.message}) + "\n")
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -51,7 +56,8 @@ def _shoot(options: argparse.Namespace) -> int:
 def _measure(options: argparse.Namespace) -> int:
     from dflcore.demo.report import measure_demo
 
-    return 0 if measure_demo(options.demo) else 1
+    report = measure_demo(options.demo)
+    return 0 if report["passed"] else 1
 
 
 if __name__ == "__main__":

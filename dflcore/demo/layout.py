@@ -1,0 +1,66 @@
+"""Where the parts of a demo lie in its folder. Standard library only: the command line reads it too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+DEMO_PERSON = "Eileen Collins"
+DEMO_PROJECT = "dfl demo"
+DEMO_USE = "demonstration with public-domain portraits"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoLayout:
+    """Paths under the folder of one demo."""
+
+    folder: Path
+
+    @property
+    def plates(self) -> Path:
+        return self.folder / "plates"
+
+    @property
+    def source_plate(self) -> Path:
+        return self.plates / "source.####.exr"
+
+    @property
+    def target_plate(self) -> Path:
+        return self.plates / "target.####.exr"
+
+    @property
+    def source_faceset(self) -> Path:
+        return self.folder / "facesets" / "source"
+
+    @property
+    def target_faceset(self) -> Path:
+        return self.folder / "facesets" / "target"
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+    @property
+    def result(self) -> Path:
+        return self.folder / "result" / "result.####.exr"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    @property
+    def stages(self) -> Path:
+        """Seconds of every stage, written by who ran them."""
+        return self.folder / "stages.json"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.json"
+
+    @property
+    def contact_sheet(self) -> Path:
+        return self.folder / "contact_sheet.png"
+
+    @property
+    def before_after(self) -> Path:
+        return self.folder / "before_after.mp4"

@@ -1,0 +1,124 @@
+"""The pictures a person looks at after a demo: a contact sheet and a before/after movie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dflcore.color.ocio import ColorConverter
+from dflcore.demo.layout import DemoLayout
+from dflcore.demo.measure import FramePair, as_bytes, frame_pairs, layer, shown
+from dflcore.demo.stage import SOURCE_CREDIT, TARGET_CREDIT, load_source_portrait, load_target_portrait
+from dflcore.errors import InvalidInput
+from dflcore.frames import FrameRange
+from dflcore.io.atomic import write_bytes
+from dflcore.io.sequence import SequencePattern
+from dflcore.io.video import write_movie
+
+SHEET_ROWS = 5
+CELL_WIDTH_PX = 480
+LABEL_HEIGHT_PX = 26
+COLUMNS = ("target plate", "raw face", "matte", "swap result")
+_PAPER = 24
+_INK = 225
+Pixels = NDArray[np.uint8]
+
+
+def write_contact_sheet(layout: DemoLayout, converter: ColorConverter) -> Path:
+    """A PNG: the two portraits, then a row per frame with plate, raw face, matte and result; sRGB-encoded.
+
+    Raises:
+        DflError: plate, result or faceset cannot be read, or the folder cannot be written.
+    """
+    rows = [_portrait_row()]
+    frames = _spread(SequencePattern.parse(str(layout.result)).frames_on_disk())
+    for pair in frame_pairs(layout, frames):
+        rows.append(_frame_row(pair, converter))
+    sheet = np.concatenate(rows, axis=0)
+    is_ok, data = cv2.imencode(".png", sheet[..., ::-1])
+    if not is_ok:
+        raise InvalidInput("The contact sheet cannot be encoded as PNG.", reason="NOT_WRITABLE")
+    write_bytes(layout.contact_sheet, data.tobytes())
+    return layout.contact_sheet
+
+
+def write_before_after(layout: DemoLayout, converter: ColorConverter, rate: float) -> Path:
+    """An H.264 movie, plate left and result right, forth and back.
+
+    Raises:
+        DflError: plate, result or faceset cannot be read, or the folder cannot be written.
+    """
+    frames = SequencePattern.parse(str(layout.result)).frames_on_disk()
+    write_movie(layout.before_after, _forth_and_back(layout, frames, converter), rate)
+    return layout.before_after
+
+
+def _forth_and_back(layout: DemoLayout, frames: FrameRange, converter: ColorConverter) -> Iterator[Pixels]:
+    pictures: list[Pixels] = []
+    for pair in frame_pairs(layout, frames):
+        plate = as_bytes(shown(layer(pair.plate, "")[..., :3], pair.plate.color_space, converter))
+        result = as_bytes(shown(layer(pair.result, "")[..., :3], pair.result.color_space, converter))
+        side_by_side = np.concatenate([_tagged(plate, f"plate {pair.frame}"), _tagged(result, "result")], axis=1)
+        pictures.append(side_by_side)
+        yield side_by_side
+    yield from reversed(pictures)
+
+
+def _spread(frames: FrameRange) -> FrameRange:
+    """A few frames over the whole range, first and last among them."""
+    numbers = list(frames)
+    indices = np.linspace(0, len(numbers) - 1, min(SHEET_ROWS, len(numbers))).round().astype(int)
+    return FrameRange.of(numbers[index] for index in indices)
+
+
+def _frame_row(pair: FramePair, converter: ColorConverter) -> Pixels:
+    space = pair.result.color_space
+    matte = np.repeat(np.asarray(layer(pair.result, "matte"), dtype=np.float32), 3, axis=2)
+    pictures = (
+        shown(layer(pair.plate, "")[..., :3], pair.plate.color_space, converter),
+        shown(layer(pair.result, "raw"), space, converter),
+        matte,
+        shown(layer(pair.result, "")[..., :3], space, converter),
+    )
+    cells = [
+        _cell(as_bytes(picture), f"{title}  {pair.frame}") for title, picture in zip(COLUMNS, pictures, strict=True)
+    ]
+    return np.concatenate(cells, axis=1)
+
+
+def _portrait_row() -> Pixels:
+    """The two portraits in the middle of a row as wide as the others."""
+    source = _cell(as_bytes(load_source_portrait()), f"source: {SOURCE_CREDIT}")
+    target = _cell(as_bytes(load_target_portrait()), f"target: {TARGET_CREDIT}")
+    height = max(source.shape[0], target.shape[0])
+    row = np.full((height, CELL_WIDTH_PX * len(COLUMNS), 3), _PAPER, np.uint8)
+    row[: source.shape[0], CELL_WIDTH_PX : 2 * CELL_WIDTH_PX] = source
+    row[: target.shape[0], 2 * CELL_WIDTH_PX : 3 * CELL_WIDTH_PX] = target
+    return row
+
+
+def _cell(picture: Pixels, label: str) -> Pixels:
+    """A picture at the sheet's column width, its label above."""
+    height = round(picture.shape[0] * CELL_WIDTH_PX / picture.shape[1])
+    size = (CELL_WIDTH_PX, height)
+    scaled: NDArray[Any] = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    head = np.full((LABEL_HEIGHT_PX, CELL_WIDTH_PX, 3), _PAPER, np.uint8)
+    _write(head, label, (8, 18), 0.45)
+    return np.concatenate([head, np.asarray(scaled, dtype=np.uint8)], axis=0)
+
+
+def _tagged(picture: Pixels, label: str) -> Pixels:
+    """The picture with a small label in its corner."""
+    tagged = picture.copy()
+    tagged[-28:, : 14 + 11 * len(label)] //= 3
+    _write(tagged, label, (8, picture.shape[0] - 9), 0.5)
+    return tagged
+
+
+def _write(picture: Pixels, text: str, at: tuple[int, int], scale: float) -> None:
+    cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, (_INK, _INK, _INK), 1, cv2.LINE_AA)
