@@ -65,8 +65,8 @@ def build_parser() -> argparse.ArgumentParser:
 _Commands = argparse._SubParsersAction  # argparse gives it no public name
 
 
-def _shared_flags() -> argparse.ArgumentParser:
-    shared = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+def _shared_flags() -> CommandParser:
+    shared = CommandParser(add_help=False, allow_abbrev=False)
     _add_shared(shared, is_top=False)
     return shared
 
@@ -91,11 +91,11 @@ def _add_shared(parser: argparse.ArgumentParser, *, is_top: bool) -> None:
 
 def _command(
     commands: _Commands[CommandParser],
-    shared: argparse.ArgumentParser,
+    shared: CommandParser,
     name: str,
     help_text: str,
     command: str,
-) -> argparse.ArgumentParser:
+) -> CommandParser:
     parser = commands.add_parser(
         name,
         help=help_text,
@@ -112,7 +112,7 @@ def _group(commands: _Commands[CommandParser], name: str, help_text: str) -> _Co
     return parser.add_subparsers(metavar="COMMAND", required=True)
 
 
-def _add_work(commands: _Commands[CommandParser], shared: argparse.ArgumentParser) -> None:
+def _add_work(commands: _Commands[CommandParser], shared: CommandParser) -> None:
     extract = _command(
         commands, shared, "extract", "find the faces of a plate and put them into a faceset", "work:extract"
     )
@@ -152,7 +152,7 @@ def _finish_work(parser: argparse.ArgumentParser, settings_class: type[Settings]
     add_settings_flags(parser, settings_class)
 
 
-def _add_jobs(commands: _Commands[CommandParser], shared: argparse.ArgumentParser) -> None:
+def _add_jobs(commands: _Commands[CommandParser], shared: CommandParser) -> None:
     jobs = _group(commands, "job", "look at jobs and steer them")
     listing = _command(jobs, shared, "list", "list jobs, newest first", "job_commands:list_jobs")
     listing.add_argument(
@@ -176,7 +176,7 @@ def _add_jobs(commands: _Commands[CommandParser], shared: argparse.ArgumentParse
         parser.add_argument("job", metavar="JOB", help="id of the job, or the beginning of it")
 
 
-def _add_daemon(commands: _Commands[CommandParser], shared: argparse.ArgumentParser) -> None:
+def _add_daemon(commands: _Commands[CommandParser], shared: CommandParser) -> None:
     daemon = _group(commands, "daemon", "start, stop and look at the daemon")
     start = _command(daemon, shared, "start", "start the daemon unless it runs", "daemon_commands:start")
     start.add_argument("--foreground", action="store_true", help="stay in the terminal and log to it")
@@ -186,7 +186,7 @@ def _add_daemon(commands: _Commands[CommandParser], shared: argparse.ArgumentPar
     _command(daemon, shared, "status", "say whether the daemon runs, and where", "daemon_commands:status")
 
 
-def _add_weights(commands: _Commands[CommandParser], shared: argparse.ArgumentParser) -> None:
+def _add_weights(commands: _Commands[CommandParser], shared: CommandParser) -> None:
     weights = _group(commands, "weights", "look at and get the files of pretrained networks")
     _command(weights, shared, "list", "list known weights and whether they are here", "weights_commands:list_weights")
     fetch = _command(weights, shared, "fetch", "download weights from their origin", "weights_commands:fetch")
@@ -199,7 +199,7 @@ def _add_weights(commands: _Commands[CommandParser], shared: argparse.ArgumentPa
         parser.add_argument("--weights", default="", metavar="DIRS", help="folders to look in before the usual ones")
 
 
-def _add_others(commands: _Commands[CommandParser], shared: argparse.ArgumentParser) -> None:
+def _add_others(commands: _Commands[CommandParser], shared: CommandParser) -> None:
     _command(commands, shared, "info", "show versions, devices, weights, folders and the daemon", "info:info")
     demo = _command(commands, shared, "demo", "shoot two plates, swap a face, measure the result", "demo_command:demo")
     demo.add_argument("--output", default=DEFAULT_DEMO_FOLDER, metavar="DIR", help=f"default {DEFAULT_DEMO_FOLDER}")
