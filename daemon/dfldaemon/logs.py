@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import logging.handlers
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -43,8 +44,9 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-def log_to_file(path: Path, level: str) -> logging.Handler:
-    """Send this process's log to a rotating file of mode 0600; answers with the handler, to be closed at the end."""
+@contextlib.contextmanager
+def log_to_file(path: Path, level: str) -> Iterator[None]:
+    """Send this process's log to a rotating file of mode 0600."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600)
     handler = logging.handlers.RotatingFileHandler(
@@ -52,9 +54,15 @@ def log_to_file(path: Path, level: str) -> logging.Handler:
     )
     handler.setFormatter(JsonLines())
     root = logging.getLogger()
+    level_before = root.level
     root.addHandler(handler)
     root.setLevel(level.upper())
-    return handler
+    try:
+        yield
+    finally:
+        root.setLevel(level_before)
+        root.removeHandler(handler)
+        handler.close()
 
 
 class CallInterceptor(Interceptor):

@@ -38,9 +38,6 @@ class DaemonSettings(Settings):
     worker_threads: int = knob(
         0, "CPU threads of a worker; 0 leaves the choice to the libraries.", ge=0, le=1024, audience=Audience.TD
     )
-    image_limit_mb: int = knob(
-        4096, "Images that decode to more are refused.", ge=16, le=1_048_576, unit="MB", audience=Audience.TD
-    )
     stop_grace_s: float = knob(
         60.0,
         "How long a worker may take to save when it is asked to stop, before it is ended.",

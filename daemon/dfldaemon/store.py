@@ -117,10 +117,9 @@ class JobStore:
             ResourceExhausted: too many jobs wait already.
         """
         with self._transaction(durable=True):
-            if request_id:
-                known = self._database.execute("SELECT id FROM job WHERE request_id = ?", (request_id,)).fetchone()
-                if known:
-                    return self.get(known[0]), []
+            known = self.find_request(request_id)
+            if known is not None:
+                return known, []
             (queued,) = self._database.execute("SELECT count(*) FROM job WHERE state = 'queued'").fetchone()
             if queued >= max_queued:
                 raise ResourceExhausted(
@@ -141,6 +140,11 @@ class JobStore:
         if row is None:
             raise NotFound(f"There is no job {job_id!r}; `dfl job list` shows all.", reason="JOB_NOT_FOUND", job=job_id)
         return _job(row)
+
+    def find_request(self, request_id: str) -> Job | None:
+        """The job that an earlier submission with this id made."""
+        known = self._database.execute("SELECT id FROM job WHERE request_id = ?", (request_id,)).fetchone()
+        return self.get(known[0]) if known else None
 
     def list_jobs(self, *, states: Sequence[JobState] = (), before: int | None = None, limit: int = 100) -> list[Job]:
         """Newest first: jobs in these states (all when empty) with a number below ``before``."""

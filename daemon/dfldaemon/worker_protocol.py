@@ -50,7 +50,6 @@ class WorkerLimits:
     """What a worker may use. ``threads`` 0 leaves the choice to the libraries."""
 
     threads: int = 0
-    image_limit_mb: int = 4096
 
 
 def encode_line(message: Mapping[str, object]) -> bytes:

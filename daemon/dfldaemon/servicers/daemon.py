@@ -1,0 +1,60 @@
+"""DaemonService: what this daemon is, what can be set, and how to end it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dflproto.v1 import daemon_service_pb2 as wire
+from dflproto.v1 import daemon_service_pb2_grpc
+from dflproto.v1.schema_digest import SCHEMA_DIGEST
+
+from dflcore.config.describe import describe_settings
+from dfldaemon.convert import (
+    SETTINGS_CLASSES,
+    audience_from_message,
+    kind_from_message,
+    knob_to_message,
+    timestamp_from_iso,
+)
+from dfldaemon.discovery import Session
+from dfldaemon.grpc_types import Context
+from dfldaemon.jobs import JobState
+from dfldaemon.store import JobStore, StoreThread
+
+FEATURES = ("paths", "jobs.extract", "jobs.train", "jobs.merge")
+"""Abilities a client may look for before it offers them."""
+
+
+class DaemonServicer(daemon_service_pb2_grpc.DaemonServiceServicer):
+    """``shutdown`` starts the orderly end and returns at once."""
+
+    def __init__(self, session: Session, store: StoreThread, shutdown: Callable[[], None]) -> None:
+        self._session = session
+        self._store = store
+        self._shutdown = shutdown
+
+    async def GetServerInfo(self, request: wire.GetServerInfoRequest, context: Context) -> wire.GetServerInfoResponse:
+        return wire.GetServerInfoResponse(
+            version=self._session.software,
+            api_minor=self._session.api_minor,
+            features=FEATURES,
+            schema_digest=SCHEMA_DIGEST,
+            pid=self._session.pid,
+            start_time=timestamp_from_iso(self._session.start_time),
+            address=self._session.address,
+            roots=self._session.roots,
+            queued_count=await self._store.run(JobStore.count, JobState.QUEUED),
+            running_count=await self._store.run(JobStore.count, JobState.RUNNING),
+            log_path=self._session.log_path,
+        )
+
+    async def DescribeSettings(
+        self, request: wire.DescribeSettingsRequest, context: Context
+    ) -> wire.DescribeSettingsResponse:
+        settings_class = SETTINGS_CLASSES[kind_from_message(request.kind)]
+        knobs = describe_settings(settings_class, audience_from_message(request.audience))
+        return wire.DescribeSettingsResponse(knobs=map(knob_to_message, knobs))
+
+    async def Shutdown(self, request: wire.ShutdownRequest, context: Context) -> wire.ShutdownResponse:
+        self._shutdown()
+        return wire.ShutdownResponse()

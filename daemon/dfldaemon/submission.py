@@ -1,0 +1,113 @@
+"""What is looked at before a job is taken: paths inside the roots, plates and folders that are there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from dflcore.errors import InvalidInput, NotFound
+from dflcore.frames import FrameRange
+from dflcore.io.sequence import MOVIE_SUFFIXES, SequencePattern
+from dfldaemon.jobs import JobKind, Work
+
+MAX_PATH_BYTES = 4096
+MAX_REQUEST_ID = 64
+
+_NEEDED_FOLDERS = {
+    JobKind.EXTRACT: (),
+    JobKind.TRAIN: (("source", JobKind.EXTRACT), ("target", JobKind.EXTRACT)),
+    JobKind.MERGE: (("faceset", JobKind.EXTRACT), ("model", JobKind.TRAIN)),
+}
+"""Folders a kind reads, and the kind of job that makes them."""
+
+
+def check_path(path: str, field: str, roots: Sequence[str]) -> str:
+    """The path again, if a request may name it.
+
+    Links are followed before the comparison, so a link inside a root that leads out of it is refused.
+
+    Raises:
+        InvalidInput: it is empty, relative, has ``..`` or a NUL character, is too long, or lies outside the roots.
+    """
+    if not path:
+        raise InvalidInput(f"{field} is empty; name an absolute path.", reason="PATH_MISSING", field=field)
+    if "\0" in path or len(os.fsencode(path)) > MAX_PATH_BYTES:
+        raise InvalidInput(f"{field} is no usable path.", reason="BAD_PATH", field=field)
+    if not os.path.isabs(path) or ".." in Path(path).parts:
+        raise InvalidInput(
+            f"{field} = {path!r} must be an absolute path without `..`; the daemon does not know your folder.",
+            reason="BAD_PATH",
+            field=field,
+            path=path,
+        )
+    real = os.path.realpath(path)
+    if not any(os.path.commonpath([real, root]) == root for root in roots):
+        raise InvalidInput(
+            f"{field} = {path!r} is outside the folders this daemon may use ({', '.join(roots)}); "
+            "its setting `roots` widens them.",
+            reason="PATH_OUTSIDE_ROOTS",
+            field=field,
+            path=path,
+        )
+    return path
+
+
+def check_work_paths(work: Work, roots: Sequence[str]) -> None:
+    """All paths of a job, and its frame range's text; touches no plate.
+
+    Raises:
+        InvalidInput: see :func:`check_path`; or the output would lie on top of the plate; or frames cannot be read.
+    """
+    for name, path in work.paths.items():
+        check_path(path, f"{name}_path" if name != "plate" else "plate.path", roots)
+    plate = work.paths.get("plate")
+    if plate is not None and os.path.realpath(work.output) == os.path.realpath(plate):
+        raise InvalidInput(
+            f"The output {work.output} is the plate itself; write somewhere else.",
+            reason="OUTPUT_IS_INPUT",
+            path=work.output,
+        )
+    if work.frames:
+        FrameRange.parse(work.frames)
+
+
+def needed_folders(work: Work) -> list[tuple[str, JobKind]]:
+    """Folders the job reads that are not there yet, with the kind of job that could still make each."""
+    needed = ((work.paths[name], maker) for name, maker in _NEEDED_FOLDERS[work.kind])
+    return [(os.path.normpath(path), maker) for path, maker in needed if not Path(path).is_dir()]
+
+
+def folder_missing(path: str, maker: JobKind) -> NotFound:
+    """For a folder that is not there and that no waiting job will make."""
+    what = "faceset" if maker is JobKind.EXTRACT else "model"
+    return NotFound(
+        f"There is no {what} folder {path}, and no job that has not ended will make it; run `dfl {maker.value}` first.",
+        reason=f"{what.upper()}_NOT_FOUND",
+        path=path,
+    )
+
+
+def check_plate(work: Work) -> None:
+    """At least one frame of the plate is there.
+
+    Raises:
+        NotFound: no such file, folder or frame.
+        InvalidInput: not a pattern, or a folder with several sequences.
+    """
+    plate = work.paths.get("plate")
+    if plate is None or (Path(plate).suffix.lower() in MOVIE_SUFFIXES and Path(plate).is_file()):
+        return
+    pattern = SequencePattern.parse(plate)
+    if not pattern.frames_on_disk():
+        raise NotFound(f"No frame of the plate {plate} is there; check its path.", reason="PLATE_NOT_FOUND", path=plate)
+
+
+def check_request_id(request_id: str) -> None:
+    """Raises InvalidInput when it is too long."""
+    if len(request_id) > MAX_REQUEST_ID:
+        raise InvalidInput(
+            f"request_id has {len(request_id)} characters; at most {MAX_REQUEST_ID} are remembered.",
+            reason="BAD_REQUEST_ID",
+            field="request_id",
+        )
