@@ -2,8 +2,8 @@
 
 Convention:
     Faces are (3, H, W) float32 RGB, display-referred sRGB-encoded (the networks' encoding), unpremultiplied, aligned
-    space. [0, 1] is the usual range, but values outside it are legal light and go through: the sRGB curve is mirrored
-    at zero, CIE Lab is used without its customary clip, and both are monotone on all reals.
+    space. [0, 1] is the usual range, but values outside it are legal light and go through: the sRGB curve and
+    CIE Lab are used without clip, with their straight parts continued below zero, and are monotone on all reals.
 
 Source:
     Reinhard, Ashikhmin, Gooch, Shirley, "Color Transfer between Images", IEEE CG&A 2001: equate mean and standard
@@ -18,6 +18,8 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+from dflcore.color.transfer import linear_from_srgb, srgb_from_linear
 
 MAX_GAIN = 3.0
 """Largest ratio of standard deviations, and its inverse the smallest; keeps a flat face from becoming noise."""
@@ -44,9 +46,6 @@ _LAB_FROM_ROOTS = torch.tensor([[0, 116, 0], [500, -500, 0], [0, 200, -200]], dt
 _ROOTS_FROM_LAB = torch.linalg.inv(_LAB_FROM_ROOTS)
 _LAB_BREAK = 6.0 / 29.0
 """Where CIE's cube root hands over to a straight line, on the root side."""
-_SRGB_BREAK = 0.04045
-_LINEAR_BREAK = _SRGB_BREAK / 12.92
-"""Where the line of sRGB hands over to its power curve."""
 
 
 def match_reinhard(face: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
@@ -98,7 +97,7 @@ def _mean_and_std(roots: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 
 def _roots_from_srgb(srgb: Tensor) -> Tensor:
     """(3, N) sRGB-encoded → CIE's f(X), f(Y), f(Z), on all reals (f without its constant, which cancels)."""
-    xyz = _XYZ_FROM_RGB.to(srgb) @ _linear_from_srgb(srgb)
+    xyz = _XYZ_FROM_RGB.to(srgb) @ linear_from_srgb(srgb)
     root = xyz.clamp_min(_LAB_BREAK**3).pow_(1.0 / 3.0)
     line = xyz.clamp_max_(_LAB_BREAK**3).sub_(_LAB_BREAK**3)
     return root.add_(line, alpha=1.0 / (3.0 * _LAB_BREAK**2))
@@ -109,21 +108,4 @@ def _srgb_from_roots(roots: Tensor) -> Tensor:
     upper = roots.clamp_min(_LAB_BREAK)
     cube = upper.square().mul_(upper)
     line = roots.clamp_max(_LAB_BREAK).sub_(_LAB_BREAK)
-    return _srgb_from_linear(_RGB_FROM_XYZ.to(roots) @ cube.add_(line, alpha=3.0 * _LAB_BREAK**2))
-
-
-# Each piecewise curve below is power(max(x, break)) + slope * (min(x, break) - break): no comparison, no selection.
-
-
-def _linear_from_srgb(srgb: Tensor) -> Tensor:
-    """IEC 61966-2-1 decoding, mirrored at zero, unbounded above."""
-    size = srgb.abs()
-    power = size.clamp_min(_SRGB_BREAK).add_(0.055).mul_(1.0 / 1.055).pow_(2.4)
-    return power.add_(size.clamp_max_(_SRGB_BREAK).sub_(_SRGB_BREAK), alpha=1.0 / 12.92).copysign_(srgb)
-
-
-def _srgb_from_linear(linear: Tensor) -> Tensor:
-    """IEC 61966-2-1 encoding, mirrored at zero, unbounded above."""
-    size = linear.abs()
-    power = size.clamp_min(_LINEAR_BREAK).pow_(1.0 / 2.4).mul_(1.055).sub_(0.055)
-    return power.add_(size.clamp_max_(_LINEAR_BREAK).sub_(_LINEAR_BREAK), alpha=12.92).copysign_(linear)
+    return srgb_from_linear(_RGB_FROM_XYZ.to(roots) @ cube.add_(line, alpha=3.0 * _LAB_BREAK**2))

@@ -4,6 +4,10 @@ Networks see [0, 1]. A face in an HDR plate may lie above or far below that, and
 highlights. Before encoding the crop is scaled so that its bright parts fit, and its highlights are rolled off; the
 painted face goes the opposite way. Both are continuous in the picture's statistics, and for a face within [0, 1] they
 are the identity, so nothing pops from frame to frame and ordinary footage is not touched.
+
+Convention:
+    Light is linear Rec.709, the networks' primaries: what fits is what the networks get. ``encoded`` is the same
+    light under the sRGB curve, unbounded. Any shape, float32.
 """
 
 from __future__ import annotations
@@ -11,7 +15,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
+from dflcore.color.transfer import linear_from_srgb, srgb_from_linear
 from dflcore.types import FloatArray
 
 BRIGHT_PERCENTILE = 95.0
@@ -40,8 +46,21 @@ class Exposure:
     gain: float = 1.0
     peak: float = 1.0
 
+    @property
+    def is_identity(self) -> bool:
+        """Nothing is changed."""
+        return self.gain == 1.0 and self.peak <= 1.0
+
+    def fit(self, encoded: FloatArray) -> FloatArray:
+        """Encoded plate light → encoded light the networks understand; not clipped."""
+        return encoded if self.is_identity else _encode(self.compress(_decode(encoded)))
+
+    def restore(self, encoded: FloatArray) -> FloatArray:
+        """Inverse of :meth:`fit`, for the painted face."""
+        return encoded if self.is_identity else _encode(self.expand(_decode(encoded)))
+
     def compress(self, rgb: FloatArray) -> FloatArray:
-        """Scene-linear plate light → scene-linear for the networks. Any shape, float32, not clipped.
+        """Linear plate light → linear light for the networks.
 
         Above the knee k the curve is ``k + d / (1 + a d)`` with d = x - k: slope 1 at k, 1.0 at the peak.
         """
@@ -70,19 +89,28 @@ class Exposure:
         return 1.0 / (1.0 - KNEE) - 1.0 / (self.peak - KNEE)
 
 
-def measure_exposure(rgb: FloatArray, mask: FloatArray) -> Exposure:
+def measure_exposure(encoded: FloatArray, mask: FloatArray) -> Exposure:
     """Decide how a face is brought into [0, 1].
 
     Args:
-        rgb: (S, S, 3) float32 scene-linear in the plate's primaries, finite, aligned space.
+        encoded: (S, S, 3) finite, aligned space.
         mask: (S, S) in [0, 1]; the face is where it exceeds one half. An empty mask means all of the square.
     """
-    brightest = rgb.max(axis=2)
+    brightest = encoded.max(axis=2)
     inside = brightest[mask > 0.5]
-    bright, peak = np.percentile(inside if inside.size else brightest, (BRIGHT_PERCENTILE, PEAK_PERCENTILE))
+    levels = np.percentile(inside if inside.size else brightest, (BRIGHT_PERCENTILE, PEAK_PERCENTILE))
+    bright, peak = _decode(levels.astype(np.float32))  # the curve keeps the order, so two numbers are enough
     gain = 1.0
     if bright > 1.0:
         gain = 1.0 / float(bright)
     elif bright < DARK_LEVEL:
         gain = min(DARK_LEVEL / max(float(bright), 1e-6), MAX_LIFT) if bright > 0.0 else 1.0
     return Exposure(gain=gain, peak=float(np.clip(peak * gain, 1.0, MAX_PEAK)))
+
+
+def _decode(encoded: FloatArray) -> FloatArray:
+    return np.asarray(linear_from_srgb(torch.from_numpy(encoded)).numpy())
+
+
+def _encode(linear: FloatArray) -> FloatArray:
+    return np.asarray(srgb_from_linear(torch.from_numpy(np.asarray(linear, np.float32))).numpy())

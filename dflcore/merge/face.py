@@ -122,11 +122,11 @@ class FacePainter:
         with self._clock.step("matte"):
             hull = hull_mask(affine.apply(aligned_from_plate, points), size, size)
         with self._clock.step("colour"):
-            exposure = measure_exposure(rgb, hull)
-            encoded = self._converter.to_network(exposure.compress(rgb), light.color_space)
+            encoded = self._converter.to_network(rgb, light.color_space)
+            exposure = measure_exposure(encoded, hull)
         return AlignedFace(
             aligned_from_plate=aligned_from_plate,
-            encoded=np.clip(encoded, 0.0, 1.0),
+            encoded=np.clip(exposure.fit(encoded), 0.0, 1.0),
             hull=hull,
             exposure=exposure,
             broken_px=broken_px,
@@ -160,7 +160,8 @@ class FacePainter:
                 light.data_window,
                 _scaled(face.aligned_from_plate, painted.shape[-1], options.face_scale),
                 colors=(swap, raw),
-                masks=(mask * np.float32(options.opacity), source, target, face.hull),
+                masks=(mask, source, target, face.hull),
+                opacity=options.opacity,
             )
 
     def _to_light(
@@ -181,8 +182,8 @@ class FacePainter:
         return self._decode(light, face, matched), raw
 
     def _decode(self, light: PlateLight, face: AlignedFace, encoded: FloatArray) -> FloatArray:
-        linear = self._converter.from_network(encoded.transpose(1, 2, 0), light.color_space)
-        return face.exposure.expand(linear)
+        restored = face.exposure.restore(np.ascontiguousarray(encoded.transpose(1, 2, 0)))
+        return self._converter.from_network(restored, light.color_space)
 
 
 def align_in_plate(points: NDArray[np.floating], face_type: FaceType, size: int, pixel_aspect: float) -> Affine:
@@ -198,12 +199,14 @@ def put_back(
     *,
     colors: tuple[FloatArray, FloatArray | None],
     masks: tuple[FloatArray, FloatArray, FloatArray, FloatArray],
+    opacity: float = 1.0,
 ) -> FaceLayers | None:
     """Warp aligned images into the plate in one pass.
 
     Args:
         colors: swap and raw, (R, R, 3) scene-linear.
         masks: matte, learned source, learned target, hull, (R, R) in [0, 1].
+        opacity: factor of the matte in the plate, where the cubic's overshoot has been clipped.
 
     Returns:
         None when the aligned square misses the data window.
@@ -227,7 +230,7 @@ def put_back(
         window=window,
         swap=swap_in_plate,
         raw=swap_in_plate if raw is None else np.ascontiguousarray(warped[3:6].transpose(1, 2, 0)),
-        matte=flat[0],
+        matte=flat[0] * np.float32(opacity),
         learned_source=flat[1],
         learned_target=flat[2],
         hull=flat[3],

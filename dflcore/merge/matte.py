@@ -107,9 +107,8 @@ def _feather_inward(mask: FloatArray, width_px: float) -> FloatArray:
         return mask
     shrunk = _resize_by_disk(mask, -float(reach))
     size = 2 * reach + 1
-    return np.asarray(
-        cv2.GaussianBlur(shrunk, (size, size), width_px / 2.0 / _SIGMAS, borderType=cv2.BORDER_CONSTANT), np.float32
-    )
+    blurred = cv2.GaussianBlur(shrunk, (size, size), width_px / 2.0 / _SIGMAS, borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(np.minimum(blurred, mask), np.float32)  # the square kernel's corners reach a little further
 
 
 def _border_ramp(side: int) -> FloatArray:

@@ -27,7 +27,7 @@ from dflcore.merge.aovs import PATCH, flat_frame, layered_frame, parse_layers
 from dflcore.merge.composite import stack_faces
 from dflcore.merge.face import FaceOptions, FacePainter
 from dflcore.merge.light import PlateDeveloper, PlateLight
-from dflcore.merge.output import OutputPlan, plan_output
+from dflcore.merge.output import OutputPlan, plan_output, remove_leftovers
 from dflcore.merge.provenance import FrameEntry, MergeIdentity, SequenceManifest, file_fact, frame_attributes
 from dflcore.merge.stages import StepClock, run_stages
 from dflcore.merge.swapper import FaceSwapper
@@ -258,6 +258,7 @@ class _MergeRun:
         stopped = control.stop_requested()
         stop = threading.Event()
         control.emit(FrameProgress(done=len(plan.kept), total=total))
+        remove_leftovers(plan.sequence)
         self._manifest = SequenceManifest(plan.sequence.manifest, self._identity)
         try:
             todo: Iterator[int] = iter(() if stopped else plan.todo)
