@@ -19,6 +19,7 @@ QUICK_RECIPE = Recipe(
     shift=0.02,
     warp=0.24,
     light=0.1,
+    warp_share=0.6,
 )
 """Faces arrive aligned, so they are moved just enough to forgive landmark jitter: half the augmentation of the
 reference reaches the same likeness in a fraction of the steps."""

@@ -23,6 +23,8 @@ class Recipe:
         learning_rate: peak rate of the schedule. beta2: Adam's second decay.
         rotation_deg, scale, shift, warp, light: symmetric ranges of augmentation; shift in sides of the face, warp in
             cells of the warp grid, light as gain.
+        warp_share: share of a budgeted run after which the random warp ends. Warped faces teach expressions, straight
+            ones sharpness: what the encoder sees of a warped face leaves the place of every detail uncertain.
         edge_weight: weight of the edge term of the loss.
     """
 
@@ -34,6 +36,7 @@ class Recipe:
     shift: float
     warp: float
     light: float
+    warp_share: float = 1.0
     edge_weight: float = 0.0
 
 

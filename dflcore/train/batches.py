@@ -79,10 +79,18 @@ class BatchMaker:
             decoder, faces.names, budget_bytes=budget_bytes, batch_size=batch_size, seed=seed, side=side
         )
 
-    def make(self) -> SideBatch:
-        """The next batch. Raises DataCorrupt when no face can be read."""
+    def make(self, *, warp: bool = True) -> SideBatch:
+        """The next batch.
+
+        Args:
+            warp: False leaves the random warp out, whatever the ranges say.
+
+        Raises:
+            DataCorrupt: no face can be read.
+        """
         stored = self._pool.draw(self._generator).to(self._device)
-        transform = draw_transform(len(stored), self._ranges, self._margin, self._generator)
+        ranges = self._ranges if warp else replace(self._ranges, warp=0.0)
+        transform = draw_transform(len(stored), ranges, self._margin, self._generator)
         transform = move_transform(transform, self._device)
         truth = transform.apply(stored, self._resolution)
         seen = transform.apply_as_input(stored[:, :3], self._resolution)

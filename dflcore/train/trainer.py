@@ -100,6 +100,7 @@ class Trainer:
         self.device = resolve_device(settings.device)
         self.autocast = resolve_autocast(settings.precision, self.device)
         recipe = load_preset(folder.description.preset).recipe
+        self._warp_share = recipe.warp_share
         today = datetime.date.today().isoformat()
         for notice in session.authorization_notices(source.info, target.info, today):
             control.emit(notice)
@@ -174,7 +175,8 @@ class Trainer:
         rate = self.schedule.rate(self.state.iteration, self.state.elapsed_s)
         set_learning_rate(self.optimizer, rate)
         with self._clock.measure_data():
-            source, target = self.batches.source.make(), self.batches.target.make()
+            warp = self.schedule.progress(self.state.iteration, self.state.elapsed_s) < self._warp_share
+            source, target = self.batches.source.make(warp=warp), self.batches.target.make(warp=warp)
         with self._clock.measure_compute():
             losses = self._losses_of(self._reconstruct(source, target), source, target)
             self.optimizer.zero_grad(set_to_none=True)
