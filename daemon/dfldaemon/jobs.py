@@ -121,6 +121,12 @@ OUTPUT_PATHS: Mapping[JobKind, str] = {
     JobKind.MERGE: "output",
 }
 """Which of its paths a job of a kind produces."""
+SETTINGS_TO_LOWER: Mapping[JobKind, str] = {
+    JobKind.EXTRACT: "detect_size or max_faces",
+    JobKind.TRAIN: "batch_size, resolution or cache_mb",
+    JobKind.MERGE: "the number of layers",
+}
+"""What a person can do about memory that ran out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -208,7 +208,7 @@ class Daemon:
             job_logs=state / "logs" / "jobs",
             worker=WorkerOptions(
                 command=self._worker_command,
-                limits=WorkerLimits(threads=settings.worker_threads),
+                limits=WorkerLimits(threads=settings.worker_threads, weights=settings.weight_folders),
                 stop_grace_s=settings.stop_grace_s,
                 hang_timeout_s=settings.hang_timeout_s,
                 stall_timeout_s=settings.stall_timeout_s,

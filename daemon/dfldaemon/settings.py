@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from dflcore.config.base import Audience, Settings, knob
+from dflcore.weights.store import search_folders
 from dfldaemon.discovery import state_folder
 
 ENVIRONMENT_PREFIX = "DFL_"
@@ -26,6 +27,7 @@ class DaemonSettings(Settings):
     )
     listen: Listen = knob("unix", "unix: a socket file; tcp: a free port of this machine's loopback.")
     roots: str = knob("/", "Folders requests may name paths in, joined as in $PATH; / means anywhere.")
+    weights: str = knob("", "Folders with network weights, joined as in $PATH; the user's cache is searched last.")
     idle_exit_s: float | None = knob(
         None, "End after this long without a job or a call; empty never ends.", ge=1.0, le=1e7, unit="s"
     )
@@ -78,6 +80,10 @@ class DaemonSettings(Settings):
         return Path(self.state_dir)
 
     @property
+    def weight_folders(self) -> tuple[str, ...]:
+        return tuple(folder for folder in self.weights.split(os.pathsep) if folder)
+
+    @property
     def root_paths(self) -> tuple[str, ...]:
         """The roots as resolved folders."""
         return tuple(os.path.realpath(root) for root in self.roots.split(os.pathsep) if root)
@@ -101,4 +107,5 @@ def daemon_settings(values: Mapping[str, object], environ: Mapping[str, str]) ->
     if not merged.get("runtime_dir"):
         runtime = environ.get("XDG_RUNTIME_DIR")
         merged["runtime_dir"] = str(Path(runtime) / "dfl" if runtime else state_dir / "run")
+    merged["weights"] = os.pathsep.join(map(str, search_folders(str(merged.get("weights", "")), environ)))
     return DaemonSettings.from_values(merged)

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from dflcore.errors import DflError, Internal, ResourceExhausted
 from dflcore.progress import Event, StopRequest
-from dfldaemon.jobs import ErrorReport, JobKind, StateChange, Work
+from dfldaemon.jobs import SETTINGS_TO_LOWER, ErrorReport, JobKind, StateChange, Work
 from dfldaemon.worker_protocol import (
     MAX_LINE_BYTES,
     WorkerLimits,
@@ -36,13 +36,6 @@ DRAIN_S = 2.0
 """To read what a worker wrote before it left."""
 MAX_LOG_BYTES = 20 * 1024 * 1024
 """A job's log that is longer is started anew with the next attempt."""
-
-SETTINGS_TO_LOWER: Mapping[JobKind, str] = {
-    JobKind.EXTRACT: "detect_size or max_faces",
-    JobKind.TRAIN: "batch_size, resolution or cache_mb",
-    JobKind.MERGE: "the number of layers",
-}
-"""What a person can do about memory that ran out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

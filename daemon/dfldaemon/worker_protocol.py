@@ -20,7 +20,7 @@ line, is a crash. What third parties print goes to stdout and stderr, which are 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -47,9 +47,15 @@ STATE_KIND = "state"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerLimits:
-    """What a worker may use. ``threads`` 0 leaves the choice to the libraries."""
+    """What a worker may use.
+
+    Attributes:
+        threads: of the CPU; 0 leaves the choice to the libraries.
+        weights: folders with network weights, searched in order.
+    """
 
     threads: int = 0
+    weights: Sequence[str] = ()
 
 
 def encode_line(message: Mapping[str, object]) -> bytes:

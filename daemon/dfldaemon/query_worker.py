@@ -1,0 +1,170 @@
+"""``python -m dfldaemon.query_worker``: answers short questions for the daemon; see :mod:`dfldaemon.queries`.
+
+A question is a line ``{"type": <question>, ...arguments}``; the answer is ``{"type": "answer", "answer": <base64 of a
+serialized response>}`` or ``{"type": "failed", "error": ...}``. Libraries are loaded with the first question that
+needs them.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from dflproto.v1 import common_pb2, faceset_service_pb2, merge_service_pb2, model_service_pb2
+from google.protobuf.message import Message
+
+from dflcore.errors import DflError, Internal, InvalidInput
+from dfldaemon.convert import authorization_to_message, face_to_message, faceset_to_message, timestamp
+from dfldaemon.jobs import ErrorReport
+from dfldaemon.model_facts import read_model_facts
+from dfldaemon.worker_channel import Channel, die_with_parent, name_process
+
+logger = logging.getLogger(__name__)
+
+
+def answer_faceset(path: str) -> Message:
+    """Raises NotFound, DataCorrupt."""
+    from dflcore.io.faceset import Faceset
+
+    with Faceset.open(Path(path)) as faceset:
+        return faceset_service_pb2.GetFacesetResponse(faceset=faceset_to_message(faceset.info))
+
+
+def answer_faces(path: str, size: int, page_token: str) -> Message:
+    """A page that starts after the face named by the token. Raises NotFound, DataCorrupt, InvalidInput."""
+    from dflcore.io.faceset import Faceset
+
+    with Faceset.open(Path(path)) as faceset:
+        first = 0
+        if page_token:
+            if page_token not in faceset.names:
+                raise InvalidInput(
+                    "The face at which this page starts is gone; list from the first page.",
+                    reason="BAD_PAGE",
+                    field="page_token",
+                )
+            first = faceset.names.index(page_token) + 1
+        names = faceset.names[first : first + size]
+        is_last = first + size >= len(faceset.names)
+        faces = [face_to_message(record) for record in faceset.records(names)]
+    token = "" if is_last or not names else names[-1]
+    return faceset_service_pb2.ListFacesResponse(faces=faces, next_page_token=token)
+
+
+def answer_model(path: str) -> Message:
+    """Raises NotFound, DataCorrupt."""
+    from dflcore.models.checkpoint import ModelFolder
+
+    description = ModelFolder.open(Path(path)).description
+    generations = read_model_facts(Path(path))
+    message = model_service_pb2.Model(
+        path=path,
+        preset=description.preset,
+        resolution_px=description.resolution,
+        face_type=description.face_type.value,
+        software=description.software,
+    )
+    for facts in generations:
+        message.generations.append(
+            common_pb2.ModelGeneration(
+                number=facts.number,
+                iteration=facts.iteration,
+                save_time=timestamp(facts.save_time),
+                size_bytes=facts.size_bytes,
+            )
+        )
+    if generations:
+        newest = generations[0]
+        message.iteration, message.trained_s, message.digest = newest.iteration, newest.trained_s, newest.weights_sha256
+        message.authorization.CopyFrom(authorization_to_message(newest.authorization))
+    return model_service_pb2.GetModelResponse(model=message)
+
+
+def answer_presets() -> Message:
+    """Presets that can be loaded; one whose package is broken is left out, and logged."""
+    from dflcore.models.registry import load_preset, preset_names
+
+    presets = []
+    for name in preset_names():
+        try:
+            network = type(load_preset(name).network)
+        except DflError as error:
+            logger.warning("the preset %s cannot be loaded: %s", name, error)
+            continue
+        presets.append(model_service_pb2.Preset(name=name, help=(network.__doc__ or "").strip().split("\n")[0]))
+    return model_service_pb2.ListPresetsResponse(presets=presets)
+
+
+def answer_layers() -> Message:
+    """The table of layers, beauty first."""
+    from dflcore.merge.aovs import BEAUTY, LAYERS
+
+    beauty = merge_service_pb2.Layer(
+        channels="".join(BEAUTY), help="The composite over the plate; A is the plate's own alpha."
+    )
+    layers = [
+        merge_service_pb2.Layer(
+            name=layer.name, channels="".join(layer.channels), pixel_type=layer.pixel_type or "", help=layer.help
+        )
+        for layer in LAYERS.values()
+    ]
+    return merge_service_pb2.ListLayersResponse(layers=[beauty, *layers])
+
+
+def answer_output(output: str) -> Message:
+    """Frames of an output whose files are there. Raises InvalidInput, DataCorrupt."""
+    from dflcore.merge.output import parse_output
+    from dflcore.merge.provenance import read_manifest
+
+    sequence = parse_output(output, (), frame_count=1)
+    entries = sorted(read_manifest(sequence.manifest).frames.items())
+    found = [(frame, sequence.pattern.path(frame), entry.key) for frame, entry in entries]
+    frames = [
+        merge_service_pb2.MergedFrame(frame=frame, path=str(path), key=key)
+        for frame, path, key in found
+        if path.is_file()
+    ]
+    return merge_service_pb2.GetMergeOutputResponse(frames=frames)
+
+
+ANSWERS: Mapping[str, Callable[..., Message]] = {
+    "faceset": answer_faceset,
+    "faces": answer_faces,
+    "model": answer_model,
+    "presets": answer_presets,
+    "layers": answer_layers,
+    "output": answer_output,
+}
+
+
+def answer(question: Mapping[str, Any]) -> dict[str, object]:
+    """The line for a question. Every error ends here."""
+    arguments = {name: value for name, value in question.items() if name != "type"}
+    try:
+        message = ANSWERS[question["type"]](**arguments)
+    except DflError as error:
+        return {"type": "failed", "error": asdict(ErrorReport.of(error))}
+    except Exception as error:
+        logger.exception("a question failed")
+        defect = Internal(f"The question {question['type']} failed in an unexpected way: {error}.", reason="UNEXPECTED")
+        return {"type": "failed", "error": asdict(ErrorReport.of(defect))}
+    return {"type": "answer", "answer": base64.b64encode(message.SerializeToString()).decode("ascii")}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Answer until the daemon closes the channel."""
+    die_with_parent()
+    name_process("dfl-query")
+    channel = Channel.from_arguments(sys.argv[1:] if arguments is None else arguments)
+    while (question := channel.receive()) is not None:
+        channel.send(answer(question))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""The three kinds of work, as calls of the core's pipelines. Loaded by the worker process only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dflcore.color.ocio import ColorConverter
+from dflcore.config.extract import ExtractSettings
+from dflcore.config.merge import MergeSettings
+from dflcore.config.train import TrainSettings
+from dflcore.frames import FrameRange
+from dflcore.io.faceset import Faceset
+from dflcore.io.plate import Plate, open_plate
+from dflcore.progress import RunControl, StopRequest
+from dflcore.types import Authorization
+from dfldaemon.jobs import JobKind, Work
+from dfldaemon.model_facts import read_model_facts
+
+
+@dataclass(frozen=True, slots=True)
+class WorkOutcome:
+    """How a pipeline ended: what asked it to leave early, if anything, and facts for a person."""
+
+    stopped: StopRequest | None
+    facts: Mapping[str, str]
+
+
+def run_work(work: Work, control: RunControl, weights: Sequence[str]) -> WorkOutcome:
+    """Run the pipeline of a kind; it resumes what an earlier run left by itself.
+
+    Args:
+        weights: folders with network weights, searched in order.
+
+    Raises:
+        DflError: whatever the pipeline raises.
+    """
+    runs: Mapping[JobKind, Callable[[], Any]] = {
+        JobKind.EXTRACT: lambda: _extract(work, control, weights),
+        JobKind.TRAIN: lambda: _train(work, control),
+        JobKind.MERGE: lambda: _merge(work, control),
+    }
+    result = runs[work.kind]()
+    return WorkOutcome(result.stopped, facts_of(result))
+
+
+def _extract(work: Work, control: RunControl, weights: Sequence[str]) -> Any:
+    from dflcore.extract.pipeline import extract_faces
+    from dflcore.weights.store import WeightStore
+
+    settings = ExtractSettings.from_values(work.settings)
+    converter = ColorConverter(settings.ocio_config)
+    plate = _open_plate(work, settings.input_colorspace, settings.missing_frames, converter)
+    store = WeightStore([Path(folder) for folder in weights])
+    return extract_faces(plate, Path(work.paths["faceset"]), settings, control, store=store, converter=converter)
+
+
+def _train(work: Work, control: RunControl) -> Any:
+    from dflcore.train.trainer import train
+
+    settings = TrainSettings.from_values(work.settings)
+    with Faceset.open(Path(work.paths["source"])) as source, Faceset.open(Path(work.paths["target"])) as target:
+        return train(settings, source, target, Path(work.paths["model"]), control)
+
+
+def _merge(work: Work, control: RunControl) -> Any:
+    from dflcore.merge.pipeline import merge_range
+    from dflcore.merge.swapper import open_swapper
+    from dflcore.models.device import resolve_device
+
+    settings = MergeSettings.from_values(work.settings)
+    converter = ColorConverter(settings.ocio_config)
+    plate = _open_plate(work, settings.input_colorspace, settings.missing_frames, converter)
+    model_path = Path(work.paths["model"])
+    swapper, notices = open_swapper(model_path, str(resolve_device(settings.device)))
+    for notice in notices:
+        control.emit(notice)
+    with Faceset.open(Path(work.paths["faceset"])) as faceset:
+        return merge_range(
+            plate,
+            swapper,
+            faceset,
+            work.paths["output"],
+            settings,
+            control,
+            converter=converter,
+            authorization=_authorization_of(model_path),
+        )
+
+
+def _open_plate(work: Work, color_space: str, missing: Any, converter: ColorConverter) -> Plate:
+    frames = FrameRange.parse(work.frames) if work.frames else None
+    return open_plate(
+        work.paths["plate"],
+        frames=frames,
+        color_space=color_space,
+        missing=missing,
+        resolve_space=converter.find,
+    )
+
+
+def _authorization_of(model_path: Path) -> Authorization:
+    """Who allowed the face that the model puts on, as its newest save knows it from the source's faceset."""
+    facts = read_model_facts(model_path)
+    return facts[0].authorization if facts else Authorization()
+
+
+def facts_of(result: Any) -> dict[str, str]:
+    """Numbers and words of a pipeline's result, by field name; what is nested or empty is left out."""
+    facts: dict[str, str] = {}
+    for name in result.__dataclass_fields__:
+        value = getattr(result, name)
+        if isinstance(value, str | int) and not isinstance(value, bool):
+            facts[name] = str(value)
+        elif isinstance(value, float):
+            facts[name] = f"{value:.6g}"
+    return facts
