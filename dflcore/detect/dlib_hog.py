@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import dlib
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,12 @@ from dflcore.weights.store import WeightStore
 _MAX_UPSAMPLED_SIDE = 2000
 """Enlarging beyond this longer side, in pixels, costs seconds and finds little."""
 _MAX_UPSAMPLINGS = 2
+_SURE_SCORE = 0.6
+"""Detections below are looked at again; real frontal faces score 1 to 3, clutter that passes stays near 0.1."""
+_SECOND_LOOK_PX = (100, 125)
+"""Sizes of the box in the second looks: chance patterns do not survive a change of scale, faces do."""
+_SECOND_LOOK_REACH = 1.1
+_SAME_FACE_OVERLAP = 0.4
 
 
 class DlibHogDetector:
@@ -38,13 +45,43 @@ class DlibHogDetector:
             if upsamplings and max(pixels.shape[:2]) << upsamplings > _MAX_UPSAMPLED_SIDE:
                 break
             boxes, scores, _ = self._detector.run(pixels, upsamplings, self._min_score)
-            if boxes:
-                return sort_detections(
-                    [Detection(_box(box), float(score)) for box, score in zip(boxes, scores, strict=True)]
-                )
+            found = [Detection(_box(box), float(score)) for box, score in zip(boxes, scores, strict=True)]
+            kept = [one for one in found if one.score >= _SURE_SCORE or self._is_confirmed(pixels, one)]
+            if kept:
+                return sort_detections(kept)
         return []
+
+    def _is_confirmed(self, pixels: NDArray[np.uint8], found: Detection) -> bool:
+        """The face is seen again at each of the second looks' scales."""
+        box = found.box
+        reach = _SECOND_LOOK_REACH * max(box.width, box.height)
+        x, y = (box.left + box.right) / 2.0, (box.top + box.bottom) / 2.0
+        left, top = max(int(x - reach), 0), max(int(y - reach), 0)
+        part = pixels[top : int(y + reach), left : int(x + reach)]
+        for side in _SECOND_LOOK_PX:
+            scale = side / max(box.width, box.height)
+            size = (max(round(part.shape[1] * scale), 1), max(round(part.shape[0] * scale), 1))
+            method = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
+            view = np.ascontiguousarray(cv2.resize(part, size, interpolation=method))
+            wanted = Box(*((edge - start) * scale for edge, start in zip(_edges(box), (left, top) * 2, strict=True)))
+            again = [_box(one) for one in self._detector.run(view, 0, self._min_score)[0]]
+            if not any(_overlap(one, wanted) > _SAME_FACE_OVERLAP for one in again):
+                return False
+        return True
 
 
 def _box(box: dlib.rectangle) -> Box:
     """dlib counts pixels inclusively; our right and bottom edges lie after the last pixel."""
     return Box(float(box.left()), float(box.top()), float(box.right() + 1), float(box.bottom() + 1))
+
+
+def _edges(box: Box) -> tuple[float, float, float, float]:
+    return box.left, box.top, box.right, box.bottom
+
+
+def _overlap(a: Box, b: Box) -> float:
+    """Intersection over union."""
+    width = min(a.right, b.right) - max(a.left, b.left)
+    height = min(a.bottom, b.bottom) - max(a.top, b.top)
+    shared = max(width, 0.0) * max(height, 0.0)
+    return shared / (a.width * a.height + b.width * b.height - shared)
