@@ -385,9 +385,12 @@ def start_daemon(
             continue
         try:
             client.wait_ready(max(end - time.monotonic(), 0.1))
-            return client
         except DflError:
             client.close()
+            continue
+        process.returncode = 0  # it outlives us: Popen must neither wait for it nor warn
+        return client
+    _end(process)
     raise NotFound(
         f"The daemon did not start within {deadline_s:g} s; its log is {log_path}.{_last_words(log_path)}",
         reason="DAEMON_DID_NOT_START",
@@ -421,6 +424,16 @@ def _spawn(
             cwd=state_dir,
             start_new_session=True,
         )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Leave nothing behind of a daemon that did not come up in time."""
+    process.terminate()
+    try:
+        process.wait(timeout=2.0)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _has_session(state_dir: Path) -> bool:

@@ -10,6 +10,7 @@ import json
 import sys
 from pathlib import Path
 
+from dflcore.demo.layout import EXIT_CHECKS_NOT_MET, EXIT_ERROR
 from dflcore.errors import ERROR_CLASSES, DflError
 
 
@@ -17,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one part.
 
     Returns:
-        0 when it worked, 1 when a check of ``measure`` was not met, 2 with an error as JSON on stderr.
+        0 when it worked, else :data:`EXIT_CHECKS_NOT_MET` or :data:`EXIT_ERROR`.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -27,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     except DflError as error:
         category = next((one.default_reason for one in ERROR_CLASSES if isinstance(error, one)), "INTERNAL")
         sys.stderr.write(json.dumps({"category": category, "reason": error.reason, "message": error.message}) + "\n")
-        return 2
+        return EXIT_ERROR
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,7 +58,7 @@ def _measure(options: argparse.Namespace) -> int:
     from dflcore.demo.report import measure_demo
 
     report = measure_demo(options.demo)
-    return 0 if report["passed"] else 1
+    return 0 if report["passed"] else EXIT_CHECKS_NOT_MET
 
 
 if __name__ == "__main__":

@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-DEMO_PERSON = "Eileen Collins"
+SOURCE_PERSON = "Eileen Collins"
+TARGET_PERSON = "Grace Hopper"
 DEMO_PROJECT = "dfl demo"
 DEMO_USE = "demonstration with public-domain portraits"
+EXIT_ERROR = 2
+"""``python -m dflcore.demo`` failed; the last line of stderr is a JSON object with category, reason and message."""
+EXIT_CHECKS_NOT_MET = 3
+"""``measure`` wrote its report, and a check in it was not met."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from dflcore.types import Affine, FloatArray
 
 LUMA_WEIGHTS = np.array([0.2126, 0.7152, 0.0722], np.float32)
 """Rec.709, on encoded values."""
+INSIDE_MATTE = 0.9
+"""A matte above this shows the swapped face; learned mattes seldom reach 1 everywhere."""
 MIN_MASK_PX = 100
 """Fewer pixels than this say nothing."""
 
@@ -77,7 +79,7 @@ def aligned_luma(rgb: FloatArray, aligned_from_image: Affine, size: int) -> Floa
 
 
 def aligned_inside(matte: FloatArray, aligned_from_image: Affine, size: int, margin_px: int = 3) -> NDArray[np.bool_]:
-    """Where the matte is full, in aligned space, kept ``margin_px`` away from its edge.
+    """Where the matte is above :data:`INSIDE_MATTE`, in aligned space, kept ``margin_px`` away from its edge.
 
     Args:
         matte: (H, W) float32 in [0, 1], image space.
@@ -89,7 +91,9 @@ def aligned_inside(matte: FloatArray, aligned_from_image: Affine, size: int, mar
         InvalidInput: the transform has no inverse.
     """
     planes = torch.from_numpy(np.ascontiguousarray(matte[None], dtype=np.float32))
-    full = (warp_to_aligned(planes, aligned_from_image, size, padding="zeros")[0] > 0.99).numpy().astype(np.uint8)
+    full = (
+        (warp_to_aligned(planes, aligned_from_image, size, padding="zeros")[0] > INSIDE_MATTE).numpy().astype(np.uint8)
+    )
     full = np.pad(full, 1)  # beyond the image there is no face
     kernel = np.ones((2 * margin_px + 1, 2 * margin_px + 1), np.uint8)
     eroded = cv2.erode(full, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0.0)

@@ -7,6 +7,7 @@ handlers only count: a call from inside a handler could meet a lock that the int
 from __future__ import annotations
 
 import contextlib
+import enum
 import queue
 import signal
 import threading
@@ -23,8 +24,21 @@ from dfldaemon.cli.output import Output
 from dfldaemon.client import DaemonClient
 
 CANCEL_SENTENCE = "Cancelling; finished work is kept. Press Ctrl-C again to detach and let it run."
+CANCEL_ONLY_SENTENCE = "Cancelling; finished work is kept. Press Ctrl-C again to leave at once."
 POLL_S = 0.1
 _Item = job_service_pb2.JobEvent | DflError | None
+
+
+class OnInterrupt(enum.Enum):
+    """What Ctrl-C and SIGTERM do while a job is followed.
+
+    ``CANCEL`` cancels the job, the second time it detaches; ``CANCEL_ONLY`` is the same where the daemon ends with us;
+    ``DETACH`` leaves at once.
+    """
+
+    CANCEL = "cancel"
+    CANCEL_ONLY = "cancel_only"
+    DETACH = "detach"
 
 
 @dataclass(slots=True)
@@ -40,13 +54,10 @@ def follow_job(
     job: job_service_pb2.Job,
     output: Output,
     *,
-    cancels: bool,
+    on_interrupt: OnInterrupt,
     after_sequence: int = 0,
 ) -> job_service_pb2.Job | None:
     """Show a job until it ends.
-
-    Args:
-        cancels: Ctrl-C and SIGTERM cancel the job, and a second one detaches; else the first one detaches.
 
     Returns:
         The job as it ended; None when the user detached.
@@ -56,7 +67,7 @@ def follow_job(
     """
     watcher = _Watcher(client.another(), job.id, after_sequence)
     with _counted_signals() as signals, job_display(output, job) as display, watcher:
-        ended = _show_until_end(client, job.id, watcher, display, signals, cancels)
+        ended = _show_until_end(client, job.id, watcher, display, signals, on_interrupt)
     return client.get_job(job.id) if ended else None
 
 
@@ -78,18 +89,24 @@ def report_end(output: Output, job: job_service_pb2.Job | None, job_id: str) -> 
 
 
 def _show_until_end(
-    client: DaemonClient, job_id: str, watcher: _Watcher, display: JobDisplay, signals: Signals, cancels: bool
+    client: DaemonClient,
+    job_id: str,
+    watcher: _Watcher,
+    display: JobDisplay,
+    signals: Signals,
+    on_interrupt: OnInterrupt,
 ) -> bool:
     """True when the job ended, False when the user detached."""
     is_cancelling = False
     while True:
         if signals.interrupts or signals.terminations:
-            if is_cancelling or not cancels:
-                display.interrupted("detach", _detach_sentence(job_id))
+            if is_cancelling or on_interrupt is OnInterrupt.DETACH:
+                display.interrupted("detach", _detach_sentence(job_id, on_interrupt))
                 return False
             signals.interrupts = signals.terminations = 0
             is_cancelling = True
-            display.interrupted("cancel", CANCEL_SENTENCE)
+            sentence = CANCEL_ONLY_SENTENCE if on_interrupt is OnInterrupt.CANCEL_ONLY else CANCEL_SENTENCE
+            display.interrupted("cancel", sentence)
             with contextlib.suppress(DflError):  # it may have ended meanwhile; the stream tells
                 client.cancel(job_id)
         item = watcher.next_item()
@@ -101,7 +118,9 @@ def _show_until_end(
             return True
 
 
-def _detach_sentence(job_id: str) -> str:
+def _detach_sentence(job_id: str, on_interrupt: OnInterrupt) -> str:
+    if on_interrupt is OnInterrupt.CANCEL_ONLY:
+        return "Leaving."
     return (
         f"Detached; job {job_id} goes on. `dfl job watch {job_id}` shows it again, `dfl job cancel {job_id}` ends it."
     )

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from dflcore.errors import Conflict
 from dfldaemon.cli.exit_codes import OK
-from dfldaemon.cli.following import follow_job, report_end
+from dfldaemon.cli.following import OnInterrupt, follow_job, report_end
 from dfldaemon.cli.rate import duration_text
 from dfldaemon.cli.session import CliSession
 from dfldaemon.cli.wire_json import message_values
@@ -57,7 +57,7 @@ def watch_job(session: CliSession, options: argparse.Namespace) -> int:
     with session.connect() as client:
         job = client.get_job(find_job_id(client, options.job))
         session.output.event("job", job=message_values(job))
-        ended = follow_job(client, job, session.output, cancels=False)
+        ended = follow_job(client, job, session.output, on_interrupt=OnInterrupt.DETACH)
     return report_end(session.output, ended, job.id)
 
 

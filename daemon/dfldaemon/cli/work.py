@@ -14,7 +14,7 @@ from dflcore.frames import FrameRange
 from dfldaemon.cli.authorization import ask_authorization
 from dfldaemon.cli.exit_codes import OK
 from dfldaemon.cli.flags import given_settings
-from dfldaemon.cli.following import follow_job, report_end
+from dfldaemon.cli.following import OnInterrupt, follow_job, report_end
 from dfldaemon.cli.session import CliSession
 from dfldaemon.cli.wire_json import message_values
 from dfldaemon.client import DaemonClient
@@ -77,7 +77,12 @@ def merge(session: CliSession, options: argparse.Namespace) -> int:
 
 
 def submit_and_follow(
-    session: CliSession, client: DaemonClient, spec: job_service_pb2.JobSpec, *, is_detached: bool = False
+    session: CliSession,
+    client: DaemonClient,
+    spec: job_service_pb2.JobSpec,
+    *,
+    is_detached: bool = False,
+    on_interrupt: OnInterrupt = OnInterrupt.CANCEL,
 ) -> int:
     """Put a job into the queue and follow it to its end, unless detached.
 
@@ -90,7 +95,7 @@ def submit_and_follow(
         session.output.result(job.id)
         return OK
     session.output.remark(f"Job {job.id}", style="dim")
-    ended = follow_job(client, job, session.output, cancels=True)
+    ended = follow_job(client, job, session.output, on_interrupt=on_interrupt)
     return report_end(session.output, ended, job.id)
 
 

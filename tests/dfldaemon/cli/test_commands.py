@@ -1,0 +1,216 @@
+"""Commands against a fake daemon: what they submit, print and return."""
+
+import json
+
+import pytest
+from dfldaemon.cli.main import main
+from dflproto.v1 import common_pb2, job_service_pb2
+
+
+@pytest.fixture
+def dfl(environ, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        code = main(list(arguments), environ)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def events_of(out):
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_extract_submits_absolute_paths_and_only_the_settings_given(dfl, daemon, tmp_path):
+    daemon.on_submit = lambda job: daemon.finish(job.id, faces="12")
+    code, _, err = dfl(
+        "extract", "plates/a.####.exr", "--faceset", "../f", "--frames", "1001-1003,1005", "--max-faces", "2"
+    )
+    assert code == 0
+    assert "faces: 12" in err
+    spec = next(iter(daemon.jobs.values())).spec.extract
+    assert spec.plate.path == str(tmp_path / "plates/a.####.exr")
+    assert spec.plate.frames == "1001-1003,1005"
+    assert spec.faceset_path == str(tmp_path.parent / "f")
+    assert [field.name for field, _ in spec.settings.ListFields()] == ["max_faces"]
+
+
+def test_train_and_merge_submit_what_they_were_told(dfl, daemon):
+    daemon.on_submit = lambda job: daemon.finish(job.id)
+    assert (
+        dfl("train", "--source", "/s", "--target", "/t", "--model", "/m", "--minutes", "0.5", "--no-random-warp")[0]
+        == 0
+    )
+    train = daemon.jobs["train-000000"].spec.train
+    assert (train.source_path, train.target_path, train.model_path) == ("/s", "/t", "/m")
+    assert (train.settings.minutes, train.settings.random_warp) == (0.5, False)
+    code, *_ = dfl(
+        "merge", "/p.####.exr", "--model", "/m", "--faceset", "/t", "--output", "/o/{version}/n.####.exr",
+        "--profile", "flat", "--matte-erode", "-3",
+    )  # fmt: skip
+    merge = daemon.jobs["merge-000001"].spec.merge
+    assert code == 0
+    assert merge.output_path == "/o/{version}/n.####.exr"
+    assert (merge.settings.profile, merge.settings.matte_erode) == ("flat", -3.0)
+
+
+def test_detach_prints_the_id_at_once(dfl, daemon):
+    code, out, _ = dfl("extract", "/p.exr", "--faceset", "/f", "--detach", "--quiet")
+    assert (code, out) == (0, "extract-000000\n")
+
+
+@pytest.mark.parametrize(
+    ("category", "expected"),
+    [
+        ("INVALID_INPUT", 2), ("NOT_FOUND", 3), ("CONFLICT", 4), ("RESOURCE_EXHAUSTED", 5),
+        ("DATA_CORRUPT", 6), ("UNSUPPORTED", 7), ("INTERNAL", 9), ("", 1),
+    ],
+)  # fmt: skip
+def test_a_failed_job_exits_with_its_errors_code(dfl, daemon, category, expected):
+    daemon.on_submit = lambda job: daemon.fail(job.id, category, "The disk is [full].")
+    code, out, err = dfl("extract", "/p.exr", "--faceset", "/f")
+    assert code == expected
+    assert err.splitlines()[-1] == "Error: The disk is [full]."
+    assert "Traceback" not in err + out
+
+
+def test_json_prints_one_typed_object_per_line(dfl, daemon):
+    def run(job):
+        daemon.tell(job.id, state=job_service_pb2.StateEvent(state=common_pb2.JOB_STATE_RUNNING))
+        daemon.frames(job.id, 1, 2)
+        notice = job_service_pb2.NoticeEvent(reason="NO_FACE", message="none", severity=common_pb2.SEVERITY_WARNING)
+        daemon.tell(job.id, notice=notice)
+        train = job_service_pb2.TrainProgress(iteration=7, losses={"source": 0.5}, elapsed_s=1.5)
+        daemon.tell(job.id, train_progress=train)
+        daemon.tell(job.id, preview=job_service_pb2.PreviewEvent(path="/p.png", title="t"))
+        daemon.tell(job.id, saved=job_service_pb2.SavedEvent(path="/m", iteration=7, generation=1))
+        daemon.finish(job.id, faces="3")
+
+    daemon.on_submit = run
+    code, out, err = dfl("--json", "extract", "/p.exr", "--faceset", "/f")
+    events = events_of(out)
+    assert (code, err) == (0, "")
+    assert [event["type"] for event in events] == [
+        "submitted", "state", "state", "frame_progress", "notice", "train_progress", "preview", "saved", "state",
+    ]  # fmt: skip
+    assert events[0]["job"]["kind"] == "extract"
+    assert [event["sequence"] for event in events[1:]] == list(range(1, 9))
+    assert events[3] | {"time": ""} == {
+        "type": "frame_progress", "job": "extract-000000", "sequence": 3, "time": "", "done_count": 1, "total_count": 2,
+        "frame": 1001,
+    }  # fmt: skip
+    assert events[3]["time"].endswith("Z")
+    assert events[4]["severity"] == "warning"
+    assert events[5]["losses"] == {"source": 0.5}
+    assert events[-1]["state"] == "succeeded"
+    assert events[-1]["result"] == {"faces": "3"}
+
+
+def test_json_errors_are_objects(dfl, daemon):
+    code, out, err = dfl("job", "get", "nobody", "--json")
+    (event,) = events_of(out)
+    assert (code, err) == (3, "")
+    assert event == {
+        "type": "error", "category": "NOT_FOUND", "reason": "JOB_NOT_FOUND", "message": "There is no job nobody.",
+        "details": {}, "exit_code": 3,
+    }  # fmt: skip
+
+
+def test_usage_errors_are_errors_like_others(dfl):
+    code, out, _ = dfl("train", "--json")
+    assert code == 2
+    assert events_of(out)[0]["reason"] == "BAD_USAGE"
+    code, _, err = dfl("merge", "/p", "--model", "m", "--faceset", "f", "--output", "o", "--opacity", "3")
+    assert code == 2
+    assert "--opacity" in err
+    assert "0 to 1" in err
+    assert dfl("extract", "/p", "--faceset", "f", "--frames", "9-1")[0] == 2
+
+
+def test_no_daemon_exits_with_8(dfl, daemon):
+    (daemon.state_dir / "session.json").unlink()
+    assert dfl("job", "list")[0] == 8
+    code, out, _ = dfl("daemon", "status", "--json")
+    assert code == 8
+    assert events_of(out)[0] | {"message": ""} == {
+        "type": "daemon", "running": False, "reason": "DAEMON_NOT_RUNNING", "message": "",
+    }  # fmt: skip
+    assert dfl("daemon", "stop")[0] == 0
+
+
+def test_daemon_status_and_stop(dfl, daemon):
+    code, out, _ = dfl("daemon", "status")
+    assert code == 0
+    assert daemon.address in out
+    assert dfl("daemon", "stop", "--json")[0] == 0
+    assert daemon.shutdowns == 1
+
+
+def test_job_list_get_and_steering(dfl, daemon):
+    daemon.add_job("extract-aaa111")
+    daemon.frames("extract-aaa111", 3, 9)
+    daemon.jobs["extract-aaa111"].frame_progress.CopyFrom(job_service_pb2.FrameProgress(done_count=3, total_count=9))
+    daemon.add_job("train-bbb222", kind=common_pb2.JOB_KIND_TRAIN)
+    code, out, _ = dfl("job", "list")
+    assert code == 0
+    assert "3/9 frames" in out
+    assert [event["job"]["id"] for event in events_of(dfl("job", "list", "--json")[1])] == [
+        "train-bbb222", "extract-aaa111",
+    ]  # fmt: skip
+    assert "3/9 frames" in dfl("job", "get", "extract-a")[1]
+    assert dfl("job", "pause", "train")[0] == 0
+    assert events_of(dfl("job", "list", "--json", "--state", "paused")[1])[0]["job"]["state"] == "paused"
+    assert dfl("job", "resume", "train-bbb222")[0] == 0
+    assert dfl("job", "cancel", "train-bbb222")[0] == 0
+    assert dfl("job", "cancel", "train-bbb222")[0] == 4
+    assert dfl("job", "retry", "train-bbb222")[0] == 0
+
+
+def test_job_watch_replays_from_the_first_event(dfl, daemon):
+    daemon.add_job("a")
+    daemon.frames("a", 1, 1)
+    daemon.finish("a")
+    code, out, _ = dfl("job", "watch", "a", "--json")
+    assert code == 0
+    assert [event["type"] for event in events_of(out)] == ["job", "state", "frame_progress", "state"]
+
+
+def test_a_cancelled_job_exits_with_130(dfl, daemon):
+    cancelled = job_service_pb2.StateEvent(state=common_pb2.JOB_STATE_CANCELLED)
+    daemon.on_submit = lambda job: daemon.tell(job.id, state=cancelled)
+    assert dfl("extract", "/p.exr", "--faceset", "/f")[0] == 130
+
+
+def test_quiet_says_nothing_when_all_is_well(dfl, daemon):
+    daemon.on_submit = lambda job: daemon.finish(job.id)
+    assert dfl("extract", "/p.exr", "--faceset", "/f", "--quiet") == (0, "", "")
+
+
+def test_weights_list_verify_and_offline(dfl):
+    code, out, _ = dfl("weights", "list", "--json")
+    assert code == 0
+    weights = {event["name"]: event for event in events_of(out)}
+    assert weights["s3fd"]["fetchable"]
+    assert dfl("weights", "fetch", "s3fd", "--offline", "--weights", "nowhere")[0] in (0, 3)
+    assert dfl("weights", "verify", "no_such_weight")[0] == 3
+
+
+def test_info_names_the_daemon_and_the_folders(dfl, daemon, monkeypatch):
+    monkeypatch.setattr("dfldaemon.cli.info._devices", lambda session: [{"name": "cpu"}])
+    (event,) = events_of(dfl("info", "--json")[1])
+    assert event["daemon"]["running"]
+    assert event["state_dir"] == str(daemon.state_dir)
+    assert "weights:" in dfl("info")[1]
+
+
+def test_unexpected_errors_are_one_sentence(dfl, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr("dfldaemon.cli.job_commands.list_jobs", broken)
+    code, _, err = dfl("job", "list")
+    assert code == 9
+    assert "ZeroDivisionError: oh" in err
+    assert "Traceback" not in err
