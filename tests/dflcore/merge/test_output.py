@@ -266,14 +266,15 @@ KILLED = """
 """
 
 
+@pytest.mark.slow
 def test_a_kill_leaves_no_torn_file_and_the_next_run_completes(make_shot):
-    shot = make_shot(frames=tuple(range(1001, 1041)))
+    shot = make_shot(frames=tuple(range(1001, 1017)))
     script = shot.folder / "killed.py"
     script.write_text(textwrap.dedent(KILLED))
     out = shot.folder / "out"
     command = [sys.executable, str(script), shot.pattern, str(shot.faceset), str(out / "swap.####.exr")]
     environment = {**os.environ, "PYTHONPATH": str(Path(dflcore.__file__).parents[1])}
-    for wait in (1, 6, 13):
+    for wait in (1, 7):
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         deadline = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < deadline:
@@ -285,9 +286,9 @@ def test_a_kill_leaves_no_torn_file_and_the_next_run_completes(make_shot):
         assert all(is_valid_exr(out / name) for name in frames_in_final(out))
     finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert finished.returncode == 0, finished.stderr
-    assert len(frames_in_final(out)) == 40
+    assert len(frames_in_final(out)) == 16
     manifest = read_manifest(out / "swap.provenance.json")
-    assert len(manifest.frames) == 40
+    assert len(manifest.frames) == 16
     assert not manifest.unfinished
     assert not list(out.glob(".*.journal"))
 
