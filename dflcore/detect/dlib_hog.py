@@ -19,6 +19,8 @@ _SURE_SCORE = 0.6
 _SECOND_LOOK_PX = (100, 125)
 """Sizes of the box in the second looks: chance patterns do not survive a change of scale, faces do."""
 _SECOND_LOOK_REACH = 1.1
+_SECOND_LOOK_MARGIN = 0.2
+"""How far above the least score the second looks must be."""
 _SAME_FACE_OVERLAP = 0.4
 
 
@@ -64,7 +66,7 @@ class DlibHogDetector:
             method = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
             view = np.ascontiguousarray(cv2.resize(part, size, interpolation=method))
             wanted = Box(*((edge - start) * scale for edge, start in zip(_edges(box), (left, top) * 2, strict=True)))
-            again = [_box(one) for one in self._detector.run(view, 0, self._min_score)[0]]
+            again = [_box(one) for one in self._detector.run(view, 0, self._min_score + _SECOND_LOOK_MARGIN)[0]]
             if not any(_overlap(one, wanted) > _SAME_FACE_OVERLAP for one in again):
                 return False
         return True

@@ -1,0 +1,259 @@
+import shutil
+import threading
+
+import cv2
+import numpy as np
+import pytest
+
+from dflcore.color.ocio import ColorConverter
+from dflcore.config.extract import ExtractSettings
+from dflcore.errors import Conflict, InvalidInput
+from dflcore.extract.pipeline import FaceFinder, extract_faces
+from dflcore.geometry import affine
+from dflcore.identity.base import identity_distance
+from dflcore.io.faceset import Faceset
+from dflcore.io.plate import PlateImage, Window, open_plate
+from dflcore.progress import FrameProgress, Notice, StopRequest
+from dflcore.types import FaceType
+from dflcore.weights.store import WeightStore
+
+
+class Watcher:
+    """Collects events; asks for a stop after some frames."""
+
+    def __init__(self, stop_after=None):
+        self.events, self.stop_after = [], stop_after
+
+    def emit(self, event):
+        self.events.append(event)
+
+    def stop_requested(self):
+        frames = [e for e in self.events if isinstance(e, FrameProgress) and e.frame is not None]
+        return StopRequest.PAUSE if self.stop_after is not None and len(frames) >= self.stop_after else None
+
+    def frames(self):
+        return [e.frame for e in self.events if isinstance(e, FrameProgress) and e.frame is not None]
+
+    def reasons(self):
+        return [e.reason for e in self.events if isinstance(e, Notice)]
+
+
+@pytest.fixture(scope="module")
+def store():
+    return WeightStore()
+
+
+@pytest.fixture
+def shot(tmp_path, astronaut):
+    """Four frames of a portrait, the third without a face."""
+    folder = tmp_path / "plate"
+    folder.mkdir()
+    for number in range(1001, 1005):
+        moved = np.roll(astronaut, (number - 1001) * 3, axis=1)
+        pixels = np.full_like(moved, 90) if number == 1003 else moved
+        cv2.imwrite(str(folder / f"shot.{number}.png"), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+    return str(folder / "shot.####.png")
+
+
+SETTINGS = ExtractSettings(aligned_size=128, compute_identity=False)
+
+
+def test_a_shot_becomes_a_faceset(shot, tmp_path, store):
+    watcher = Watcher()
+    settings = ExtractSettings(aligned_size=128, authorization_person="Eileen Collins")
+    result = extract_faces(open_plate(shot), tmp_path / "faces", settings, watcher, store=store)
+    assert (result.frames, result.frames_with_faces, result.faces, result.stopped) == (4, 3, 3, None)
+    assert watcher.frames() == [1001, 1002, 1003, 1004]
+    assert watcher.events[-1] == FrameProgress(
+        done=4, total=4, frame=1004, path=str(tmp_path / "faces" / "shot_001004_0.png"), faces=1
+    )
+    assert watcher.reasons().count("NO_FACE_IN_FRAME") == 1
+    assert any(reason.startswith("COLOR_SPACE") for reason in watcher.reasons())
+    with Faceset.open(tmp_path / "faces") as faceset:
+        assert faceset.names == [f"shot_00{n}_0.png" for n in (1001, 1002, 1004)]
+        assert faceset.info.authorization.person == "Eileen Collins"
+        assert faceset.info.settings["detector"] == "dlib_hog"
+        first, second, _ = faceset.records()
+        assert second.landmarks.points.mean(0) - first.landmarks.points.mean(0) == pytest.approx([3, 0], abs=1.0)
+        assert abs(first.pose.yaw) < 0.4
+        assert first.sharpness > 1e-4
+        assert identity_distance(first.identity, second.identity) < 0.3
+        inside = affine.apply(first.aligned_from_plate, first.landmarks.points)
+        assert inside.min() > 0
+        assert inside.max() < 128
+
+
+def test_the_aligned_face_is_what_the_plate_shows(shot, tmp_path, store, astronaut):
+    extract_faces(open_plate(shot), tmp_path / "faces", SETTINGS, Watcher(), store=store)
+    with Faceset.open(tmp_path / "faces") as faceset:
+        record = faceset.record("shot_001001_0.png")
+        aligned = faceset.read_image(record.name)
+    plate_from_aligned = affine.invert(record.aligned_from_plate)
+    for point in ([40.5, 60.5], [64.5, 64.5], [90.5, 100.5]):
+        x, y = affine.apply(plate_from_aligned, point) - 0.5
+        expected = cv2.getRectSubPix(astronaut, (1, 1), (float(x), float(y)))[0, 0].astype(float)
+        assert np.abs(aligned[int(point[1]), int(point[0])] - expected).max() < 40
+    smooth = cv2.warpAffine(
+        astronaut,
+        affine.compose(affine.shift(-0.5, -0.5), affine.compose(plate_from_aligned, affine.shift(0.5, 0.5))),
+        (128, 128),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+    )
+    assert np.abs(aligned.astype(float) - smooth).mean() < 4.0
+
+
+def test_stop_and_go_on(shot, tmp_path, store):
+    first = extract_faces(open_plate(shot), tmp_path / "faces", SETTINGS, Watcher(stop_after=2), store=store)
+    assert first.stopped is StopRequest.PAUSE
+    assert first.frames == 2
+    watcher = Watcher()
+    second = extract_faces(open_plate(shot), tmp_path / "faces", SETTINGS, watcher, store=store)
+    assert watcher.frames() == [1003, 1004]
+    assert watcher.events[-1].done == 4
+    assert (second.frames, second.faces, second.stopped) == (4, 3, None)
+    again = Watcher()
+    extract_faces(open_plate(shot), tmp_path / "faces", SETTINGS, again, store=store)
+    assert again.frames() == []
+
+
+def test_a_face_deleted_by_hand_stays_deleted(shot, tmp_path, store):
+    extract_faces(open_plate(shot), tmp_path / "faces", SETTINGS, Watcher(), store=store)
+    (tmp_path / "faces" / "shot_001002_0.png").unlink()
+    result = extract_faces(open_plate(shot), tmp_path / "faces", SETTINGS, Watcher(), store=store)
+    assert result.faces == 2
+
+
+def test_other_settings_do_every_frame_again_even_after_a_stop(shot, tmp_path, store):
+    extract_faces(open_plate(shot), tmp_path / "faces", SETTINGS, Watcher(), store=store)
+    other = SETTINGS.model_copy(update={"detect_size": 500})
+    extract_faces(open_plate(shot), tmp_path / "faces", other, Watcher(stop_after=1), store=store)
+    watcher = Watcher()
+    extract_faces(open_plate(shot), tmp_path / "faces", other, watcher, store=store)
+    assert watcher.frames() == [1001, 1002, 1003, 1004]
+    last = Watcher()
+    extract_faces(open_plate(shot), tmp_path / "faces", other, last, store=store)
+    assert last.frames() == []
+
+
+def test_faces_that_are_found_no_more_disappear(shot, tmp_path, store):
+    extract_faces(open_plate(shot), tmp_path / "faces", SETTINGS, Watcher(), store=store)
+    pickier = SETTINGS.model_copy(update={"min_face_size": 4000})
+    with pytest.raises(InvalidInput):
+        extract_faces(open_plate(shot), tmp_path / "faces", pickier, Watcher(), store=store)
+    assert list((tmp_path / "faces").glob("*.png")) == []
+
+
+def test_two_plates_of_one_name_share_a_faceset(shot, tmp_path, store):
+    shutil.copytree(tmp_path / "plate", tmp_path / "other")
+    for folder in ("plate", "other"):
+        plate = open_plate(str(tmp_path / folder / "shot.####.png"))
+        extract_faces(plate, tmp_path / "faces", SETTINGS, Watcher(), store=store)
+    with Faceset.open(tmp_path / "faces") as faceset:
+        assert len(faceset) == 6
+        assert len(faceset.info.plates) == 2
+
+
+def test_no_face_at_all_says_what_to_try(tmp_path, store):
+    cv2.imwrite(str(tmp_path / "grey.0001.png"), np.full((300, 400, 3), 128, np.uint8))
+    with pytest.raises(InvalidInput) as caught:
+        extract_faces(open_plate(str(tmp_path / "grey.####.png")), tmp_path / "f", SETTINGS, Watcher(), store=store)
+    assert caught.value.reason == "NO_FACE_FOUND"
+    for word in ("colour space", "detect_size", "min_score", "another detector"):
+        assert word in caught.value.message
+
+
+def test_many_empty_frames_are_summed_up(tmp_path, store, astronaut):
+    for number in range(1, 9):
+        pixels = astronaut if number == 1 else np.full((64, 64, 3), 9, np.uint8)
+        pixels = cv2.resize(pixels, (256, 256))
+        cv2.imwrite(str(tmp_path / f"s.{number:04d}.png"), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+    watcher = Watcher()
+    extract_faces(open_plate(str(tmp_path / "s.####.png")), tmp_path / "f", SETTINGS, watcher, store=store)
+    assert watcher.reasons().count("NO_FACE_IN_FRAME") == 4
+    assert "2-8" in [e for e in watcher.events if isinstance(e, Notice)][-1].message
+
+
+def test_another_face_type_is_a_conflict(shot, tmp_path, store):
+    extract_faces(open_plate(shot), tmp_path / "faces", SETTINGS, Watcher(), store=store)
+    for change in ({"face_type": FaceType.WHOLE}, {"aligned_size": 256}):
+        other = SETTINGS.model_copy(update=change)
+        with pytest.raises(Conflict):
+            extract_faces(open_plate(shot), tmp_path / "faces", other, Watcher(), store=store)
+
+
+def test_files_are_read_in_another_thread(shot, tmp_path, store):
+    plate, readers = open_plate(shot), set()
+    read = plate.read
+
+    def watched(frame):
+        readers.add(threading.current_thread())
+        return read(frame)
+
+    plate.read = watched
+    extract_faces(plate, tmp_path / "faces", SETTINGS, Watcher(), store=store)
+    assert len(readers) == 1
+    assert threading.main_thread() not in readers
+
+
+def frame(pixels, *, space, data=(0, 0), display=None, aspect=1.0, tmp_path):
+    height, width = pixels.shape[:2]
+    display = display or (width, height)
+    return PlateImage(
+        frame=7,
+        pixels=pixels,
+        channel_names=("R", "G", "B"),
+        data_window=Window(x=data[0], y=data[1], width=width, height=height),
+        display_window=Window(x=0, y=0, width=display[0], height=display[1]),
+        pixel_aspect=aspect,
+        color_space=space,
+        source_path=tmp_path / "x.exr",
+    )
+
+
+class Described:
+    """The little of a plate that a finder asks for."""
+
+    name = "x"
+
+    def __init__(self, size):
+        self.size = size
+
+
+def test_linear_light_overscan_and_wide_pixels_find_the_same_face(astronaut, tmp_path, store):
+    converter = ColorConverter()
+    finder = FaceFinder.create(SETTINGS, store, "cpu")
+
+    def find(image):
+        size = (image.display_window.width, image.display_window.height)
+        ((record, aligned),) = finder.find(image, Described(size), "x", converter)
+        return record, aligned.astype(float)
+
+    coded = astronaut.astype(np.float32) / 255.0
+    plain, picture = find(frame(coded, space="srgb_tx", tmp_path=tmp_path))
+    eye = np.linalg.norm(plain.landmarks.points[36] - plain.landmarks.points[45])
+
+    linear = converter.from_network(coded, "ACEScg") + np.float32(0.0)
+    linear[400:, :40] = 60.0
+    record, other = find(frame(linear, space="ACEScg", tmp_path=tmp_path))
+    assert np.abs(record.landmarks.points - plain.landmarks.points).max() < 0.02 * eye
+    assert np.abs(other - picture).mean() < 2.0
+
+    overscan = frame(coded, space="srgb_tx", data=(-30, -20), display=(450, 470), tmp_path=tmp_path)
+    record, other = find(overscan)
+    np.testing.assert_allclose(record.landmarks.points, plain.landmarks.points - [30, 20], atol=0.5)
+    assert np.abs(other - picture).mean() < 2.0
+
+    squeezed = cv2.resize(coded, (256, 512), interpolation=cv2.INTER_AREA)
+    record, other = find(frame(squeezed, space="srgb_tx", aspect=2.0, tmp_path=tmp_path))
+    stretched = record.landmarks.points * [2.0, 1.0]
+    assert np.abs(stretched - plain.landmarks.points).mean() < 0.05 * eye
+    assert np.abs(other - picture).mean() < 12.0
+
+
+@pytest.mark.footage
+def test_footage(material, tmp_path, store):
+    from dflcore.frames import FrameRange
+
+    plate = open_plate(str(material / "footage" / "target_talk.mp4"), frames=FrameRange.parse("1-6"))
+    result = extract_faces(plate, tmp_path / "faces", SETTINGS, Watcher(), store=store)
+    assert (result.frames, result.faces) == (6, 6)
