@@ -22,14 +22,6 @@ KIND_WORDS = {
     common_pb2.JOB_KIND_TRAIN: "Training",
     common_pb2.JOB_KIND_MERGE: "Merging",
 }
-STATE_WORDS = {
-    common_pb2.JOB_STATE_QUEUED: "waits in the queue",
-    common_pb2.JOB_STATE_RUNNING: "runs",
-    common_pb2.JOB_STATE_PAUSED: "is paused; `dfl job resume` lets it go on",
-    common_pb2.JOB_STATE_SUCCEEDED: "is done",
-    common_pb2.JOB_STATE_FAILED: "failed",
-    common_pb2.JOB_STATE_CANCELLED: "was cancelled; finished work is kept",
-}
 
 
 class JobDisplay(Protocol):
@@ -192,8 +184,19 @@ def remark_of(event: job_service_pb2.JobEvent, job: job_service_pb2.Job) -> tupl
         return event.notice.message, style
     if kind == "preview":
         return f"Preview: {event.preview.path}", "dim"
-    if kind == "state" and event.state.state in (common_pb2.JOB_STATE_QUEUED, common_pb2.JOB_STATE_PAUSED):
-        return f"Job {job.id} {STATE_WORDS[event.state.state]}.", "dim"
+    if kind == "state" and event.state.state == common_pb2.JOB_STATE_QUEUED:
+        return _queue_remark(event, job)
+    if kind == "state" and event.state.state == common_pb2.JOB_STATE_PAUSED:
+        return f"Job {job.id} is paused; `dfl job resume {job.id}` lets it go on.", ""
+    return None
+
+
+def _queue_remark(event: job_service_pb2.JobEvent, job: job_service_pb2.Job) -> tuple[str, str] | None:
+    """Nothing for a job that runs at once."""
+    if event.sequence > 1:
+        return f"Job {job.id} is in the queue again.", "dim"
+    if job.ahead_count:
+        return f"Job {job.id} waits for {job.ahead_count} before it.", "dim"
     return None
 
 

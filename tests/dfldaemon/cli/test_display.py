@@ -84,5 +84,6 @@ def test_lines_tell_the_first_progress_and_states():
         display.show(frame_event(0, 1))
         display.show(frame_event(1, 2))
         state = job_service_pb2.StateEvent(state=common_pb2.JOB_STATE_QUEUED)
-        display.show(job_service_pb2.JobEvent(state=state))
-    assert stderr.getvalue().splitlines() == ["Merging: 1/100 frames · at 1001", "Job job-1 waits in the queue."]
+        display.show(job_service_pb2.JobEvent(sequence=1, state=state))
+        display.show(job_service_pb2.JobEvent(sequence=5, state=state))
+    assert stderr.getvalue().splitlines() == ["Merging: 1/100 frames · at 1001", "Job job-1 is in the queue again."]
