@@ -16,6 +16,17 @@ class NetworkSettings(Settings):
 class QuickSettings(NetworkSettings):
     """The network made for CPUs."""
 
+    resolution: int = knob(
+        192, "Side of the face the network paints.", ge=32, le=1024, unit="px", fixed_once_trained=True
+    )
+    grid_blocks: int = knob(
+        32,
+        "Blocks of pixels along each side, painted at once; the resolution is a multiple of it.",
+        ge=4,
+        le=256,
+        audience=Audience.TD,
+        fixed_once_trained=True,
+    )
     code_dims: int = knob(
         256, "Width of the bottleneck.", ge=16, le=2048, audience=Audience.TD, fixed_once_trained=True
     )
@@ -23,13 +34,13 @@ class QuickSettings(NetworkSettings):
         64, "Width of the encoder's first layer.", ge=8, le=512, audience=Audience.TD, fixed_once_trained=True
     )
     coarse_dims: int = knob(
-        256, "Decoder width at 1/16 of the resolution.", ge=16, le=2048, audience=Audience.TD, fixed_once_trained=True
+        256, "Decoder width at the coarsest grid.", ge=16, le=2048, audience=Audience.TD, fixed_once_trained=True
     )
     middle_dims: int = knob(
-        128, "Decoder width at 1/8 of the resolution.", ge=16, le=2048, audience=Audience.TD, fixed_once_trained=True
+        128, "Decoder width at the middle grid.", ge=16, le=2048, audience=Audience.TD, fixed_once_trained=True
     )
     fine_dims: int = knob(
-        96, "Decoder width at 1/4 of the resolution.", ge=16, le=2048, audience=Audience.TD, fixed_once_trained=True
+        96, "Decoder width at the finest grid.", ge=16, le=2048, audience=Audience.TD, fixed_once_trained=True
     )
 
 

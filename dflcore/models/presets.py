@@ -70,6 +70,7 @@ def _build_quick(settings: NetworkSettings) -> FaceModel:
     values = cast("QuickSettings", settings)
     return QuickModel(
         resolution=values.resolution,
+        grid_blocks=values.grid_blocks,
         code_dims=values.code_dims,
         e_dims=values.e_dims,
         coarse_dims=values.coarse_dims,

@@ -1,11 +1,11 @@
 """The network made for CPUs: the most likeness per minute. DF wiring, shaped for the fast corner of convolutions.
 
-Convolutions run fastest with many channels on small grids, so no layer works above a quarter of the resolution: the
-encoder starts from 4x4 pixel blocks, and each decoder ends by painting 4x4 blocks, face and mask in one layer.
-With R the resolution and k = R / 16:
+Convolutions run fastest with many channels on small grids, so no layer works on pixels: the encoder starts from
+blocks of b x b pixels, and each decoder ends by painting such blocks, face and mask in one layer. The number of blocks
+a side, g, is fixed, so that resolution costs next to nothing. With R the resolution, b = R / g and k = g / 4:
 
-    face (B, 3, R, R) → blocks (B, 48, 4k, 4k) → (B, 4e, k, k) → dense → code (B, coarse, k, k)
-    code → (B, middle, 2k, 2k) → (B, fine, 4k, 4k) → blocks (B, 64, 4k, 4k) → face (B, 3, R, R), mask (B, 1, R, R)
+    face (B, 3, R, R) → blocks (B, 3b², g, g) → (B, 4e, k, k) → dense → code (B, coarse, k, k)
+    code → (B, middle, g / 2, g / 2) → (B, fine, g, g) → blocks (B, 4b², g, g) → face (B, 3, R, R), mask (B, 1, R, R)
 """
 
 from __future__ import annotations
@@ -18,26 +18,24 @@ from dflcore.errors import InvalidInput
 from dflcore.models.blocks import Downscale, Residual, Upscale, initialize_glorot, pixel_norm
 from dflcore.models.face_model import FaceModel, Reconstruction, Swap
 
-BLOCK_PX = 4
-"""Side of the pixel block that one position of the finest grid reads or paints."""
-GRID_STEP_PX = 16
-"""Pixels per position of the code."""
+CODE_STEP_BLOCKS = 4
+"""Blocks per position of the code: two halvings."""
 
 
 class QuickEncoder(nn.Module):
     """Shared by both identities: face (B, 3, R, R) in [0, 1] → code (B, coarse, k, k)."""
 
-    def __init__(self, resolution: int, width: int, code_width: int, coarse_width: int) -> None:
+    def __init__(self, side: int, block_px: int, width: int, code_width: int, coarse_width: int) -> None:
         super().__init__()
-        self.side = resolution // GRID_STEP_PX
+        self.side, self.block_px = side, block_px
         self.coarse_width = coarse_width
-        self.stem = nn.Conv2d(3 * BLOCK_PX**2, width, 3, padding=1)
+        self.stem = nn.Conv2d(3 * block_px**2, width, 3, padding=1)
         self.downs = nn.ModuleList([Downscale(width, width * 2, 3), Downscale(width * 2, width * 4, 3)])
         self.dense1 = nn.Linear(width * 4 * self.side**2, code_width)
         self.dense2 = nn.Linear(code_width, coarse_width * self.side**2)
 
     def forward(self, face: Tensor) -> Tensor:
-        blocks = F.pixel_unshuffle(face - 0.5, BLOCK_PX)
+        blocks = F.pixel_unshuffle(face - 0.5, self.block_px)
         x = F.leaky_relu(self.stem(_channels_last(blocks)), 0.1)
         for down in self.downs:
             x = down(x)
@@ -48,18 +46,19 @@ class QuickEncoder(nn.Module):
 class QuickDecoder(nn.Module):
     """One identity: code (B, coarse, k, k) → face (B, 3, R, R) and mask (B, 1, R, R), both in [0, 1]."""
 
-    def __init__(self, coarse_width: int, middle_width: int, fine_width: int) -> None:
+    def __init__(self, coarse_width: int, middle_width: int, fine_width: int, block_px: int) -> None:
         super().__init__()
+        self.block_px = block_px
         self.body = nn.Sequential(
             Upscale(coarse_width, middle_width),
             Residual(middle_width),
             Upscale(middle_width, fine_width),
             Residual(fine_width),
         )
-        self.head = nn.Conv2d(fine_width, 4 * BLOCK_PX**2, 3, padding=1)
+        self.head = nn.Conv2d(fine_width, 4 * block_px**2, 3, padding=1)
 
     def forward(self, code: Tensor) -> tuple[Tensor, Tensor]:
-        painted = torch.sigmoid(F.pixel_shuffle(self.head(self.body(code)), BLOCK_PX))
+        painted = torch.sigmoid(F.pixel_shuffle(self.head(self.body(code)), self.block_px))
         return painted[:, :3], painted[:, 3:]
 
 
@@ -67,10 +66,11 @@ class QuickModel(FaceModel):
     """The quick face model.
 
     Args:
-        resolution: side of the face in pixels; a multiple of 16.
+        resolution: side of the face in pixels; a multiple of ``grid_blocks``.
+        grid_blocks: blocks along each side, positions of the finest grid; a multiple of 4.
         code_dims: width of the bottleneck.
         e_dims: width of the encoder's first layer.
-        coarse_dims, middle_dims, fine_dims: widths of the decoders at 1/16, 1/8 and 1/4 of the resolution.
+        coarse_dims, middle_dims, fine_dims: widths of the decoders at a quarter, half and all of the grid.
 
     Raises:
         InvalidInput: the resolution does not fit the network.
@@ -80,6 +80,7 @@ class QuickModel(FaceModel):
         self,
         *,
         resolution: int,
+        grid_blocks: int,
         code_dims: int,
         e_dims: int,
         coarse_dims: int,
@@ -87,16 +88,23 @@ class QuickModel(FaceModel):
         fine_dims: int,
     ) -> None:
         super().__init__()
-        if resolution % GRID_STEP_PX or resolution < GRID_STEP_PX:
+        if grid_blocks % CODE_STEP_BLOCKS or grid_blocks < CODE_STEP_BLOCKS:
             raise InvalidInput(
-                f"A resolution of {resolution} px does not fit this network; use a multiple of {GRID_STEP_PX}.",
+                f"A grid of {grid_blocks} blocks does not fit this network; use a multiple of {CODE_STEP_BLOCKS}.",
+                reason="BAD_GRID",
+                field="grid_blocks",
+            )
+        if resolution % grid_blocks or resolution < grid_blocks:
+            raise InvalidInput(
+                f"A resolution of {resolution} px does not fit this network; use a multiple of {grid_blocks}.",
                 reason="BAD_RESOLUTION",
                 field="resolution",
             )
+        side, block_px = grid_blocks // CODE_STEP_BLOCKS, resolution // grid_blocks
         self.resolution = resolution
-        self.encoder = QuickEncoder(resolution, e_dims, code_dims, coarse_dims)
-        self.decoder_source = QuickDecoder(coarse_dims, middle_dims, fine_dims)
-        self.decoder_target = QuickDecoder(coarse_dims, middle_dims, fine_dims)
+        self.encoder = QuickEncoder(side, block_px, e_dims, code_dims, coarse_dims)
+        self.decoder_source = QuickDecoder(coarse_dims, middle_dims, fine_dims, block_px)
+        self.decoder_target = QuickDecoder(coarse_dims, middle_dims, fine_dims, block_px)
         initialize_glorot(self)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

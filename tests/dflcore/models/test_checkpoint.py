@@ -22,6 +22,7 @@ from dflcore.types import FaceType
 
 NETWORK: dict[str, Any] = {
     "resolution": 32,
+    "grid_blocks": 8,
     "code_dims": 16,
     "e_dims": 8,
     "coarse_dims": 16,

@@ -19,7 +19,9 @@ def tiny_df(*, likeness: bool = True, subpixel: bool = True) -> DfModel:
 
 def tiny_quick() -> QuickModel:
     torch.manual_seed(0)
-    return QuickModel(resolution=32, code_dims=16, e_dims=8, coarse_dims=16, middle_dims=16, fine_dims=16)
+    return QuickModel(
+        resolution=32, grid_blocks=8, code_dims=16, e_dims=8, coarse_dims=16, middle_dims=16, fine_dims=16
+    )
 
 
 @pytest.mark.parametrize(("preset", "count"), [("df", 57_538_432), ("df-ud", 54_470_998), ("quick96", 38_294_330)])
@@ -69,6 +71,24 @@ def test_a_resolution_that_does_not_fit_is_refused(preset: str, resolution: int)
     chosen = load_preset(preset)
     with pytest.raises(InvalidInput, match="multiple of"):
         chosen.build(chosen.resolve_network({"resolution": resolution}))
+
+
+@pytest.mark.parametrize(("resolution", "grid_blocks"), [(64, 32), (96, 32), (192, 32), (40, 8)])
+def test_quick_paints_any_resolution_on_the_same_grid(resolution: int, grid_blocks: int) -> None:
+    chosen = load_preset("quick")
+    numbers = {"resolution": resolution, "grid_blocks": grid_blocks, "coarse_dims": 16, "middle_dims": 16}
+    model = chosen.build(chosen.resolve_network(numbers))
+    face = torch.rand(1, 3, resolution, resolution)
+    with torch.no_grad():
+        swapped = model.swap(face)
+    assert swapped.face.shape == face.shape
+    assert swapped.source_mask.shape == swapped.target_mask.shape == (1, 1, resolution, resolution)
+
+
+def test_a_grid_that_cannot_be_halved_twice_is_refused() -> None:
+    chosen = load_preset("quick")
+    with pytest.raises(InvalidInput, match="multiple of 4"):
+        chosen.build(chosen.resolve_network({"grid_blocks": 30, "resolution": 120}))
 
 
 def test_unknown_preset_and_unknown_number() -> None:

@@ -19,7 +19,7 @@ from dflcore.progress import Event, Notice, Preview, Saved, StopRequest, TrainPr
 from dflcore.train.optim import Schedule
 from dflcore.train.trainer import Trainer, train
 
-TINY = QuickSettings(resolution=32, code_dims=16, e_dims=8, coarse_dims=16, middle_dims=16, fine_dims=16)
+TINY = QuickSettings(resolution=32, grid_blocks=8, code_dims=16, e_dims=8, coarse_dims=16, middle_dims=16, fine_dims=16)
 
 
 class Recorder:
@@ -164,8 +164,8 @@ def test_what_is_fixed_cannot_change(source: Any, target: Any, tmp_path: Path, c
 
 
 def test_a_resolution_that_does_not_fit_leaves_no_folder(source: Any, target: Any, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="multiple of 16"):
-        train(settings(iterations=1, resolution=72), source, target, tmp_path / "model")
+    with pytest.raises(InvalidInput, match="multiple of 8"):
+        train(settings(iterations=1, resolution=76), source, target, tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 
