@@ -119,12 +119,15 @@ class DfModel(FaceModel):
         return self.inter(self.encoder(face))  # type: ignore[no-any-return]
 
     def reconstruct(self, source: Tensor, target: Tensor) -> Reconstruction:
+        self.require_faces(source)
+        self.require_faces(target)
         code = self.encode(torch.cat([source, target]))  # one pass through the shared part
         source_face, source_mask = self.decoder_source(code[: len(source)])
         target_face, target_mask = self.decoder_target(code[len(source) :])
         return Reconstruction(source_face, source_mask, target_face, target_mask)
 
     def swap(self, target: Tensor) -> Swap:
+        self.require_faces(target)
         code = self.encode(target)
         face, source_mask = self.decoder_source(code)
         _, target_mask = self.decoder_target(code)

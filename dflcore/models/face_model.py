@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from dflcore.errors import InvalidInput
+
 
 class Reconstruction(NamedTuple):
     """Both identities painted by their own decoders.
@@ -53,6 +55,9 @@ class FaceModel(nn.Module, ABC):
 
         Args:
             source, target: faces as the class says. The two batches may differ in size.
+
+        Raises:
+            InvalidInput: see :meth:`require_faces`.
         """
 
     @abstractmethod
@@ -61,7 +66,24 @@ class FaceModel(nn.Module, ABC):
 
         Args:
             target: faces as the class says.
+
+        Raises:
+            InvalidInput: see :meth:`require_faces`.
         """
+
+    def require_faces(self, faces: Tensor) -> None:
+        """Refuse what is not a batch of faces of this model's size.
+
+        Raises:
+            InvalidInput: the shape is not (B, 3, R, R).
+        """
+        side = self.resolution
+        if faces.ndim != 4 or tuple(faces.shape[1:]) != (3, side, side):
+            raise InvalidInput(
+                f"The model reads faces (B, 3, {side}, {side}), not {tuple(faces.shape)}; align them at {side} px.",
+                reason="BAD_FACE_SHAPE",
+                field="resolution",
+            )
 
     def forward(self, target: Tensor) -> Swap:
         """Same as :meth:`swap`, so that exporters can trace the model."""

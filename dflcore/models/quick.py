@@ -109,12 +109,15 @@ class QuickModel(FaceModel):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def reconstruct(self, source: Tensor, target: Tensor) -> Reconstruction:
+        self.require_faces(source)
+        self.require_faces(target)
         code = self.encoder(torch.cat([source, target]))  # one pass through the shared part
         source_face, source_mask = self.decoder_source(code[: len(source)])
         target_face, target_mask = self.decoder_target(code[len(source) :])
         return Reconstruction(source_face, source_mask, target_face, target_mask)
 
     def swap(self, target: Tensor) -> Swap:
+        self.require_faces(target)
         code = self.encoder(target)
         face, source_mask = self.decoder_source(code)
         _, target_mask = self.decoder_target(code)

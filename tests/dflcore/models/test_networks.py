@@ -91,6 +91,16 @@ def test_a_grid_that_cannot_be_halved_twice_is_refused() -> None:
         chosen.build(chosen.resolve_network({"grid_blocks": 30, "resolution": 120}))
 
 
+@pytest.mark.parametrize("model", [tiny_df(), tiny_quick()], ids=["df-ud", "quick"])
+@pytest.mark.parametrize("shape", [(1, 3, 48, 48), (1, 4, 32, 32), (3, 64, 64)])
+def test_faces_of_another_size_are_refused(model: FaceModel, shape: tuple[int, ...]) -> None:
+    good = torch.zeros(1, 3, model.resolution, model.resolution)
+    with pytest.raises(InvalidInput, match="align them at"):
+        model.swap(torch.zeros(shape))
+    with pytest.raises(InvalidInput, match="align them at"):
+        model.reconstruct(good, torch.zeros(shape))
+
+
 def test_unknown_preset_and_unknown_number() -> None:
     assert preset_names()[:4] == ["quick", "quick96", "df", "df-ud"]
     with pytest.raises(NotFound, match="quick96"):
