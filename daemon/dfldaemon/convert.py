@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from dflproto.v1 import common_pb2, daemon_service_pb2, faceset_service_pb2, job_service_pb2
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from dflcore.config.base import Audience, Settings
@@ -15,7 +15,7 @@ from dflcore.config.describe import KnobDescription, describe_settings
 from dflcore.config.extract import ExtractSettings
 from dflcore.config.merge import MergeSettings
 from dflcore.config.train import TrainSettings
-from dflcore.errors import InvalidInput
+from dflcore.errors import DataCorrupt, InvalidInput
 from dflcore.progress import FrameProgress, Notice, Preview, Saved, TrainProgress
 from dflcore.types import Authorization, FaceRecord, FacesetInfo
 from dfldaemon.errors import report_to_message
@@ -81,8 +81,12 @@ def work_from_stored(spec: bytes) -> Work:
 
     Raises:
         InvalidInput: a setting is no longer allowed by this version.
+        DataCorrupt: it is damaged.
     """
-    message = job_service_pb2.JobSpec.FromString(spec)
+    try:
+        message = job_service_pb2.JobSpec.FromString(spec)
+    except DecodeError as error:
+        raise DataCorrupt("The stored job cannot be read; submit it again.", reason="SPEC_DAMAGED") from error
     kind, body = _body(message)
     settings_class = SETTINGS_CLASSES[kind]
     empty = {knob.name: None for knob in describe_settings(settings_class) if knob.optional}

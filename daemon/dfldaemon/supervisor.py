@@ -18,6 +18,7 @@ from dflcore.errors import DflError, Internal, ResourceExhausted
 from dflcore.progress import Event, StopRequest
 from dfldaemon.jobs import SETTINGS_TO_LOWER, ErrorReport, JobKind, StateChange, Work
 from dfldaemon.worker_protocol import (
+    EXIT_TERMINATED,
     MAX_LINE_BYTES,
     WorkerLimits,
     decode_line,
@@ -249,8 +250,8 @@ class Supervisor:
             return Stopped(forced=True)
         if self._doom is not None:
             return Lost(self._report(self._doom))
-        error = explain_exit(exit_code, self._work.kind)
-        return Lost(self._report(error)) if exit_code < 0 else Failed(self._report(error))
+        error = self._report(explain_exit(exit_code, self._work.kind))
+        return Lost(error) if exit_code < 0 or exit_code == EXIT_TERMINATED else Failed(error)
 
     def _report(self, error: DflError) -> ErrorReport:
         report = ErrorReport.of(error)
@@ -270,6 +271,12 @@ def explain_exit(exit_code: int, kind: JobKind) -> DflError:
             f"Lower {SETTINGS_TO_LOWER[kind]}, or close other programs.",
             reason="WORKER_KILLED",
             exit_code=exit_code,
+        )
+    if exit_code == EXIT_TERMINATED:
+        return ResourceExhausted(
+            "The worker process was told to end by another program (SIGTERM), perhaps one that guards the memory. "
+            f"Lower {SETTINGS_TO_LOWER[kind]}, or close other programs.",
+            reason="WORKER_TERMINATED",
         )
     if exit_code < 0:
         name = signal.Signals(-exit_code).name if -exit_code in list(signal.Signals) else str(-exit_code)

@@ -157,5 +157,13 @@ def _terminate(_: int, __: object) -> None:
     sys.exit(EXIT_TERMINATED)
 
 
+def leave(exit_code: int) -> None:
+    """End the process now: everything is written, and taking libraries down takes seconds and may crash."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

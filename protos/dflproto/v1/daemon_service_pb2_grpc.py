@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class DaemonServiceStub(object):
-    """Missing associated documentation comment in .proto file."""
+    """The daemon itself.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -52,7 +53,8 @@ class DaemonServiceStub(object):
 
 
 class DaemonServiceServicer(object):
-    """Missing associated documentation comment in .proto file."""
+    """The daemon itself.
+    """
 
     def GetServerInfo(self, request, context):
         """Version, features and limits; the first call of every client.
@@ -102,7 +104,8 @@ def add_DaemonServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class DaemonService(object):
-    """Missing associated documentation comment in .proto file."""
+    """The daemon itself.
+    """
 
     @staticmethod
     def GetServerInfo(request,

@@ -18,6 +18,8 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
     ...
 
 class DaemonServiceStub:
+    """The daemon itself."""
+
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
     GetServerInfo: grpc.UnaryUnaryMultiCallable[
         dflproto.v1.daemon_service_pb2.GetServerInfoRequest,
@@ -38,6 +40,8 @@ class DaemonServiceStub:
     """Ends the daemon: running work is saved first and goes on at the next start."""
 
 class DaemonServiceAsyncStub:
+    """The daemon itself."""
+
     GetServerInfo: grpc.aio.UnaryUnaryMultiCallable[
         dflproto.v1.daemon_service_pb2.GetServerInfoRequest,
         dflproto.v1.daemon_service_pb2.GetServerInfoResponse,
@@ -57,6 +61,8 @@ class DaemonServiceAsyncStub:
     """Ends the daemon: running work is saved first and goes on at the next start."""
 
 class DaemonServiceServicer(metaclass=abc.ABCMeta):
+    """The daemon itself."""
+
     @abc.abstractmethod
     def GetServerInfo(
         self,

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class FacesetServiceStub(object):
-    """Missing associated documentation comment in .proto file."""
+    """Looking into facesets.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -47,10 +48,12 @@ class FacesetServiceStub(object):
 
 
 class FacesetServiceServicer(object):
-    """Missing associated documentation comment in .proto file."""
+    """Looking into facesets.
+    """
 
     def GetFaceset(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """What a faceset says about itself as a whole.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -84,7 +87,8 @@ def add_FacesetServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class FacesetService(object):
-    """Missing associated documentation comment in .proto file."""
+    """Looking into facesets.
+    """
 
     @staticmethod
     def GetFaceset(request,

@@ -18,11 +18,14 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
     ...
 
 class FacesetServiceStub:
+    """Looking into facesets."""
+
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
     GetFaceset: grpc.UnaryUnaryMultiCallable[
         dflproto.v1.faceset_service_pb2.GetFacesetRequest,
         dflproto.v1.faceset_service_pb2.GetFacesetResponse,
     ]
+    """What a faceset says about itself as a whole."""
 
     ListFaces: grpc.UnaryUnaryMultiCallable[
         dflproto.v1.faceset_service_pb2.ListFacesRequest,
@@ -31,10 +34,13 @@ class FacesetServiceStub:
     """Faces in plate and frame order, paged."""
 
 class FacesetServiceAsyncStub:
+    """Looking into facesets."""
+
     GetFaceset: grpc.aio.UnaryUnaryMultiCallable[
         dflproto.v1.faceset_service_pb2.GetFacesetRequest,
         dflproto.v1.faceset_service_pb2.GetFacesetResponse,
     ]
+    """What a faceset says about itself as a whole."""
 
     ListFaces: grpc.aio.UnaryUnaryMultiCallable[
         dflproto.v1.faceset_service_pb2.ListFacesRequest,
@@ -43,12 +49,15 @@ class FacesetServiceAsyncStub:
     """Faces in plate and frame order, paged."""
 
 class FacesetServiceServicer(metaclass=abc.ABCMeta):
+    """Looking into facesets."""
+
     @abc.abstractmethod
     def GetFaceset(
         self,
         request: dflproto.v1.faceset_service_pb2.GetFacesetRequest,
         context: _ServicerContext,
-    ) -> typing.Union[dflproto.v1.faceset_service_pb2.GetFacesetResponse, collections.abc.Awaitable[dflproto.v1.faceset_service_pb2.GetFacesetResponse]]: ...
+    ) -> typing.Union[dflproto.v1.faceset_service_pb2.GetFacesetResponse, collections.abc.Awaitable[dflproto.v1.faceset_service_pb2.GetFacesetResponse]]:
+        """What a faceset says about itself as a whole."""
 
     @abc.abstractmethod
     def ListFaces(

@@ -18,6 +18,8 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
     ...
 
 class JobServiceStub:
+    """Long work."""
+
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
     SubmitJob: grpc.UnaryUnaryMultiCallable[
         dflproto.v1.job_service_pb2.SubmitJobRequest,
@@ -29,6 +31,7 @@ class JobServiceStub:
         dflproto.v1.job_service_pb2.GetJobRequest,
         dflproto.v1.job_service_pb2.GetJobResponse,
     ]
+    """One job as it stands."""
 
     ListJobs: grpc.UnaryUnaryMultiCallable[
         dflproto.v1.job_service_pb2.ListJobsRequest,
@@ -60,6 +63,7 @@ class JobServiceStub:
         dflproto.v1.job_service_pb2.ResumeJobRequest,
         dflproto.v1.job_service_pb2.ResumeJobResponse,
     ]
+    """Puts a paused job back into the queue, at its end."""
 
     RetryJob: grpc.UnaryUnaryMultiCallable[
         dflproto.v1.job_service_pb2.RetryJobRequest,
@@ -68,6 +72,8 @@ class JobServiceStub:
     """Puts a failed or cancelled job back into the queue; finished frames and iterations are kept."""
 
 class JobServiceAsyncStub:
+    """Long work."""
+
     SubmitJob: grpc.aio.UnaryUnaryMultiCallable[
         dflproto.v1.job_service_pb2.SubmitJobRequest,
         dflproto.v1.job_service_pb2.SubmitJobResponse,
@@ -78,6 +84,7 @@ class JobServiceAsyncStub:
         dflproto.v1.job_service_pb2.GetJobRequest,
         dflproto.v1.job_service_pb2.GetJobResponse,
     ]
+    """One job as it stands."""
 
     ListJobs: grpc.aio.UnaryUnaryMultiCallable[
         dflproto.v1.job_service_pb2.ListJobsRequest,
@@ -109,6 +116,7 @@ class JobServiceAsyncStub:
         dflproto.v1.job_service_pb2.ResumeJobRequest,
         dflproto.v1.job_service_pb2.ResumeJobResponse,
     ]
+    """Puts a paused job back into the queue, at its end."""
 
     RetryJob: grpc.aio.UnaryUnaryMultiCallable[
         dflproto.v1.job_service_pb2.RetryJobRequest,
@@ -117,6 +125,8 @@ class JobServiceAsyncStub:
     """Puts a failed or cancelled job back into the queue; finished frames and iterations are kept."""
 
 class JobServiceServicer(metaclass=abc.ABCMeta):
+    """Long work."""
+
     @abc.abstractmethod
     def SubmitJob(
         self,
@@ -130,7 +140,8 @@ class JobServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: dflproto.v1.job_service_pb2.GetJobRequest,
         context: _ServicerContext,
-    ) -> typing.Union[dflproto.v1.job_service_pb2.GetJobResponse, collections.abc.Awaitable[dflproto.v1.job_service_pb2.GetJobResponse]]: ...
+    ) -> typing.Union[dflproto.v1.job_service_pb2.GetJobResponse, collections.abc.Awaitable[dflproto.v1.job_service_pb2.GetJobResponse]]:
+        """One job as it stands."""
 
     @abc.abstractmethod
     def ListJobs(
@@ -171,7 +182,8 @@ class JobServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: dflproto.v1.job_service_pb2.ResumeJobRequest,
         context: _ServicerContext,
-    ) -> typing.Union[dflproto.v1.job_service_pb2.ResumeJobResponse, collections.abc.Awaitable[dflproto.v1.job_service_pb2.ResumeJobResponse]]: ...
+    ) -> typing.Union[dflproto.v1.job_service_pb2.ResumeJobResponse, collections.abc.Awaitable[dflproto.v1.job_service_pb2.ResumeJobResponse]]:
+        """Puts a paused job back into the queue, at its end."""
 
     @abc.abstractmethod
     def RetryJob(

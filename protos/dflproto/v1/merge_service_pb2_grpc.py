@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class MergeServiceStub(object):
-    """Missing associated documentation comment in .proto file."""
+    """What merging writes.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -47,7 +48,8 @@ class MergeServiceStub(object):
 
 
 class MergeServiceServicer(object):
-    """Missing associated documentation comment in .proto file."""
+    """What merging writes.
+    """
 
     def ListLayers(self, request, context):
         """The layers a merge can be asked for.
@@ -85,7 +87,8 @@ def add_MergeServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MergeService(object):
-    """Missing associated documentation comment in .proto file."""
+    """What merging writes.
+    """
 
     @staticmethod
     def ListLayers(request,

@@ -18,6 +18,8 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
     ...
 
 class MergeServiceStub:
+    """What merging writes."""
+
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
     ListLayers: grpc.UnaryUnaryMultiCallable[
         dflproto.v1.merge_service_pb2.ListLayersRequest,
@@ -32,6 +34,8 @@ class MergeServiceStub:
     """Frames of an output that are on disk, with the key each was made with."""
 
 class MergeServiceAsyncStub:
+    """What merging writes."""
+
     ListLayers: grpc.aio.UnaryUnaryMultiCallable[
         dflproto.v1.merge_service_pb2.ListLayersRequest,
         dflproto.v1.merge_service_pb2.ListLayersResponse,
@@ -45,6 +49,8 @@ class MergeServiceAsyncStub:
     """Frames of an output that are on disk, with the key each was made with."""
 
 class MergeServiceServicer(metaclass=abc.ABCMeta):
+    """What merging writes."""
+
     @abc.abstractmethod
     def ListLayers(
         self,

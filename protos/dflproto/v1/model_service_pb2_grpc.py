@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class ModelServiceStub(object):
-    """Missing associated documentation comment in .proto file."""
+    """Looking into models.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -47,10 +48,12 @@ class ModelServiceStub(object):
 
 
 class ModelServiceServicer(object):
-    """Missing associated documentation comment in .proto file."""
+    """Looking into models.
+    """
 
     def GetModel(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """What a model says about itself.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -84,7 +87,8 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelService(object):
-    """Missing associated documentation comment in .proto file."""
+    """Looking into models.
+    """
 
     @staticmethod
     def GetModel(request,

@@ -18,11 +18,14 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
     ...
 
 class ModelServiceStub:
+    """Looking into models."""
+
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
     GetModel: grpc.UnaryUnaryMultiCallable[
         dflproto.v1.model_service_pb2.GetModelRequest,
         dflproto.v1.model_service_pb2.GetModelResponse,
     ]
+    """What a model says about itself."""
 
     ListPresets: grpc.UnaryUnaryMultiCallable[
         dflproto.v1.model_service_pb2.ListPresetsRequest,
@@ -31,10 +34,13 @@ class ModelServiceStub:
     """Network presets a new model can be made from."""
 
 class ModelServiceAsyncStub:
+    """Looking into models."""
+
     GetModel: grpc.aio.UnaryUnaryMultiCallable[
         dflproto.v1.model_service_pb2.GetModelRequest,
         dflproto.v1.model_service_pb2.GetModelResponse,
     ]
+    """What a model says about itself."""
 
     ListPresets: grpc.aio.UnaryUnaryMultiCallable[
         dflproto.v1.model_service_pb2.ListPresetsRequest,
@@ -43,12 +49,15 @@ class ModelServiceAsyncStub:
     """Network presets a new model can be made from."""
 
 class ModelServiceServicer(metaclass=abc.ABCMeta):
+    """Looking into models."""
+
     @abc.abstractmethod
     def GetModel(
         self,
         request: dflproto.v1.model_service_pb2.GetModelRequest,
         context: _ServicerContext,
-    ) -> typing.Union[dflproto.v1.model_service_pb2.GetModelResponse, collections.abc.Awaitable[dflproto.v1.model_service_pb2.GetModelResponse]]: ...
+    ) -> typing.Union[dflproto.v1.model_service_pb2.GetModelResponse, collections.abc.Awaitable[dflproto.v1.model_service_pb2.GetModelResponse]]:
+        """What a model says about itself."""
 
     @abc.abstractmethod
     def ListPresets(

@@ -1,0 +1,22 @@
+"""The real daemon with pretended workers, as a process of its own: ``fake_daemon.py <setting>=<value>...``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from dfldaemon.server import Daemon, serve
+from dfldaemon.settings import daemon_settings
+
+from dflcore.errors import DflError
+
+WORKER = Path(__file__).with_name("fake_worker.py")
+
+if __name__ == "__main__":
+    settings = daemon_settings(dict(argument.split("=", 1) for argument in sys.argv[1:]), os.environ)
+    try:
+        asyncio.run(serve(Daemon(settings, worker_command=(sys.executable, "-P", str(WORKER)))))
+    except DflError as error:
+        sys.exit(error.message)

@@ -1,0 +1,195 @@
+"""Questions answered by the real query process on a real faceset and a pretended model."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from dfldaemon import model_facts, queries, query_worker
+from dfldaemon.queries import QueryProcess
+from dfldaemon.server import QUERY_COMMAND
+from dflproto.v1 import faceset_service_pb2, merge_service_pb2, model_service_pb2
+
+from dflcore.errors import Internal, InvalidInput, NotFound
+from dflcore.io.faceset import FacesetWriter
+from dflcore.types import Authorization, Box, FaceRecord, FaceType, Landmarks, Pose
+
+
+def face(frame: int) -> tuple[FaceRecord, np.ndarray]:
+    record = FaceRecord(
+        name=f"shot_{frame:06d}_0.png",
+        plate="/p.####.exr",
+        frame=frame,
+        face_index=0,
+        plate_size=(64, 48),
+        box=Box(1.0, 2.0, 30.0, 40.0),
+        score=0.5,
+        landmarks=Landmarks(points=np.full((68, 2), 0.5, np.float32)),
+        face_type=FaceType.FULL,
+        aligned_size=64,
+        aligned_from_plate=np.eye(2, 3),
+        pose=Pose(0.1, 0.2, 0.3),
+        sharpness=0.01,
+        detector="d",
+        landmarker="l",
+    )
+    return record, np.zeros((64, 64, 3), np.uint8)
+
+
+@pytest.fixture
+def faceset(tmp_path: Path) -> str:
+    record = Authorization(person="Ada", until="2030-01-01")
+    with FacesetWriter(
+        tmp_path / "faces", face_type=FaceType.FULL, aligned_size=64, settings={}, authorization=record
+    ) as writer:
+        for frame in range(1001, 1006):
+            writer.add_frame("/p.####.exr", frame, (64, 48), [face(frame)])
+    return str(tmp_path / "faces")
+
+
+def with_process(body: Callable[[QueryProcess], Awaitable[None]], command: tuple[str, ...] = QUERY_COMMAND) -> None:
+    async def main() -> None:
+        process = QueryProcess(command)
+        try:
+            await body(process)
+        finally:
+            await process.close()
+
+    asyncio.run(main())
+
+
+def test_a_faceset_is_described_and_its_faces_are_paged(faceset: str) -> None:
+    async def body(process: QueryProcess) -> None:
+        answer = await process.ask("faceset", faceset_service_pb2.GetFacesetResponse, path=faceset)
+        assert (answer.faceset.face_count, answer.faceset.face_type) == (5, "full")
+        assert answer.faceset.authorization.person == "Ada"
+        frames: list[int] = []
+        token = ""
+        for expected in (2, 2, 1):
+            page = await process.ask(
+                "faces", faceset_service_pb2.ListFacesResponse, path=faceset, size=2, page_token=token
+            )
+            assert len(page.faces) == expected
+            frames += [face.frame for face in page.faces]
+            token = page.next_page_token
+        assert (frames, token) == ([1001, 1002, 1003, 1004, 1005], "")
+        assert len(page.faces[0].landmarks_px) == 136
+        assert list(page.faces[0].box_xyxy_px) == [1.0, 2.0, 30.0, 40.0]
+        with pytest.raises(InvalidInput):
+            await process.ask("faces", faceset_service_pb2.ListFacesResponse, path=faceset, size=2, page_token="gone")
+        with pytest.raises(NotFound):
+            await process.ask("faceset", faceset_service_pb2.GetFacesetResponse, path=faceset + "x")
+
+    with_process(body)
+
+
+def test_a_page_of_the_most_faces_fits_into_a_message() -> None:
+    record, _ = face(100_000)
+    from dfldaemon.convert import face_to_message
+    from dfldaemon.server import MAX_MESSAGE_BYTES
+    from dfldaemon.servicers.facesets import MAX_PAGE
+
+    assert face_to_message(record).ByteSize() * MAX_PAGE < MAX_MESSAGE_BYTES
+
+
+def test_the_process_is_replaced_when_it_dies(faceset: str) -> None:
+    async def body(process: QueryProcess) -> None:
+        await process.ask("faceset", faceset_service_pb2.GetFacesetResponse, path=faceset)
+        assert process._process is not None
+        os.kill(process._process.pid, signal.SIGKILL)
+        await process._process.wait()
+        await process.ask("faceset", faceset_service_pb2.GetFacesetResponse, path=faceset)
+
+    with_process(body)
+
+
+def test_a_process_that_dies_over_a_question_fails_only_that() -> None:
+    async def body(process: QueryProcess) -> None:
+        with pytest.raises(Internal, match="died"):
+            await process.ask("layers", merge_service_pb2.ListLayersResponse)
+
+    with_process(body, (sys.executable, "-c", "import sys; sys.exit(3)"))
+
+
+def test_a_question_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queries, "ANSWER_TIMEOUT_S", 0.3)
+
+    async def body(process: QueryProcess) -> None:
+        from dflcore.errors import ResourceExhausted
+
+        with pytest.raises(ResourceExhausted):
+            await process.ask("layers", merge_service_pb2.ListLayersResponse)
+        assert process._process is None
+
+    with_process(body, (sys.executable, "-c", "import time; time.sleep(60)"))
+
+
+def test_the_process_leaves_when_nobody_asks(faceset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queries, "IDLE_S", 0.1)
+
+    async def body(process: QueryProcess) -> None:
+        await process.ask("faceset", faceset_service_pb2.GetFacesetResponse, path=faceset)
+        async with asyncio.timeout(10):
+            while process._process is not None:
+                await asyncio.sleep(0.02)
+
+    with_process(body)
+
+
+def write_generation(model: Path, number: int, iteration: int, **state: Any) -> Path:
+    folder = model / model_facts.GENERATIONS_NAME / f"{number:08d}"
+    folder.mkdir(parents=True)
+    values = {"iteration": iteration, "elapsed_s": 2.5, "software": "dfl 1", **state}
+    (folder / model_facts.STATE_NAME).write_text(json.dumps(values))
+    files = {name: {"sha256": f"{number:064d}", "size": 10} for name in (model_facts.WEIGHTS_NAME, "b")}
+    (folder / model_facts.MANIFEST_NAME).write_text(json.dumps({"format": 1, "files": files}))
+    return folder
+
+
+def test_generations_are_read_newest_first_and_damaged_ones_passed_over(tmp_path: Path) -> None:
+    record = {"person": "Ada", "reference": "C-1", "added_later": 1}
+    write_generation(tmp_path, 1, 10)
+    write_generation(tmp_path, 3, 30, provenance={"source": {"authorization": record}})
+    (write_generation(tmp_path, 4, 40) / model_facts.STATE_NAME).write_text("{")
+    (tmp_path / model_facts.GENERATIONS_NAME / ".00000005.partial-1").mkdir()
+    newest, oldest = model_facts.read_model_facts(tmp_path)
+    assert (newest.number, newest.iteration, newest.size_bytes) == (3, 30, 20)
+    assert newest.authorization == Authorization(person="Ada", reference="C-1")
+    assert oldest.authorization == Authorization()
+    assert model_facts.read_model_facts(tmp_path / "nothing") == []
+
+
+def test_the_layout_is_the_checkpoints() -> None:
+    from dflcore.models import checkpoint
+
+    for name in ("STATE_NAME", "MANIFEST_NAME", "WEIGHTS_NAME"):
+        assert getattr(model_facts, name) == getattr(checkpoint, name)
+
+
+def test_presets_layers_and_models_are_told(tmp_path: Path) -> None:
+    presets = query_worker.answer({"type": "presets"})
+    assert presets["type"] == "answer"
+    layers = query_worker.answer_layers()
+    assert isinstance(layers, merge_service_pb2.ListLayersResponse)
+    assert all(layer.help and layer.channels for layer in layers.layers)
+    from dflcore.models.checkpoint import ModelDescription, ModelFolder
+
+    ModelFolder.create(
+        tmp_path / "m", ModelDescription(preset="p", network={"resolution": 64}, face_type=FaceType.FULL)
+    )
+    answer = query_worker.answer_model(str(tmp_path / "m"))
+    assert isinstance(answer, model_service_pb2.GetModelResponse)
+    assert (answer.model.resolution_px, answer.model.iteration, len(answer.model.generations)) == (64, 0, 0)
+    write_generation(tmp_path / "m", 2, 7)
+    model = query_worker.answer_model(str(tmp_path / "m")).model
+    assert (model.iteration, model.trained_s, model.digest) == (7, 2.5, f"{2:064d}")
+
+
+def test_a_question_nobody_knows_is_an_error_of_ours() -> None:
+    assert query_worker.answer({"type": "nonsense"})["type"] == "failed"

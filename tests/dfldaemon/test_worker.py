@@ -1,0 +1,146 @@
+"""What the worker process does without a daemon, and what its end means to one."""
+
+import errno
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from dfldaemon.jobs import JobKind, JobState, StateChange, Work
+from dfldaemon.supervisor import explain_exit
+from dfldaemon.worker import explain
+from dfldaemon.worker_protocol import (
+    EXIT_ORPHANED,
+    decode_line,
+    encode_line,
+    event_from_json,
+    event_to_json,
+    work_from_json,
+    work_to_json,
+)
+
+from dflcore.errors import Internal, ResourceExhausted
+from dflcore.progress import FrameProgress, Notice, Preview, Saved, TrainProgress
+
+
+def test_the_worker_ends_when_its_daemon_is_gone(worker_command: tuple[str, ...]) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        command = [*worker_command, f"--channel={theirs.fileno()}"]
+        process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+    assert process.wait(20) == EXIT_ORPHANED
+
+
+def test_the_worker_says_how_it_ended(worker_command: tuple[str, ...], tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        command = [*worker_command, f"--channel={theirs.fileno()}"]
+        process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdout=subprocess.DEVNULL)
+    work = Work(
+        kind=JobKind.EXTRACT, paths={"plate": "/p", "faceset": str(tmp_path / "good")}, frames="1-3", settings={}
+    )
+    with ours, ours.makefile("rb") as lines:
+        ours.sendall(encode_line({"type": "start", "work": work_to_json(work), "limits": {"threads": 1}}))
+        messages = [decode_line(line) for line in lines]
+    assert process.wait(20) == 0
+    assert messages[-1] == {"type": "succeeded", "result": {"frames": "3"}}
+    frames = [message["event"]["frame"] for message in messages if message["type"] == "event"]
+    assert frames == [1, 2, 3]
+    assert any(message["type"] == "heartbeat" for message in messages)
+
+
+@pytest.mark.parametrize(
+    ("code", "error_class", "words"),
+    [
+        (-signal.SIGKILL, ResourceExhausted, "out of memory.*batch_size"),
+        (-signal.SIGSEGV, Internal, "SIGSEGV"),
+        (-signal.SIGABRT, Internal, "SIGABRT"),
+        (-99, Internal, "-?99"),
+        (15, ResourceExhausted, "SIGTERM"),
+        (3, Internal, "code 3"),
+    ],
+)
+def test_an_exit_code_is_told_in_words(code: int, error_class: type, words: str) -> None:
+    error = explain_exit(code, JobKind.TRAIN)
+    assert isinstance(error, error_class)
+    assert error.reason.startswith("WORKER_")
+    assert re.search(words, error.message)
+
+
+def test_exceptions_nobody_meant_are_told_in_words() -> None:
+    assert explain(MemoryError(), JobKind.TRAIN).reason == "OUT_OF_MEMORY"
+    full = explain(OSError(errno.ENOSPC, "No space left on device", "/out/a.exr"), JobKind.MERGE)
+    assert (full.reason, full.details["path"]) == ("DISK_FULL", "/out/a.exr")
+    assert "KeyError" in explain(KeyError("x"), JobKind.MERGE).message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        FrameProgress(done=1, total=2),
+        TrainProgress(
+            iteration=1,
+            target_iterations=2,
+            elapsed_s=0.1,
+            target_s=None,
+            losses={"a": 1.0},
+            step_ms=1.0,
+            data_ms=1.0,
+            learning_rate=1.0,
+        ),
+        Preview(path="/p", title="t"),
+        Saved(path="/m", iteration=1, generation=2),
+        Notice(message="m", reason="R"),
+        StateChange(state=JobState.SUCCEEDED, result={"a": "b"}),
+    ],
+)
+def test_events_survive_the_channel(body: object) -> None:
+    line = encode_line({"type": "event", "event": event_to_json(body)})
+    assert line.count(b"\n") == 1
+    assert event_from_json(decode_line(line)["event"]) == body
+
+
+def test_work_survives_the_channel() -> None:
+    work = Work(kind=JobKind.MERGE, paths={"plate": "/ü/a b"}, frames="1-2", settings={"a": None, "b": 1.5})
+    assert work_from_json(json.loads(json.dumps(work_to_json(work)))) == work
+
+
+@pytest.mark.parametrize("line", [b"", b"[]\n", b"{}\n", b'{"type": 3}\n', b"\xff\n"])
+def test_lines_that_make_no_sense_are_refused(line: bytes) -> None:
+    with pytest.raises(Internal):
+        decode_line(line)
+
+
+@pytest.mark.parametrize("values", [{}, {"kind": "x"}, {"kind": "saved"}, {"kind": "state", "state": "done"}])
+def test_events_that_make_no_sense_are_refused(values: dict) -> None:
+    with pytest.raises(Internal):
+        event_from_json(values)
+
+
+@dataclass(frozen=True)
+class Result:
+    output: str
+    frames: int
+    seconds: float
+    stopped: None
+    steps: dict
+
+
+def test_facts_are_the_plain_fields_of_a_result() -> None:
+    from dfldaemon.worker_jobs import facts_of
+
+    facts = facts_of(Result(output="/o", frames=3, seconds=0.123456789, stopped=None, steps={"a": 1}))
+    assert facts == {"output": "/o", "frames": "3", "seconds": "0.123457"}
+
+
+def test_the_server_side_of_the_worker_needs_no_torch() -> None:
+    script = (
+        "import sys, dfldaemon.server, dfldaemon.worker, dfldaemon.query_worker, dfldaemon.__main__;"
+        "sys.exit(bool({'torch', 'cv2', 'OpenImageIO', 'av', 'dlib', 'onnxruntime'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

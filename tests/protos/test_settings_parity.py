@@ -1,0 +1,61 @@
+"""The hand-written settings messages say the same as the settings classes, their one home."""
+
+import re
+from pathlib import Path
+
+import pytest
+from dfldaemon.convert import SETTINGS_CLASSES
+from dflproto.v1 import settings_pb2
+
+from dflcore.config.describe import KnobDescription, describe_settings
+
+TYPES = {"bool": "bool", "int": "int64", "float": "double", "string": "string", "choice": "string"}
+CLASSES = list(SETTINGS_CLASSES.values())
+
+
+def declared(repository: Path, message: str) -> dict[str, tuple[str, str]]:
+    """Field name → (type as written, comment in one line) of a message in settings.proto."""
+    text = (repository / "protos" / "dflproto" / "v1" / "settings.proto").read_text("utf-8")
+    body = re.search(rf"message {message} {{(.*?)\n}}", text, re.DOTALL)
+    assert body, f"settings.proto has no message {message}"
+    found = re.findall(r"((?:\s*//[^\n]*\n)+)\s*optional (\w+) (\w+) = \d+;", body[1])
+    return {
+        name: (kind, " ".join(line.strip(" /") for line in note.strip().splitlines())) for note, kind, name in found
+    }
+
+
+def comment(knob: KnobDescription) -> str:
+    """What the comment of a knob's field must be."""
+    choices = f" One of: {', '.join(knob.choices)}." if knob.choices else ""
+    unit = f" Unit: {knob.unit}." if knob.unit else ""
+    return f"{knob.help}{choices}{unit}"
+
+
+@pytest.mark.parametrize("settings_class", CLASSES, ids=lambda one: one.__name__)
+def test_names_types_and_presence(settings_class: type) -> None:
+    descriptor = getattr(settings_pb2, settings_class.__name__).DESCRIPTOR
+    knobs = {knob.name: knob for knob in describe_settings(settings_class)}
+    assert set(descriptor.fields_by_name) == set(knobs), "settings.proto and dflcore/config differ"
+    for name, field in descriptor.fields_by_name.items():
+        names = {getattr(field, key): key[5:].lower() for key in dir(field) if key.startswith("TYPE_")}
+        assert names[field.type] == TYPES[knobs[name].type], name
+        assert field.has_presence, f"{name} must be optional: absent means the daemon's default"
+
+
+@pytest.mark.parametrize("settings_class", CLASSES, ids=lambda one: one.__name__)
+def test_comments_are_the_help(repository: Path, settings_class: type) -> None:
+    fields = declared(repository, settings_class.__name__)
+    wrong = {
+        knob.name: comment(knob)
+        for knob in describe_settings(settings_class)
+        if fields[knob.name] != (TYPES[knob.type], comment(knob))
+    }
+    assert not wrong
+
+
+def test_every_settings_class_is_on_the_wire() -> None:
+    from dflcore.config import extract, merge, train
+    from dflcore.config.base import Settings
+
+    there = {one for module in (extract, merge, train) for one in vars(module).values() if isinstance(one, type)}
+    assert {one for one in there if issubclass(one, Settings) and one is not Settings} == set(CLASSES)
