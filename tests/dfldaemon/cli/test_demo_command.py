@@ -29,7 +29,7 @@ def layout(tmp_path):
 
 
 @pytest.fixture
-def run(layout, environ, tmp_path):
+def run(layout, environ, tmp_path, capsys):
     output = Output(is_json=True)
     session = CliSession(output=output, environ=environ, state_dir=tmp_path / "state", working_dir=tmp_path)
     return DemoRun(session, layout, {"shoot": 1.0, "train": 2.5})
