@@ -1,5 +1,6 @@
 """``dfl demo`` leaves other people's folders alone, and its exit code follows the checks."""
 
+import io
 import json
 
 import pytest
@@ -29,8 +30,8 @@ def layout(tmp_path):
 
 
 @pytest.fixture
-def run(layout, environ, tmp_path, capsys):
-    output = Output(is_json=True)
+def run(layout, environ, tmp_path):
+    output = Output(is_json=True, stdout=io.StringIO())
     session = CliSession(output=output, environ=environ, state_dir=tmp_path / "state", working_dir=tmp_path)
     return DemoRun(session, layout, {"shoot": 1.0, "train": 2.5})
 
@@ -54,12 +55,12 @@ def test_a_second_demo_starts_clean(layout):
 
 
 @pytest.mark.parametrize(("passed", "code"), [(True, 0), (False, 1)])
-def test_the_exit_code_follows_the_checks(run, layout, capsys, passed, code):
+def test_the_exit_code_follows_the_checks(run, layout, passed, code):
     prepare_folder(layout)
     report = {**REPORT, "checks": [{**REPORT["checks"][0], "passed": passed}]}
     layout.report.write_text(json.dumps(report))
     assert demo_command._tell(run) == code
-    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    events = [json.loads(line) for line in run.session.output._stdout.getvalue().splitlines()]
     assert events[0]["report"]["seconds"] == 3.5
     assert json.loads(layout.report.read_text())["stages_s"] == {"shoot": 1.0, "train": 2.5}
     assert [event["reason"] for event in events[1:]] == ([] if passed else ["CHECK_NOT_MET"])
