@@ -33,7 +33,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from dflcore.errors import Conflict, DflError, Internal, InvalidInput, NotFound
 from dflcore.version import __version__
-from dfldaemon.discovery import TOKEN_NAME, find_session, read_token, state_folder
+from dfldaemon.discovery import TOKEN_NAME, find_session, read_token
 from dfldaemon.errors import error_from_call
 
 Answer = TypeVar("Answer")
@@ -396,11 +396,6 @@ def start_daemon(
         reason="DAEMON_DID_NOT_START",
         path=log_path,
     )
-
-
-def default_state_dir(environ: Mapping[str, str]) -> Path:
-    """The state folder these environment variables mean."""
-    return state_folder(environ)
 
 
 def _spawn(
