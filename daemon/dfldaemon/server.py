@@ -103,7 +103,7 @@ class Daemon:
         self._idle_clock = _IdleClock()
         self._watchers = Watchers()
         self._queries = QueryProcess(query_command)
-        self._health = health.aio.HealthServicer()
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # unknown to grpc-stubs
 
     def shut_down(self) -> None:
         """Start the orderly end."""
@@ -224,7 +224,8 @@ class Daemon:
             return
         while True:
             await asyncio.sleep(min(1.0, limit / 4))
-            if scheduler.is_busy or await store.run(JobStore.count, JobState.QUEUED):
+            queued = await store.run(JobStore.count, JobState.QUEUED)
+            if queued or scheduler.is_busy:
                 self._idle_clock.reset()
             elif self._idle_clock.idle_s > limit:
                 logger.info("daemon is idle", extra={"seconds": limit})

@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -245,22 +245,17 @@ class Supervisor:
         if last.get("type") == "stopped" and self._stop is not None:
             return Stopped()
         if last.get("type") == "failed":
-            return Failed(ErrorReport(**last["error"]))
+            report = ErrorReport(**last["error"])
+            return Failed(self._with_log(report) if report.category == Internal.default_reason else report)
         if self._was_ended:
             return Stopped(forced=True)
         if self._doom is not None:
-            return Lost(self._report(self._doom))
-        error = self._report(explain_exit(exit_code, self._work.kind))
+            return Lost(self._with_log(ErrorReport.of(self._doom)))
+        error = self._with_log(ErrorReport.of(explain_exit(exit_code, self._work.kind)))
         return Lost(error) if exit_code < 0 or exit_code == EXIT_TERMINATED else Failed(error)
 
-    def _report(self, error: DflError) -> ErrorReport:
-        report = ErrorReport.of(error)
-        return ErrorReport(
-            category=report.category,
-            reason=report.reason,
-            message=report.message,
-            details={**report.details, "log_path": str(self._log_path)},
-        )
+    def _with_log(self, report: ErrorReport) -> ErrorReport:
+        return replace(report, details={**report.details, "log_path": str(self._log_path)})
 
 
 def explain_exit(exit_code: int, kind: JobKind) -> DflError:
