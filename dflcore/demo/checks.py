@@ -31,6 +31,7 @@ class DemoFigures:
     Attributes:
         frames: frames of the result. expected_frames: those of the plate. frames_without_face: of the result.
         sharpness_ratio: median over frames, against the source portrait at the same aligned size.
+        contrast_ratio: the same for contrast; its square is the part of the sharpness that light and colour made.
         outside_matte_differing_px: pixels outside the matte with a changed bit, all frames together.
         highlights_lost_frames: frames whose largest value outside the matte is not the plate's.
         max_linear_value: largest value of the result outside the matte.
@@ -46,6 +47,7 @@ class DemoFigures:
     identity_to_target: float
     source_to_target: float
     sharpness_ratio: float
+    contrast_ratio: float
     outside_matte_px: int
     outside_matte_differing_px: int
     outside_matte_max_difference: float

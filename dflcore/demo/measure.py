@@ -25,7 +25,7 @@ from dflcore.io.sequence import SequencePattern
 from dflcore.landmark.base import create_landmarker
 from dflcore.qc.exactness import Exactness, measure_exactness
 from dflcore.qc.identity import measure_identity
-from dflcore.qc.sharpness import aligned_inside, aligned_luma, sharpness_ratio
+from dflcore.qc.sharpness import aligned_inside, aligned_luma, contrast_ratio, sharpness_ratio
 from dflcore.types import Affine, Box, FaceRecord, FaceType, FloatArray, Landmarks
 from dflcore.weights.store import WeightStore
 
@@ -60,6 +60,7 @@ class _Tally:
 
     descriptors: list[FloatArray] = field(default_factory=list)
     sharpness: list[float] = field(default_factory=list)
+    contrast: list[float] = field(default_factory=list)
     exactness: list[Exactness] = field(default_factory=list)
     without_face: list[int] = field(default_factory=list)
     missing_channels: list[str] = field(default_factory=list)
@@ -124,6 +125,7 @@ def measure(layout: DemoLayout, meter: FaceMeter, converter: ColorConverter) -> 
         identity_to_target=identity.to_target,
         source_to_target=identity.source_to_target,
         sharpness_ratio=float(np.median(tally.sharpness)),
+        contrast_ratio=float(np.median(tally.contrast)),
         outside_matte_px=sum(one.compared_px for one in tally.exactness),
         outside_matte_differing_px=sum(one.differing_px for one in tally.exactness),
         outside_matte_max_difference=max(one.max_difference for one in tally.exactness),
@@ -215,3 +217,4 @@ def _measure_frame(
     inside = aligned_inside(np.asarray(matte, dtype=np.float32), aligned_from_plate, ALIGNED_PX)
     face = aligned_luma(rgb, aligned_from_plate, ALIGNED_PX)
     tally.sharpness.append(sharpness_ratio(face, reference, inside))
+    tally.contrast.append(contrast_ratio(face, reference, inside))

@@ -78,6 +78,7 @@ _HEADLINES = (
     "identity_to_target",
     "source_to_target",
     "sharpness_ratio",
+    "contrast_ratio",
     "outside_matte_max_difference",
     "max_linear_value",
 )

@@ -60,6 +60,23 @@ def sharpness_ratio(face_luma: FloatArray, reference_luma: FloatArray, mask: NDA
     return laplacian_variance(face_luma, mask) / reference
 
 
+def contrast_ratio(face_luma: FloatArray, reference_luma: FloatArray, mask: NDArray[np.bool_]) -> float:
+    """Standard deviation of a face's luma as a share of a reference's.
+
+    Sharpness grows with the square of contrast; a face lit harder than its reference looks sharper than it is. This
+    number, squared, is what a sharpness ratio owes to that.
+
+    Raises:
+        InvalidInput: as :func:`sharpness_ratio`.
+    """
+    if face_luma.shape != mask.shape or reference_luma.shape != mask.shape:
+        raise InvalidInput(f"A mask {mask.shape} does not fit a face {face_luma.shape}.", reason="BAD_SHAPE")
+    reference = float(np.std(reference_luma[mask])) if mask.any() else 0.0
+    if reference <= 0.0:
+        raise InvalidInput("The reference face is flat; its contrast is zero.", reason="FLAT_REFERENCE")
+    return float(np.std(face_luma[mask])) / reference
+
+
 def aligned_luma(rgb: FloatArray, aligned_from_image: Affine, size: int) -> FloatArray:
     """The luma of a face cut out of an image, shrunk with antialiasing where it must be.
 

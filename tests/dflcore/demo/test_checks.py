@@ -17,6 +17,7 @@ GOOD = DemoFigures(
     identity_to_target=0.66,
     source_to_target=0.69,
     sharpness_ratio=0.6,
+    contrast_ratio=1.1,
     outside_matte_px=1000,
     outside_matte_differing_px=0,
     outside_matte_max_difference=0.0,

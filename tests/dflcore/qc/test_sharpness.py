@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dflcore.errors import InvalidInput
-from dflcore.qc.sharpness import aligned_inside, aligned_luma, laplacian_variance, sharpness_ratio
+from dflcore.qc.sharpness import aligned_inside, aligned_luma, contrast_ratio, laplacian_variance, sharpness_ratio
 
 
 @pytest.fixture
@@ -35,6 +35,7 @@ def test_blur_lowers_sharpness(face, mask):
 def test_brightness_does_not_matter_and_contrast_counts_squared(face, mask):
     assert sharpness_ratio(face + 0.2, face, mask) == pytest.approx(1.0, rel=1e-4)
     assert sharpness_ratio(face * 0.5, face, mask) == pytest.approx(0.25, rel=1e-4)
+    assert contrast_ratio(face * 0.5, face, mask) == pytest.approx(0.5, rel=1e-4)
 
 
 def test_outside_the_mask_nothing_counts(face, mask):
