@@ -18,6 +18,12 @@ from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
 import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from dflcore.errors import Conflict, DflError, Internal, InvalidInput, NotFound
+from dflcore.version import __version__
+from dfldaemon.discovery import TOKEN_NAME, find_session, read_token
+from dfldaemon.errors import error_from_call
 from dflproto.v1 import (
     common_pb2,
     daemon_service_pb2,
@@ -29,12 +35,6 @@ from dflproto.v1 import (
     model_service_pb2,
     model_service_pb2_grpc,
 )
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-
-from dflcore.errors import Conflict, DflError, Internal, InvalidInput, NotFound
-from dflcore.version import __version__
-from dfldaemon.discovery import TOKEN_NAME, find_session, read_token
-from dfldaemon.errors import error_from_call
 
 Answer = TypeVar("Answer")
 CALL_DEADLINE_S = 10.0

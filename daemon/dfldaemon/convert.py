@@ -6,7 +6,6 @@ import datetime
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from dflproto.v1 import common_pb2, daemon_service_pb2, faceset_service_pb2, job_service_pb2
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -20,6 +19,7 @@ from dflcore.progress import FrameProgress, Notice, Preview, Saved, TrainProgres
 from dflcore.types import Authorization, FaceRecord, FacesetInfo
 from dfldaemon.errors import report_to_message
 from dfldaemon.jobs import EventBody, Job, JobEvent, JobKind, JobState, StateChange, Work
+from dflproto.v1 import common_pb2, daemon_service_pb2, faceset_service_pb2, job_service_pb2
 
 SETTINGS_CLASSES: Mapping[JobKind, type[Settings]] = {
     JobKind.EXTRACT: ExtractSettings,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import grpc
-from dflproto.v1 import common_pb2
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
@@ -23,6 +22,7 @@ from dflcore.errors import (
 )
 from dfldaemon.grpc_types import Context
 from dfldaemon.jobs import ErrorReport
+from dflproto.v1 import common_pb2
 
 DOMAIN = "dfl"
 """Of every ErrorInfo we send."""

@@ -15,7 +15,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dflproto.v1 import common_pb2, faceset_service_pb2, merge_service_pb2, model_service_pb2
 from google.protobuf.message import Message
 
 from dflcore.errors import DflError, Internal, InvalidInput
@@ -23,6 +22,7 @@ from dfldaemon.convert import authorization_to_message, face_to_message, faceset
 from dfldaemon.jobs import ErrorReport
 from dfldaemon.model_facts import read_model_facts
 from dfldaemon.worker_channel import Channel, die_with_parent, name_process
+from dflproto.v1 import common_pb2, faceset_service_pb2, merge_service_pb2, model_service_pb2
 
 logger = logging.getLogger(__name__)
 
@@ -92,11 +92,11 @@ def answer_presets() -> Message:
     presets = []
     for name in preset_names():
         try:
-            network = type(load_preset(name).network)
+            preset = load_preset(name)
         except DflError as error:
             logger.warning("the preset %s cannot be loaded: %s", name, error)
             continue
-        presets.append(model_service_pb2.Preset(name=name, help=(network.__doc__ or "").strip().split("\n")[0]))
+        presets.append(model_service_pb2.Preset(name=name, help=preset.help))
     return model_service_pb2.ListPresetsResponse(presets=presets)
 
 

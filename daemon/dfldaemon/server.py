@@ -21,13 +21,6 @@ from pathlib import Path
 
 import grpc
 import grpc.aio
-from dflproto.v1 import (
-    daemon_service_pb2_grpc,
-    faceset_service_pb2_grpc,
-    job_service_pb2_grpc,
-    merge_service_pb2_grpc,
-    model_service_pb2_grpc,
-)
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from dflcore.errors import DflError
@@ -57,6 +50,13 @@ from dfldaemon.store import STORE_NAME, JobStore, StoreThread
 from dfldaemon.supervisor import WorkerOptions
 from dfldaemon.watching import Watchers
 from dfldaemon.worker_protocol import WorkerLimits
+from dflproto.v1 import (
+    daemon_service_pb2_grpc,
+    faceset_service_pb2_grpc,
+    job_service_pb2_grpc,
+    merge_service_pb2_grpc,
+    model_service_pb2_grpc,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -22,9 +22,11 @@ from dflcore.io.plate import Window, open_plate
 from dflcore.io.stills import read_still
 from dflcore.merge.pipeline import merge_range
 from dflcore.merge.swapper import open_swapper
+from dflcore.models.registry import load_preset
 from dflcore.progress import LoggedRun
 from dflcore.train import session
 from dflcore.train.trainer import Trainer, train
+from dflcore.weights.store import WeightStore
 
 WARM_UP_STEPS = 3
 _SIZE_TEXT = f"{PLATE_SIZE[0]}x{PLATE_SIZE[1]}"
@@ -90,11 +92,11 @@ def bench_train(folder: Path, *, preset: str = "quick", steps: int = 20, batch_s
             for _ in range(WARM_UP_STEPS):
                 trainer.step()
             for _ in range(steps):
-                before = (trainer.times.data_s, trainer.times.compute_s)
+                before = (trainer.step_times.data_s, trainer.step_times.compute_s)
                 trainer.step()
-                data_ms.append(1000.0 * (trainer.times.data_s - before[0]))
-                step_ms.append(data_ms[-1] + 1000.0 * (trainer.times.compute_s - before[1]))
-            batch = trainer.batch_size
+                data_ms.append(1000.0 * (trainer.step_times.data_s - before[0]))
+                step_ms.append(data_ms[-1] + 1000.0 * (trainer.step_times.compute_s - before[1]))
+    batch = batch_size or load_preset(preset).recipe.batch_size
     note = f"{preset}, batch {batch}+{batch}, {steps} steps"
     step, data = statistics.median(step_ms), statistics.median(data_ms)
     return [
@@ -143,7 +145,7 @@ def _extract(folder: Path, side: str, frame_count: int) -> tuple[float, int]:
     """Seconds and faces of extracting one side."""
     plate = open_plate(shoot_bench_plate(folder / side, frame_count, side))
     started = time.perf_counter()
-    result = extract_faces(plate, folder / f"{side}_faces", ExtractSettings(), LoggedRun())
+    result = extract_faces(plate, folder / f"{side}_faces", ExtractSettings(), LoggedRun(), store=WeightStore())
     seconds = time.perf_counter() - started
     plate.close()
     return seconds, result.faces

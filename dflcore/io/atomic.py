@@ -6,13 +6,16 @@ import contextlib
 import errno
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from dflcore.errors import InvalidInput, ResourceExhausted
 
 TEMPORARY_MARK = ".partial-"
-"""Part of every temporary name; a leftover with it in its name may be deleted at any time."""
+"""Part of every temporary name."""
+LEFTOVER_AGE_S = 24 * 3600.0
+"""A temporary file this old belongs to nobody any more: its writer was killed."""
 
 
 @contextlib.contextmanager
@@ -47,6 +50,17 @@ def write_bytes(final: Path, data: bytes) -> None:
 def write_text(final: Path, text: str) -> None:
     """Atomic replacement for ``Path.write_text`` in UTF-8. Raises as :func:`atomic_path`."""
     write_bytes(final, text.encode())
+
+
+def remove_leftovers(folder: Path, older_than_s: float = LEFTOVER_AGE_S) -> int:
+    """Delete temporary files that killed writers left in a folder; say how many. Younger ones may still be in use."""
+    removed = 0
+    for path in folder.glob(f".*{TEMPORARY_MARK}*"):
+        with contextlib.suppress(FileNotFoundError):  # another process cleans up too
+            if time.time() - path.stat().st_mtime > older_than_s:
+                path.unlink()
+                removed += 1
+    return removed
 
 
 def sync_file(path: Path) -> None:

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound
-from dflcore.io.atomic import atomic_path, translate_disk_errors
+from dflcore.io.atomic import atomic_path, remove_leftovers, translate_disk_errors
 from dflcore.types import Authorization, Box, FaceRecord, FacesetInfo, FaceType, FloatArray, Landmarks, Pose
 from dflcore.version import SOFTWARE
 
@@ -211,6 +211,7 @@ class FacesetWriter:
         with translate_disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = _FolderLock(self.path)
+            remove_leftovers(self.path)
         try:
             with _corrupt_means(self.path / INDEX_NAME):
                 self._database = sqlite3.connect(

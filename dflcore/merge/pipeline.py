@@ -20,6 +20,7 @@ from dflcore.color.ocio import ColorConverter
 from dflcore.config.merge import MergeSettings
 from dflcore.errors import DataCorrupt, DflError, InvalidInput, NotFound
 from dflcore.frames import FrameRange
+from dflcore.io.atomic import remove_leftovers
 from dflcore.io.exr import ExrLayer, write_exr
 from dflcore.io.faceset import Faceset
 from dflcore.io.plate import Plate, PlateImage
@@ -117,6 +118,7 @@ def merge_range(
             overwrite=settings.overwrite,
             plate=plate,
         ).result()
+    remove_leftovers(plan.sequence.pattern.folder)
     for notice in (*plate.notices, *notices, *_authorization_notices(identity.authorization)):
         control.emit(notice)
     run = _MergeRun(plate, swapper, records, settings, layers, identity, keys, plan, converter)

@@ -47,23 +47,32 @@ QUICK96_RECIPE = Recipe(
 
 def quick() -> Preset:
     """The most likeness per minute on a CPU."""
-    return Preset(network=QuickSettings(), build=_build_quick, recipe=QUICK_RECIPE)
+    return Preset(
+        help="The most likeness per minute on a CPU.", network=QuickSettings(), build=_build_quick, recipe=QUICK_RECIPE
+    )
 
 
 def quick96() -> Preset:
     """The network of the reference's Quick96."""
     network = DfSettings(resolution=96, ae_dims=128, d_mask_dims=16, likeness=True, subpixel=True)
-    return Preset(network=network, build=_build_df, recipe=QUICK96_RECIPE)
+    return Preset(
+        help="The network of the reference's Quick96.", network=network, build=_build_df, recipe=QUICK96_RECIPE
+    )
 
 
 def df() -> Preset:
     """The paper's DF network."""
-    return Preset(network=DfSettings(), build=_build_df, recipe=PAPER_RECIPE)
+    return Preset(help="The paper's DF network.", network=DfSettings(), build=_build_df, recipe=PAPER_RECIPE)
 
 
 def df_ud() -> Preset:
     """DF with the letters u and d."""
-    return Preset(network=DfSettings(likeness=True, subpixel=True), build=_build_df, recipe=PAPER_RECIPE)
+    return Preset(
+        help="DF with the letters u and d: more likeness, half the work per painted pixel.",
+        network=DfSettings(likeness=True, subpixel=True),
+        build=_build_df,
+        recipe=PAPER_RECIPE,
+    )
 
 
 def _build_quick(settings: NetworkSettings) -> FaceModel:

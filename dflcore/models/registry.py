@@ -45,11 +45,13 @@ class Preset:
     """A network with its numbers, and how it is trained.
 
     Attributes:
+        help: one sentence for people who choose.
         network: default numbers; their class is the settings class of the architecture.
         build: settings of that class → an initialised model on the CPU.
         recipe: training defaults.
     """
 
+    help: str
     network: NetworkSettings
     build: Callable[[NetworkSettings], FaceModel]
     recipe: Recipe

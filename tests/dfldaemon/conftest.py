@@ -14,6 +14,8 @@ from typing import Any
 
 import grpc
 import pytest
+
+from dflcore.errors import NotFound
 from dfldaemon.discovery import Session, find_session, read_token
 from dfldaemon.jobs import JobKind, Work
 from dflproto.v1 import (
@@ -23,8 +25,6 @@ from dflproto.v1 import (
     job_service_pb2,
     job_service_pb2_grpc,
 )
-
-from dflcore.errors import NotFound
 
 HERE = Path(__file__).parent
 DEADLINE_S = 20.0

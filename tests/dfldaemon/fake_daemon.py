@@ -7,10 +7,9 @@ import os
 import sys
 from pathlib import Path
 
+from dflcore.errors import DflError
 from dfldaemon.server import Daemon, serve
 from dfldaemon.settings import daemon_settings
-
-from dflcore.errors import DflError
 
 WORKER = Path(__file__).with_name("fake_worker.py")
 

@@ -14,11 +14,10 @@ import types
 from dataclasses import dataclass
 from pathlib import Path
 
-from dfldaemon import worker
-from dfldaemon.jobs import Work
-
 from dflcore.errors import NotFound
 from dflcore.progress import FrameProgress, Notice, RunControl, StopRequest
+from dfldaemon import worker
+from dfldaemon.jobs import Work
 
 FRAME_S = 0.02
 

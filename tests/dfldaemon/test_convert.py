@@ -1,9 +1,6 @@
 import contextlib
 
 import pytest
-from dfldaemon import convert
-from dfldaemon.jobs import ErrorReport, JobEvent, JobKind, JobState, StateChange
-from dflproto.v1 import common_pb2, daemon_service_pb2, job_service_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +8,9 @@ from dflcore.config.describe import describe_settings
 from dflcore.config.train import TrainSettings
 from dflcore.errors import DataCorrupt, InvalidInput
 from dflcore.progress import FrameProgress, Notice, Preview, Saved, TrainProgress
+from dfldaemon import convert
+from dfldaemon.jobs import ErrorReport, JobEvent, JobKind, JobState, StateChange
+from dflproto.v1 import common_pb2, daemon_service_pb2, job_service_pb2
 
 PATHS = {
     "extract": {"plate": {"path": "/p.####.exr", "frames": "1-3"}, "faceset_path": "/f"},

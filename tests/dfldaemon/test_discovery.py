@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from dflcore.errors import Conflict, DataCorrupt, NotFound
 from dfldaemon.auth import create_token
 from dfldaemon.discovery import (
     Session,
@@ -17,8 +19,6 @@ from dfldaemon.discovery import (
     state_folder,
     write_session,
 )
-
-from dflcore.errors import Conflict, DataCorrupt, NotFound
 
 
 @pytest.fixture

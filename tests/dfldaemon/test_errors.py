@@ -1,11 +1,11 @@
 import grpc
 import pytest
-from dfldaemon.errors import STATUS_CODES, report_from_message, report_to_message, rpc_status_of, status_code
-from dfldaemon.jobs import ErrorReport
-from dflproto.v1 import common_pb2
 from google.rpc import error_details_pb2
 
 from dflcore.errors import ERROR_CLASSES, Conflict, DflError
+from dfldaemon.errors import STATUS_CODES, report_from_message, report_to_message, rpc_status_of, status_code
+from dfldaemon.jobs import ErrorReport
+from dflproto.v1 import common_pb2
 
 
 def test_every_class_has_a_row() -> None:

@@ -1,8 +1,8 @@
 import pytest
-from dfldaemon.jobs import ENDED_STATES, MOVES, ErrorReport, JobKind, JobState, Verb, error_category, next_state
-from dflproto.v1 import common_pb2
 
 from dflcore.errors import ERROR_CLASSES, Conflict, InvalidInput
+from dfldaemon.jobs import ENDED_STATES, MOVES, ErrorReport, JobKind, JobState, Verb, error_category, next_state
+from dflproto.v1 import common_pb2
 
 
 def test_states_and_kinds_are_the_words_of_the_protocol() -> None:

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dfldaemon import model_facts, queries, query_worker
-from dfldaemon.queries import QueryProcess
-from dfldaemon.server import QUERY_COMMAND
-from dflproto.v1 import faceset_service_pb2, merge_service_pb2, model_service_pb2
 
 from dflcore.errors import Internal, InvalidInput, NotFound
 from dflcore.io.faceset import FacesetWriter
 from dflcore.types import Authorization, Box, FaceRecord, FaceType, Landmarks, Pose
+from dfldaemon import model_facts, queries, query_worker
+from dfldaemon.queries import QueryProcess
+from dfldaemon.server import QUERY_COMMAND
+from dflproto.v1 import faceset_service_pb2, merge_service_pb2, model_service_pb2
 
 
 def face(frame: int) -> tuple[FaceRecord, np.ndarray]:

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from dflcore.errors import Conflict, NotFound
+from dflcore.progress import FrameProgress, Notice
 from dfldaemon import supervisor
 from dfldaemon.convert import spec_from_work
 from dfldaemon.jobs import Job, JobEvent, JobState, StateChange, Work
@@ -16,9 +19,6 @@ from dfldaemon.scheduler import Scheduler, SchedulerOptions
 from dfldaemon.store import JobStore, StoreThread
 from dfldaemon.supervisor import WorkerOptions
 from dfldaemon.watching import Watchers
-
-from dflcore.errors import Conflict, NotFound
-from dflcore.progress import FrameProgress, Notice
 
 MakeWork = Callable[..., Work]
 DEADLINE_S = 20.0
@@ -395,9 +395,8 @@ def test_an_orderly_end_keeps_the_job_and_the_next_daemon_finishes_it(run_queue:
 
 def lose_daemon(path: Path, work: Work, *, stop: str = "", times: int = 1) -> str:
     """Leave a running job in the store, as a killed daemon does."""
-    from dfldaemon.jobs import Verb
-
     from dflcore.progress import StopRequest
+    from dfldaemon.jobs import Verb
 
     store = JobStore(path / "jobs.sqlite")
     job, _ = store.submit(

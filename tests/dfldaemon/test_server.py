@@ -15,6 +15,11 @@ from typing import Any
 
 import grpc
 import pytest
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
+
+from dflcore.errors import Conflict, InvalidInput, NotFound
 from dfldaemon.discovery import find_session, read_session, read_token
 from dfldaemon.errors import error_from_call
 from dflproto.v1 import (
@@ -26,11 +31,6 @@ from dflproto.v1 import (
     merge_service_pb2,
     merge_service_pb2_grpc,
 )
-from google.rpc import error_details_pb2
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_status import rpc_status
-
-from dflcore.errors import Conflict, InvalidInput, NotFound
 
 StartDaemon = Callable[..., Any]
 MakeSpec = Callable[..., job_service_pb2.JobSpec]

@@ -1,10 +1,10 @@
 from pathlib import Path
 
 import pytest
-from dfldaemon.settings import DaemonSettings, daemon_settings
 
 from dflcore.config.describe import describe_settings
 from dflcore.errors import InvalidInput
+from dfldaemon.settings import DaemonSettings, daemon_settings
 
 
 def test_the_environment_is_read_and_explicit_values_win(tmp_path: Path) -> None:

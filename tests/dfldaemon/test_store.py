@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dfldaemon.jobs import MOVES, ErrorReport, Job, JobKind, JobState, StateChange, Verb
-from dfldaemon.store import MAX_EVENTS_PER_JOB, MIGRATIONS, Draft, JobStore
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from dflcore.errors import Conflict, DataCorrupt, NotFound, ResourceExhausted
 from dflcore.progress import FrameProgress, Notice, Saved, StopRequest, TrainProgress
+from dfldaemon.jobs import MOVES, ErrorReport, Job, JobKind, JobState, StateChange, Verb
+from dfldaemon.store import MAX_EVENTS_PER_JOB, MIGRATIONS, Draft, JobStore
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from dfldaemon.jobs import JobKind, Work
-from dfldaemon.submission import check_path, check_plate, check_request_id, check_work_paths, needed_folders
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dflcore.errors import InvalidInput, NotFound
+from dfldaemon.jobs import JobKind, Work
+from dfldaemon.submission import check_path, check_plate, check_request_id, check_work_paths, needed_folders
 
 
 @pytest.mark.parametrize(

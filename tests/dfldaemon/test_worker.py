@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from dflcore.errors import Internal, ResourceExhausted
+from dflcore.progress import FrameProgress, Notice, Preview, Saved, TrainProgress
 from dfldaemon.jobs import JobKind, JobState, StateChange, Work
 from dfldaemon.supervisor import explain_exit
 from dfldaemon.worker import explain
@@ -23,9 +26,6 @@ from dfldaemon.worker_protocol import (
     work_from_json,
     work_to_json,
 )
-
-from dflcore.errors import Internal, ResourceExhausted
-from dflcore.progress import FrameProgress, Notice, Preview, Saved, TrainProgress
 
 
 def test_the_worker_ends_when_its_daemon_is_gone(worker_command: tuple[str, ...]) -> None:

@@ -4,6 +4,11 @@ import struct
 from typing import Any
 
 import pytest
+from google.protobuf import any_pb2, descriptor_pool, message_factory, timestamp_pb2
+from google.rpc import error_details_pb2, status_pb2
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from dflhost import schema
 from dflproto.v1 import (
     common_pb2,
@@ -15,10 +20,6 @@ from dflproto.v1 import (
     schema_digest,
     settings_pb2,
 )
-from google.protobuf import any_pb2, descriptor_pool, message_factory, timestamp_pb2
-from google.rpc import error_details_pb2, status_pb2
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 FILES = (
     common_pb2,

@@ -1,4 +1,4 @@
-"""What a person does wrong, through the command line and a real daemon: one sentence that helps, the right exit code."""
+"""What a person does wrong, through `dfl` and a real daemon: one sentence that helps, the right exit code."""
 
 from __future__ import annotations
 
@@ -162,7 +162,11 @@ def test_wrong_token(tmp_path: Path, running: Daemon) -> None:
     token = tmp_path / "token"
     token.write_text("0" * 64)
     address = json.loads((running.state_dir / "session.json").read_text())["address"]
-    refused(running, "--address", address, "--token-file", token, "job", "list", code=8, says="token")
+    running.extra["DFL_TOKEN_FILE"] = str(token)
+    try:
+        refused(running, "--address", address, "job", "list", code=8, says="token")
+    finally:
+        running.extra.clear()
 
 
 def test_a_second_daemon_is_refused(running: Daemon) -> None:
@@ -174,9 +178,10 @@ def test_a_second_daemon_is_refused(running: Daemon) -> None:
 
 
 def test_a_cancelled_job_keeps_what_it_did(running: Daemon, shot: Shot, tmp_path: Path) -> None:
+    train = ["train", "--source", shot.source, "--target", shot.target, "--model", tmp_path / "model"]
+    limits = ["--iterations", "100000", "--batch-size", "1", "--resolution", "64"]
     process = subprocess.Popen(
-        [*DFL, "--json", "train", "--source", str(shot.source), "--target", str(shot.target)]
-        + ["--model", str(tmp_path / "model"), "--iterations", "100000", "--batch-size", "1", "--resolution", "64"],
+        [*DFL, "--json", *map(str, train), *limits],
         env=running.environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

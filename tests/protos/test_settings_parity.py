@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
-from dfldaemon.convert import SETTINGS_CLASSES
-from dflproto.v1 import settings_pb2
 
 from dflcore.config.describe import KnobDescription, describe_settings
+from dfldaemon.convert import SETTINGS_CLASSES
+from dflproto.v1 import settings_pb2
 
 TYPES = {"bool": "bool", "int": "int64", "float": "double", "string": "string", "choice": "string"}
 CLASSES = list(SETTINGS_CLASSES.values())

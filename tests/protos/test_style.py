@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from dflproto.v1 import (
     common_pb2,
     daemon_service_pb2,

@@ -63,6 +63,7 @@ class Daemon:
         self.state_dir = folder / "state"
         self.runtime_dir = folder / "run"
         self._settings = {"DFL_" + name.upper(): str(value) for name, value in settings.items()}
+        self.extra: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
 
     def environment(self) -> dict[str, str]:
@@ -71,6 +72,7 @@ class Daemon:
             "DFL_STATE_DIR": str(self.state_dir),
             "DFL_RUNTIME_DIR": str(self.runtime_dir),
             **self._settings,
+            **self.extra,
         }
 
     def start(self) -> DaemonClient:

@@ -19,8 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dflproto.v1 import job_service_pb2, settings_pb2
-
 from dflcore.config.train import TrainSettings
 from dflcore.demo.layout import DEMO_PROJECT, DEMO_USE, EXIT_CHECKS_NOT_MET, SOURCE_PERSON, TARGET_PERSON, DemoLayout
 from dflcore.errors import ERROR_CLASSES, Conflict, DflError, Internal, InvalidInput
@@ -32,6 +30,7 @@ from dfldaemon.cli.rate import duration_text
 from dfldaemon.cli.session import CliSession
 from dfldaemon.cli.work import submit_and_follow
 from dfldaemon.client import DaemonClient, start_daemon
+from dflproto.v1 import job_service_pb2, settings_pb2
 
 DEMO_MARK = ".dfl-demo"
 """A folder with this file in it was made by a demo and may be emptied by the next."""

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable
 from typing import Protocol
 
-from dflproto.v1 import common_pb2, job_service_pb2
 from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
@@ -14,6 +13,7 @@ from rich.text import Text
 from dfldaemon.cli.output import Output
 from dfldaemon.cli.rate import Pace, duration_text, frame_pace, pace_of_train
 from dfldaemon.cli.wire_json import message_values
+from dflproto.v1 import common_pb2, job_service_pb2
 
 PLAIN_INTERVAL_S = 10.0
 """Without a terminal, progress is told at most this often."""

@@ -15,13 +15,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
 
-from dflproto.v1 import common_pb2, job_service_pb2
-
 from dflcore.errors import DflError, Internal
 from dfldaemon.cli.display import JobDisplay, job_display
 from dfldaemon.cli.exit_codes import INTERRUPTED, OK, category_code
 from dfldaemon.cli.output import Output
 from dfldaemon.client import DaemonClient
+from dflproto.v1 import common_pb2, job_service_pb2
 
 CANCEL_SENTENCE = "Cancelling; finished work is kept. Press Ctrl-C again to detach and let it run."
 CANCEL_ONLY_SENTENCE = "Cancelling; finished work is kept. Press Ctrl-C again to leave at once."

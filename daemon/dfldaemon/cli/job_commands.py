@@ -6,7 +6,6 @@ import argparse
 import datetime
 import itertools
 
-from dflproto.v1 import common_pb2, job_service_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.table import Table
 
@@ -17,6 +16,7 @@ from dfldaemon.cli.rate import duration_text
 from dfldaemon.cli.session import CliSession
 from dfldaemon.cli.wire_json import message_values
 from dfldaemon.client import DaemonClient
+from dflproto.v1 import common_pb2, job_service_pb2
 
 MAX_SEARCHED_JOBS = 1000
 

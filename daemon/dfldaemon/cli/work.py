@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from dflproto.v1 import job_service_pb2, settings_pb2
-
 from dflcore.config.extract import ExtractSettings
 from dflcore.config.merge import MergeSettings
 from dflcore.config.train import TrainSettings
@@ -18,6 +16,7 @@ from dfldaemon.cli.following import OnInterrupt, follow_job, report_end
 from dfldaemon.cli.session import CliSession
 from dfldaemon.cli.wire_json import message_values
 from dfldaemon.client import DaemonClient
+from dflproto.v1 import job_service_pb2, settings_pb2
 
 
 def extract(session: CliSession, options: argparse.Namespace) -> int:

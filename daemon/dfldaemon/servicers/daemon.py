@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dflproto.v1 import daemon_service_pb2 as wire
-from dflproto.v1 import daemon_service_pb2_grpc
-from dflproto.v1.schema_digest import SCHEMA_DIGEST
-
 from dflcore.config.describe import describe_settings
 from dfldaemon.convert import (
     SETTINGS_CLASSES,
@@ -20,6 +16,9 @@ from dfldaemon.discovery import Session
 from dfldaemon.grpc_types import Context
 from dfldaemon.jobs import JobState
 from dfldaemon.store import JobStore, StoreThread
+from dflproto.v1 import daemon_service_pb2 as wire
+from dflproto.v1 import daemon_service_pb2_grpc
+from dflproto.v1.schema_digest import SCHEMA_DIGEST
 
 FEATURES = ("paths", "jobs.extract", "jobs.train", "jobs.merge")
 """Abilities a client may look for before it offers them."""

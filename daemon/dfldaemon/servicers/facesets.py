@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dflproto.v1 import faceset_service_pb2 as wire
-from dflproto.v1 import faceset_service_pb2_grpc
-
 from dfldaemon.grpc_types import Context
 from dfldaemon.queries import QueryProcess
 from dfldaemon.servicers.jobs import page_size
 from dfldaemon.submission import check_path
+from dflproto.v1 import faceset_service_pb2 as wire
+from dflproto.v1 import faceset_service_pb2_grpc
 
 DEFAULT_PAGE = 1000
 MAX_PAGE = 10_000

@@ -7,8 +7,6 @@ import os
 from collections.abc import AsyncIterator, Sequence
 
 import grpc
-from dflproto.v1 import job_service_pb2 as wire
-from dflproto.v1 import job_service_pb2_grpc
 
 from dflcore.errors import InvalidInput, Unsupported
 from dfldaemon.convert import event_to_message, job_to_message, spec_from_work, state_from_message, work_from_spec
@@ -19,6 +17,8 @@ from dfldaemon.scheduler import Scheduler
 from dfldaemon.store import JobStore, StoreThread
 from dfldaemon.submission import check_plate, check_request_id, check_work_paths, folder_missing, needed_folders
 from dfldaemon.watching import Watchers
+from dflproto.v1 import job_service_pb2 as wire
+from dflproto.v1 import job_service_pb2_grpc
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dflproto.v1 import merge_service_pb2 as wire
-from dflproto.v1 import merge_service_pb2_grpc
-
 from dfldaemon.grpc_types import Context
 from dfldaemon.queries import QueryProcess
 from dfldaemon.submission import check_path
+from dflproto.v1 import merge_service_pb2 as wire
+from dflproto.v1 import merge_service_pb2_grpc
 
 
 class MergeServicer(merge_service_pb2_grpc.MergeServiceServicer):

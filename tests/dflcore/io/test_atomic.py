@@ -36,3 +36,16 @@ def test_disk_errors_say_what_to_do(tmp_path: Path, number: int, error: type[Exc
 def test_makes_the_folder(tmp_path: Path) -> None:
     atomic.write_text(tmp_path / "deep" / "er" / "a.txt", "ü")
     assert (tmp_path / "deep" / "er" / "a.txt").read_text(encoding="utf-8") == "ü"
+
+
+def test_leftovers_of_killed_writers_go_when_they_are_old(tmp_path: Path) -> None:
+    old = tmp_path / f".a{atomic.TEMPORARY_MARK}1-ff.exr"
+    young = tmp_path / f".b{atomic.TEMPORARY_MARK}2-ff.exr"
+    frame = tmp_path / "a.exr"
+    for path in (old, young, frame):
+        path.write_text("x")
+    long_ago = young.stat().st_mtime - 2 * atomic.LEFTOVER_AGE_S
+    for path in (old, frame):
+        os.utime(path, (long_ago, long_ago))
+    assert atomic.remove_leftovers(tmp_path) == 1
+    assert sorted(os.listdir(tmp_path)) == sorted([young.name, frame.name])

@@ -44,7 +44,7 @@ class Recorder:
 @pytest.fixture(autouse=True)
 def tiny_preset(monkeypatch: pytest.MonkeyPatch) -> None:
     def tiny() -> registry.Preset:
-        return registry.Preset(network=TINY, build=presets.quick().build, recipe=presets.QUICK_RECIPE)
+        return registry.Preset(help="Tiny.", network=TINY, build=presets.quick().build, recipe=presets.QUICK_RECIPE)
 
     monkeypatch.setattr(presets, "tiny", tiny, raising=False)
     monkeypatch.setitem(registry._PRESETS._builtin, "tiny", "dflcore.models.presets:tiny")

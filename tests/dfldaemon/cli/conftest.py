@@ -9,6 +9,10 @@ from pathlib import Path
 
 import grpc
 import pytest
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
+
+from dflcore.errors import Conflict, NotFound
 from dfldaemon import discovery
 from dfldaemon.errors import rpc_status_of
 from dflproto.v1 import (
@@ -20,10 +24,6 @@ from dflproto.v1 import (
     job_service_pb2,
     job_service_pb2_grpc,
 )
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_status import rpc_status
-
-from dflcore.errors import Conflict, NotFound
 
 TOKEN = "secret-of-the-test"
 ENDED = (common_pb2.JOB_STATE_SUCCEEDED, common_pb2.JOB_STATE_FAILED, common_pb2.JOB_STATE_CANCELLED)

@@ -1,12 +1,12 @@
 """The question who allowed it is asked once, of a person, where no record is."""
 
 import pytest
-from dfldaemon.cli import authorization
-from dfldaemon.cli.authorization import ask_authorization
-from dfldaemon.cli.output import Output
 
 from dflcore.config.extract import ExtractSettings
 from dflcore.config.merge import MergeSettings
+from dfldaemon.cli import authorization
+from dfldaemon.cli.authorization import ask_authorization
+from dfldaemon.cli.output import Output
 
 
 class Terminal(Output):

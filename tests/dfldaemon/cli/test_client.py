@@ -6,11 +6,11 @@ import sys
 import threading
 
 import pytest
+
+from dflcore.errors import Conflict, InvalidInput, NotFound
 from dfldaemon import client as client_module
 from dfldaemon.client import UNREACHABLE_REASONS, connect, connect_or_start, explicit_endpoint, session_endpoint
 from dflproto.v1 import common_pb2, job_service_pb2
-
-from dflcore.errors import Conflict, InvalidInput, NotFound
 
 
 @pytest.fixture

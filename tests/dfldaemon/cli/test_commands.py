@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from dfldaemon.cli.main import main
 from dflproto.v1 import common_pb2, job_service_pb2
 

@@ -4,14 +4,14 @@ import io
 import json
 
 import pytest
+
+from dflcore.demo.layout import DemoLayout
+from dflcore.errors import Conflict, DataCorrupt, Internal
 from dfldaemon.cli import demo_command
 from dfldaemon.cli.demo_command import DEMO_MARK, DemoRun, prepare_folder
 from dfldaemon.cli.main import main
 from dfldaemon.cli.output import Output
 from dfldaemon.cli.session import CliSession
-
-from dflcore.demo.layout import DemoLayout
-from dflcore.errors import Conflict, DataCorrupt, Internal
 
 REPORT = {
     "identity_to_source": 0.3,

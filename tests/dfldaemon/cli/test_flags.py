@@ -3,9 +3,6 @@
 import argparse
 
 import pytest
-from dfldaemon.cli.flags import add_settings_flags, flag_help, flag_name, given_settings
-from dfldaemon.cli.parser import build_parser
-from dflproto.v1 import settings_pb2
 
 from dflcore.config.base import Audience, Settings, knob
 from dflcore.config.describe import describe_settings
@@ -13,6 +10,9 @@ from dflcore.config.extract import ExtractSettings
 from dflcore.config.merge import MergeSettings
 from dflcore.config.train import TrainSettings
 from dflcore.errors import InvalidInput
+from dfldaemon.cli.flags import add_settings_flags, flag_help, flag_name, given_settings
+from dfldaemon.cli.parser import build_parser
+from dflproto.v1 import settings_pb2
 
 WORK = {
     "extract": (ExtractSettings, ["extract", "in", "--faceset", "f"]),

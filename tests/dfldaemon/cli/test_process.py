@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+
 from dflproto.v1 import common_pb2
 
 HEAVY = ("torch", "cv2", "dlib", "OpenImageIO", "PyOpenColorIO", "onnxruntime")

@@ -1,0 +1,48 @@
+"""The README and the project say the same."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from dflcore.merge.aovs import LAYERS
+from dfldaemon.cli.parser import build_parser
+
+
+def readme(repository: Path) -> str:
+    return (repository / "README.md").read_text(encoding="utf-8")
+
+
+def test_commands_parse(repository: Path) -> None:
+    text = readme(repository).replace("\\\n", " ")
+    commands = re.findall(r"^(?:\.venv/bin/)?(dfl [^\n#]*)", text, flags=re.MULTILINE)
+    assert len(commands) >= 4
+    for command in commands:
+        options = build_parser().parse_args(shlex.split(command)[1:])
+        assert options.command
+
+
+def test_make_targets_exist(repository: Path) -> None:
+    makefile = (repository / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^make (\w+)", readme(repository), flags=re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+def test_named_files_exist(repository: Path) -> None:
+    text = readme(repository)
+    named = re.findall(r"`((?:dflcore|daemon|protos|docs)/[\w./-]+)`", text) + re.findall(r"\]\(([\w./-]+)\)", text)
+    assert len(named) > 5
+    assert not [name for name in named if not (repository / name).exists()]
+
+
+def test_layer_table_names_every_layer(repository: Path) -> None:
+    text = readme(repository)
+    for layer in LAYERS:
+        assert f"`{layer.name}`" in text or not layer.name, layer.name
+
+
+@pytest.mark.parametrize("word", ["pypi.", "/tmp/", "/root/"])
+def test_no_machine_of_ours_is_named(repository: Path, word: str) -> None:
+    documents = [*repository.glob("*.md"), *(repository / "docs").rglob("*.md")]
+    assert not [path for path in documents if word in path.read_text(encoding="utf-8")]
