@@ -14,7 +14,7 @@ from dflcore.errors import InvalidInput, ResourceExhausted
 
 TEMPORARY_MARK = ".partial-"
 """Part of every temporary name."""
-LEFTOVER_AGE_S = 24 * 3600.0
+LEFTOVER_AGE_S = 3600.0
 """A temporary file this old belongs to nobody any more: its writer was killed."""
 
 

@@ -7,17 +7,14 @@ new version instead, so that a folder's meaning never changes.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dflcore.errors import Conflict, InvalidInput
 from dflcore.frames import FrameRange
-from dflcore.io.atomic import TEMPORARY_MARK
 from dflcore.io.exr import is_valid_exr
 from dflcore.io.plate import Plate
 from dflcore.io.sequence import MOVIE_SUFFIXES, SequencePattern
@@ -25,7 +22,6 @@ from dflcore.merge.provenance import FrameEntry, manifest_path, read_manifest
 
 VERSION_TOKEN = "{version}"
 VERSION_DIGITS = 3
-LEFTOVER_AGE_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,19 +147,6 @@ def parse_output(text: str, siblings: Sequence[str], *, frame_count: int) -> Out
         )
     pattern = SequencePattern(folder=path.parent, head=path.name, tail="", padding=0)
     return OutputSequence(pattern=pattern, siblings=tuple(siblings))
-
-
-def remove_leftovers(sequence: OutputSequence) -> None:
-    """Delete the temporary files of merges that were killed; those of the last hour may belong to a living one."""
-    heads = tuple(f".{sequence.sibling(name).head}" for name in ("", *sequence.siblings))
-    if not sequence.pattern.folder.is_dir():
-        return
-    oldest = time.time() - LEFTOVER_AGE_S
-    for entry in list(os.scandir(sequence.pattern.folder)):
-        if TEMPORARY_MARK in entry.name and entry.name.startswith(heads):
-            with contextlib.suppress(OSError):
-                if entry.stat().st_mtime < oldest:
-                    os.unlink(entry.path)
 
 
 def check_not_plate(sequence: OutputSequence, plate: Plate, frames: Mapping[int, str]) -> None:

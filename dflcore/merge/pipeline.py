@@ -28,7 +28,7 @@ from dflcore.merge.aovs import PATCH, flat_frame, layered_frame, parse_layers
 from dflcore.merge.composite import stack_faces
 from dflcore.merge.face import FaceOptions, FacePainter
 from dflcore.merge.light import PlateDeveloper, PlateLight
-from dflcore.merge.output import OutputPlan, plan_output, remove_leftovers
+from dflcore.merge.output import OutputPlan, plan_output
 from dflcore.merge.provenance import FrameEntry, MergeIdentity, SequenceManifest, file_fact, frame_attributes
 from dflcore.merge.stages import StepClock, run_stages
 from dflcore.merge.swapper import FaceSwapper
@@ -118,7 +118,6 @@ def merge_range(
             overwrite=settings.overwrite,
             plate=plate,
         ).result()
-    remove_leftovers(plan.sequence.pattern.folder)
     for notice in (*plate.notices, *notices, *_authorization_notices(identity.authorization)):
         control.emit(notice)
     run = _MergeRun(plate, swapper, records, settings, layers, identity, keys, plan, converter)
@@ -260,7 +259,7 @@ class _MergeRun:
         stopped = control.stop_requested()
         stop = threading.Event()
         control.emit(FrameProgress(done=len(plan.kept), total=total))
-        remove_leftovers(plan.sequence)
+        remove_leftovers(plan.sequence.pattern.folder)
         self._manifest = SequenceManifest(plan.sequence.manifest, self._identity)
         try:
             todo: Iterator[int] = iter(() if stopped else plan.todo)
