@@ -84,7 +84,7 @@ def bench_train(folder: Path, *, preset: str = "quick", steps: int = 20, batch_s
         Faceset.open(folder / "source_faces") as source,
         Faceset.open(folder / "target_faces") as target,
     ):
-        model_folder = session.open_or_create_model(settings, model_path)
+        model_folder = session.open_or_create_model(settings, model_path, source.face_type)
         with (
             model_folder.lock(),
             contextlib.closing(Trainer(settings, source, target, model_folder, LoggedRun())) as trainer,

@@ -10,10 +10,17 @@ from dflcore.types import FaceType
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
+DEFAULT_PRESET = "quick"
+
+
 class TrainSettings(Settings):
     """Everything ``train`` can be told. Fields fixed once trained keep the values the model was created with."""
 
-    preset: str = knob("quick", "Network preset by registry name; quick is made for CPUs.", fixed_once_trained=True)
+    preset: str | None = knob(
+        None,
+        "Network preset by registry name; empty keeps the model's own, and takes quick, made for CPUs, for a new one.",
+        fixed_once_trained=True,
+    )
     iterations: int | None = knob(
         None, "Stop after this many iterations in all; empty trains until stopped.", ge=1, le=100_000_000
     )
@@ -29,7 +36,9 @@ class TrainSettings(Settings):
         unit="px",
         fixed_once_trained=True,
     )
-    face_type: FaceType = knob(FaceType.FULL, "How much of the head the network paints.", fixed_once_trained=True)
+    face_type: FaceType | None = knob(
+        None, "How much of the head the network paints; empty takes the facesets'.", fixed_once_trained=True
+    )
     learning_rate: float | None = knob(
         None, "Peak learning rate; empty takes the preset's.", ge=1e-7, le=1e-1, audience=Audience.TD
     )

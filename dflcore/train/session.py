@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dflcore.config.train import TrainSettings
+from dflcore.config.train import DEFAULT_PRESET, TrainSettings
 from dflcore.errors import DataCorrupt, InvalidInput
 from dflcore.models.checkpoint import Generation, ModelDescription, ModelFolder, build_described, load_weights
 from dflcore.models.face_model import FaceModel
@@ -17,7 +18,7 @@ from dflcore.models.registry import load_preset
 from dflcore.progress import Notice, RunControl
 from dflcore.train.batches import BatchMakers
 from dflcore.train.dataset import TrainingFaces
-from dflcore.types import FacesetInfo
+from dflcore.types import FacesetInfo, FaceType
 from dflcore.version import SOFTWARE
 
 _ADAM_KEYS = ("step", "exp_avg", "exp_avg_sq")
@@ -40,20 +41,24 @@ class TrainingState:
     generation: int = 0
 
 
-def open_or_create_model(settings: TrainSettings, path: Path) -> ModelFolder:
+def open_or_create_model(settings: TrainSettings, path: Path, face_type: FaceType) -> ModelFolder:
     """The model to train. An existing one keeps its own network; settings that say otherwise are refused.
+
+    Args:
+        face_type: of the facesets; a new model paints the same unless the settings name another.
 
     Raises:
         InvalidInput: a setting that is fixed once trained was given another value.
         NotFound: there is no such preset.
     """
     if not ModelFolder.exists(path):
-        preset = load_preset(settings.preset)
+        name = settings.preset or DEFAULT_PRESET
+        preset = load_preset(name)
         overrides = {} if settings.resolution is None else {"resolution": settings.resolution}
         network = preset.resolve_network(overrides)
         preset.build(network)  # a resolution that does not fit must not leave a folder behind
-        description = ModelDescription(preset=settings.preset, network=network.values(), face_type=settings.face_type)
-        return ModelFolder.create(path, description)
+        asked = settings.face_type or face_type
+        return ModelFolder.create(path, ModelDescription(preset=name, network=network.values(), face_type=asked))
     folder = ModelFolder.open(path)
     has = {
         "preset": folder.description.preset,
@@ -63,7 +68,7 @@ def open_or_create_model(settings: TrainSettings, path: Path) -> ModelFolder:
     faults = [
         f"{name} is {_plain(has[name])}, not {_plain(getattr(settings, name))}"
         for name in _FIXED_FIELDS
-        if name in settings.model_fields_set and getattr(settings, name) not in (None, has[name])
+        if getattr(settings, name) not in (None, has[name])
     ]
     if faults:
         raise InvalidInput(
@@ -73,6 +78,30 @@ def open_or_create_model(settings: TrainSettings, path: Path) -> ModelFolder:
             path=path,
         )
     return folder
+
+
+def check_face_types(wanted: FaceType, facesets: Mapping[str, FacesetInfo]) -> None:
+    """Refuse facesets whose faces show more or less of the head than the model paints.
+
+    Args:
+        wanted: the model's.
+        facesets: side → what the faceset says of itself.
+
+    Raises:
+        InvalidInput: names every side that differs.
+    """
+    others = [
+        f"the {side} faceset {info.path} holds {info.face_type.value} faces"
+        for side, info in facesets.items()
+        if info.face_type is not wanted
+    ]
+    if others:
+        raise InvalidInput(
+            f"The model paints {wanted.value} faces, but {' and '.join(others)}. "
+            f"Extract again with face_type {wanted.value}, or train another model.",
+            reason="FACE_TYPE_DIFFERS",
+            field="face_type",
+        )
 
 
 def new_network(description: ModelDescription, seed: int) -> FaceModel:

@@ -80,7 +80,11 @@ def train(
         ResourceExhausted: the disk is full; the generations saved before are untouched.
     """
     control = control or LoggedRun()
-    folder = session.open_or_create_model(settings, Path(model_path))
+    facesets = {"source": source.info, "target": target.info}
+    if not ModelFolder.exists(Path(model_path)):  # nothing may be left behind of a model that cannot be trained
+        session.check_face_types(settings.face_type or source.info.face_type, facesets)
+    folder = session.open_or_create_model(settings, Path(model_path), source.info.face_type)
+    session.check_face_types(folder.description.face_type, facesets)
     with folder.lock(), contextlib.closing(Trainer(settings, source, target, folder, control)) as trainer:
         return trainer.run()
 
