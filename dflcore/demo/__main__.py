@@ -1,4 +1,4 @@
-"""``python -m dflcore.demo shoot|measure``: the parts of ``dfl demo`` that need the imaging libraries.
+"""``python -m dflcore.demo shoot|measure|review``: the parts of ``dfl demo`` that need the imaging libraries.
 
 The command line itself stays free of them and runs these as processes of their own.
 """
@@ -24,6 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.part == "shoot":
             return _shoot(options)
+        if options.part == "review":
+            return _review(options)
         return _measure(options)
     except DflError as error:
         category = next((one.default_reason for one in ERROR_CLASSES if isinstance(error, one)), "INTERNAL")
@@ -40,7 +42,29 @@ def _parser() -> argparse.ArgumentParser:
     shoot.add_argument("--seed", type=int, default=7, help="seed of camera, light and noise")
     measure = parts.add_parser("measure", help="measure a finished demo and write its report")
     measure.add_argument("--demo", type=Path, required=True, help="folder of the demo")
+    review = parts.add_parser("review", help="pictures and likeness of a swap on any footage")
+    review.add_argument("--plate", type=Path, required=True, help="the plate that was merged")
+    review.add_argument("--result", type=Path, required=True, help="pattern of the merged frames")
+    review.add_argument("--source", type=Path, required=True, help="faceset of the identity put on")
+    review.add_argument("--target", type=Path, required=True, help="faceset of the plate")
+    review.add_argument("--output", type=Path, required=True, help="folder of the pictures")
     return parser
+
+
+def _review(options: argparse.Namespace) -> int:
+    from dflcore.demo.review import ReviewLayout, review_swap
+
+    figures = review_swap(
+        ReviewLayout(
+            target_plate=options.plate,
+            result=options.result,
+            source_faceset=options.source,
+            target_faceset=options.target,
+            folder=options.output,
+        )
+    )
+    sys.stdout.write(json.dumps(figures) + "\n")
+    return 0
 
 
 def _shoot(options: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 SOURCE_PERSON = "Eileen Collins"
 TARGET_PERSON = "Grace Hopper"
@@ -13,6 +14,21 @@ EXIT_ERROR = 2
 """``python -m dflcore.demo`` failed; the last line of stderr is a JSON object with category, reason and message."""
 EXIT_CHECKS_NOT_MET = 3
 """``measure`` wrote its report, and a check in it was not met."""
+
+
+class Delivery(Protocol):
+    """A finished swap to look at: plate, where its faces are, result, and where the pictures of it go."""
+
+    @property
+    def target_plate(self) -> Path: ...
+    @property
+    def target_faceset(self) -> Path: ...
+    @property
+    def result(self) -> Path: ...
+    @property
+    def contact_sheet(self) -> Path: ...
+    @property
+    def before_after(self) -> Path: ...
 
 
 @dataclass(frozen=True, slots=True)

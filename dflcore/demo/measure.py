@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dflcore.color.ocio import ColorConverter
 from dflcore.demo.checks import REQUIRED_LAYERS, DemoFigures
-from dflcore.demo.layout import DemoLayout
+from dflcore.demo.layout import Delivery, DemoLayout
 from dflcore.demo.plates import CUSTOM_ATTRIBUTES
 from dflcore.demo.stage import load_source_portrait, load_target_portrait
 from dflcore.detect.base import create_detector
@@ -136,7 +136,7 @@ def measure(layout: DemoLayout, meter: FaceMeter, converter: ColorConverter) -> 
     )
 
 
-def frame_pairs(layout: DemoLayout, frames: FrameRange) -> Iterator[FramePair]:
+def frame_pairs(layout: Delivery, frames: FrameRange) -> Iterator[FramePair]:
     """Plate and result of the frames, one at a time, read in a thread of their own (colour conversion is not slowed).
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dflcore.color.ocio import ColorConverter
-from dflcore.demo.layout import DemoLayout
+from dflcore.demo.layout import Delivery
 from dflcore.demo.measure import FramePair, as_bytes, frame_pairs, layer, shown
 from dflcore.demo.stage import SOURCE_CREDIT, TARGET_CREDIT, load_source_portrait, load_target_portrait
 from dflcore.errors import InvalidInput
@@ -29,14 +30,17 @@ _INK = 225
 Pixels = NDArray[np.uint8]
 
 
-def write_contact_sheet(layout: DemoLayout, converter: ColorConverter) -> Path:
-    """A PNG: the two portraits, then a row per frame with plate, raw face, matte and result; sRGB-encoded.
+def write_contact_sheet(layout: Delivery, converter: ColorConverter, *, portraits: bool = False) -> Path:
+    """A PNG with a row per frame: plate, raw face, matte and result; sRGB-encoded.
+
+    Args:
+        portraits: put the demo's two portraits on top.
 
     Raises:
         DflError: plate, result or faceset cannot be read, or the folder cannot be written.
     """
-    rows = [_portrait_row()]
-    frames = _spread(SequencePattern.parse(str(layout.result)).frames_on_disk())
+    rows = [_portrait_row()] if portraits else []
+    frames = spread_frames(SequencePattern.parse(str(layout.result)).frames_on_disk(), SHEET_ROWS)
     for pair in frame_pairs(layout, frames):
         rows.append(_frame_row(pair, converter))
     sheet = np.concatenate(rows, axis=0)
@@ -47,32 +51,38 @@ def write_contact_sheet(layout: DemoLayout, converter: ColorConverter) -> Path:
     return layout.contact_sheet
 
 
-def write_before_after(layout: DemoLayout, converter: ColorConverter, rate: float) -> Path:
-    """An H.264 movie, plate left and result right, forth and back.
+def write_before_after(
+    layout: Delivery, converter: ColorConverter, rate: float | Fraction, *, and_back: bool = False
+) -> Path:
+    """An H.264 movie, plate left and result right.
+
+    Args:
+        and_back: append the frames in reverse, which holds them all in memory: for short shots.
 
     Raises:
         DflError: plate, result or faceset cannot be read, or the folder cannot be written.
     """
     frames = SequencePattern.parse(str(layout.result)).frames_on_disk()
-    write_movie(layout.before_after, _forth_and_back(layout, frames, converter), rate)
+    write_movie(layout.before_after, _side_by_side(layout, frames, converter, and_back), rate)
     return layout.before_after
 
 
-def _forth_and_back(layout: DemoLayout, frames: FrameRange, converter: ColorConverter) -> Iterator[Pixels]:
+def _side_by_side(layout: Delivery, frames: FrameRange, converter: ColorConverter, and_back: bool) -> Iterator[Pixels]:
     pictures: list[Pixels] = []
     for pair in frame_pairs(layout, frames):
         plate = as_bytes(shown(layer(pair.plate, "")[..., :3], pair.plate.color_space, converter))
         result = as_bytes(shown(layer(pair.result, "")[..., :3], pair.result.color_space, converter))
-        side_by_side = np.concatenate([_tagged(plate, f"plate {pair.frame}"), _tagged(result, "result")], axis=1)
-        pictures.append(side_by_side)
-        yield side_by_side
+        picture = np.concatenate([_tagged(plate, f"plate {pair.frame}"), _tagged(result, "result")], axis=1)
+        if and_back:
+            pictures.append(picture)
+        yield picture
     yield from reversed(pictures)
 
 
-def _spread(frames: FrameRange) -> FrameRange:
-    """A few frames over the whole range, first and last among them."""
+def spread_frames(frames: FrameRange, count: int) -> FrameRange:
+    """At most ``count`` frames over the whole range, first and last among them."""
     numbers = list(frames)
-    indices = np.linspace(0, len(numbers) - 1, min(SHEET_ROWS, len(numbers))).round().astype(int)
+    indices = np.linspace(0, len(numbers) - 1, min(count, len(numbers))).round().astype(int)
     return FrameRange.of(numbers[index] for index in indices)
 
 

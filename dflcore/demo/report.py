@@ -35,8 +35,8 @@ def measure_demo(folder: Path) -> dict[str, Any]:
     layout = DemoLayout(folder)
     converter = ColorConverter()
     figures = measure(layout, FaceMeter(), converter)
-    write_contact_sheet(layout, converter)
-    write_before_after(layout, converter, FRAMES_PER_SECOND)
+    write_contact_sheet(layout, converter, portraits=True)
+    write_before_after(layout, converter, FRAMES_PER_SECOND, and_back=True)
     report = build_report(layout, figures, check_demo(figures))
     write_text(layout.report, json.dumps(report, indent=2) + "\n")
     return report

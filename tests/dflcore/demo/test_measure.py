@@ -92,7 +92,7 @@ def test_what_was_damaged_is_found(layout, meter, tmp_path):
 def test_pictures_are_written(layout):
     converter = ColorConverter()
     assert write_contact_sheet(layout, converter).stat().st_size > 10_000
-    movie = write_before_after(layout, converter, 24)
+    movie = write_before_after(layout, converter, 24, and_back=True)
     assert len(open_plate(str(movie)).frames) == 2 * FRAME_COUNT
 
 
