@@ -13,6 +13,7 @@ from dflcore.demo.layout import EXIT_ERROR, DemoLayout
 from dflcore.demo.measure import FaceMeter, measure
 from dflcore.demo.pictures import write_before_after, write_contact_sheet
 from dflcore.demo.plates import shoot_plates
+from dflcore.demo.review import ReviewLayout, review_swap
 from dflcore.extract.pipeline import extract_faces
 from dflcore.io.exr import ExrLayer, write_exr
 from dflcore.io.plate import open_plate
@@ -94,6 +95,22 @@ def test_pictures_are_written(layout):
     assert write_contact_sheet(layout, converter).stat().st_size > 10_000
     movie = write_before_after(layout, converter, 24, and_back=True)
     assert len(open_plate(str(movie)).frames) == 2 * FRAME_COUNT
+
+
+def test_a_review_of_an_untouched_plate_finds_the_same_person(layout, tmp_path):
+    review = ReviewLayout(
+        target_plate=layout.target_plate,
+        result=layout.result,
+        source_faceset=layout.target_faceset,
+        target_faceset=layout.target_faceset,
+        folder=tmp_path,
+    )
+    figures = review_swap(review)
+    assert figures["to_source_max"] < 0.15
+    assert figures["source_to_target"] == 0.0
+    assert json.loads(review.report.read_text()) == figures
+    assert len(open_plate(str(review.before_after)).frames) == FRAME_COUNT
+    assert review.contact_sheet.is_file()
 
 
 def test_a_demo_that_is_not_there_is_one_line_of_json(tmp_path, capsys):
