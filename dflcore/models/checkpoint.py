@@ -124,9 +124,9 @@ class ModelFolder:
                 reason="MODEL_EXISTS",
                 path=path,
             )
-        values = {"format": FORMAT, **asdict(description), "face_type": description.face_type.value}
-        write_text(path / DESCRIPTION_NAME, json.dumps(values, indent=2) + "\n")
-        return cls(path, description)
+        folder = cls(path, description)
+        folder._write_description()
+        return folder
 
     @classmethod
     def open(cls, path: Path) -> ModelFolder:
@@ -243,6 +243,8 @@ class ModelFolder:
                 fault = "a file is missing"
             except DataCorrupt as error:
                 fault = error.message
+            except OSError as error:
+                fault = f"{error.strerror or error}"
             notices.append(
                 Notice(
                     message=f"Generation {number} of {self.path} is damaged ({fault}); the one before it is used.",
@@ -264,6 +266,29 @@ class ModelFolder:
             if newer > number:
                 folder = self._generations_path / f"{newer:08d}"
                 folder.rename(folder.with_name(f"damaged-{newer:08d}-{secrets.token_hex(2)}"))
+
+    @property
+    def is_saved(self) -> bool:
+        """It holds a generation, good or damaged; before that nothing has been learnt."""
+        return bool(self._numbers())
+
+    def describe_anew(self, description: ModelDescription) -> None:
+        """Make it another network. Only inside :meth:`lock` and before the first save.
+
+        Raises:
+            Conflict: it has been saved.
+        """
+        if self.is_saved:
+            raise Conflict(
+                f"{self.path} has been trained; its network is fixed.", reason="MODEL_EXISTS", path=self.path
+            )
+        self.description = description
+        self._write_description()
+
+    def _write_description(self) -> None:
+        description = self.description
+        values = {"format": FORMAT, **asdict(description), "face_type": description.face_type.value}
+        write_text(self.path / DESCRIPTION_NAME, json.dumps(values, indent=2) + "\n")
 
     @property
     def _generations_path(self) -> Path:

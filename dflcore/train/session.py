@@ -15,7 +15,7 @@ from dflcore.errors import DataCorrupt, InvalidInput
 from dflcore.models.checkpoint import Generation, ModelDescription, ModelFolder, build_described, load_weights
 from dflcore.models.face_model import FaceModel
 from dflcore.models.registry import load_preset
-from dflcore.progress import Notice, RunControl
+from dflcore.progress import RunControl
 from dflcore.train.batches import BatchMakers
 from dflcore.train.dataset import TrainingFaces
 from dflcore.types import FacesetInfo, FaceType
@@ -52,14 +52,12 @@ def open_or_create_model(settings: TrainSettings, path: Path, face_type: FaceTyp
         NotFound: there is no such preset.
     """
     if not ModelFolder.exists(path):
-        name = settings.preset or DEFAULT_PRESET
-        preset = load_preset(name)
-        overrides = {} if settings.resolution is None else {"resolution": settings.resolution}
-        network = preset.resolve_network(overrides)
-        preset.build(network)  # a resolution that does not fit must not leave a folder behind
-        asked = settings.face_type or face_type
-        return ModelFolder.create(path, ModelDescription(preset=name, network=network.values(), face_type=asked))
+        return ModelFolder.create(path, _new_description(settings, face_type))
     folder = ModelFolder.open(path)
+    if not folder.is_saved:  # made, then given up before the first save: nothing is fixed yet
+        with folder.lock():
+            folder.describe_anew(_new_description(settings, face_type))
+        return folder
     has = {
         "preset": folder.description.preset,
         "resolution": folder.description.resolution,
@@ -78,6 +76,16 @@ def open_or_create_model(settings: TrainSettings, path: Path, face_type: FaceTyp
             path=path,
         )
     return folder
+
+
+def _new_description(settings: TrainSettings, face_type: FaceType) -> ModelDescription:
+    """Raises NotFound for an unknown preset, InvalidInput for a resolution that does not fit it."""
+    name = settings.preset or DEFAULT_PRESET
+    preset = load_preset(name)
+    overrides = {} if settings.resolution is None else {"resolution": settings.resolution}
+    network = preset.resolve_network(overrides)
+    preset.build(network)  # a resolution that does not fit must not leave a folder behind
+    return ModelDescription(preset=name, network=network.values(), face_type=settings.face_type or face_type)
 
 
 def check_face_types(wanted: FaceType, facesets: Mapping[str, FacesetInfo]) -> None:
@@ -213,24 +221,6 @@ def describe_run(settings: TrainSettings, source: TrainingFaces, target: Trainin
             "reference": settings.authorization_reference,
         },
     }
-
-
-def authorization_notices(source: FacesetInfo, target: FacesetInfo, today: str) -> list[Notice]:
-    """What a person should know about the permission to use these faces.
-
-    Args:
-        today: ISO date.
-    """
-    notices = []
-    for side, info in (("source", source), ("target", target)):
-        until = info.authorization.until
-        if not info.authorization.is_stated:
-            message = f"The {side} faceset {info.path} does not say who allowed its use."
-            notices.append(Notice(message=message, reason="NO_AUTHORIZATION", severity="info", details={"side": side}))
-        if until and until < today:
-            message = f"The permission to use the {side} faceset {info.path} ended on {until}."
-            notices.append(Notice(message=message, reason="AUTHORIZATION_ENDED", details={"side": side}))
-    return notices
 
 
 def _faceset_facts(info: FacesetInfo) -> dict[str, Any]:

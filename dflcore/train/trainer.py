@@ -7,7 +7,6 @@ masked DSSIM + MSE + mask error → Adam; save, preview and report by the clock.
 from __future__ import annotations
 
 import contextlib
-import datetime
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dflcore.authorization import check_authorization
 from dflcore.config.train import TrainSettings
 from dflcore.errors import InvalidInput
 from dflcore.models.checkpoint import ModelFolder
@@ -73,13 +73,19 @@ def train(
         control: receives progress, previews, saves and notices; asked once per step whether to stop.
 
     Raises:
-        InvalidInput: a faceset is empty, a setting does not fit the model, or training diverged; the newest
-            generation on disk is the last good one.
+        InvalidInput: a faceset is empty, its authorisation has expired, a setting does not fit the model, or
+            training diverged; the newest generation on disk is the last good one.
         Conflict: another process trains this model.
         DataCorrupt: the model, or every face of a side, is damaged.
         ResourceExhausted: the disk is full; the generations saved before are untouched.
     """
     control = control or LoggedRun()
+    resolve_device(settings.device)
+    for side, faces in (("source", source), ("target", target)):
+        project, use = settings.authorization_project, settings.authorization_use
+        subject = f"the {side} faceset {faces.info.path}"
+        for notice in check_authorization(faces.info.authorization, subject, project=project, use=use):
+            control.emit(notice)
     facesets = {"source": source.info, "target": target.info}
     if not ModelFolder.exists(Path(model_path)):  # nothing may be left behind of a model that cannot be trained
         session.check_face_types(settings.face_type or source.info.face_type, facesets)
@@ -105,9 +111,6 @@ class Trainer:
         self.autocast = resolve_autocast(settings.precision, self.device)
         recipe = load_preset(folder.description.preset).recipe
         self._warp_share = recipe.warp_share
-        today = datetime.date.today().isoformat()
-        for notice in session.authorization_notices(source.info, target.info, today):
-            control.emit(notice)
         self.about = session.describe_run(settings, source, target)
         self.model = session.new_network(folder.description, settings.seed)
         self.state, saved = session.load_training(folder, self.model, control)

@@ -292,6 +292,8 @@ def _download(
                 stream.write(chunk)
                 if progress is not None:
                     progress(received, expected)
+        if stated and stated.isdigit() and received != int(stated):
+            raise ConnectionError(f"the connection ended after {received} of {stated} bytes")
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         raise NotFound(
             f"Cannot fetch the weights {info.name} from {info.url}: {error}. Check the network, or copy the file "

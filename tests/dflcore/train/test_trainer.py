@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dflcore.config.network import QuickSettings
 from dflcore.config.train import TrainSettings
-from dflcore.errors import Conflict, InvalidInput
+from dflcore.errors import Conflict, InvalidInput, Unsupported
 from dflcore.models import presets, registry
-from dflcore.models.checkpoint import ModelFolder, load_model
+from dflcore.models.checkpoint import ModelDescription, ModelFolder, load_model
 from dflcore.progress import Event, Notice, Preview, Saved, StopRequest, TrainProgress
 from dflcore.train.optim import Schedule
 from dflcore.train.trainer import Trainer, train
+from dflcore.types import Authorization, FaceType
 
 TINY = QuickSettings(resolution=32, grid_blocks=8, code_dims=16, e_dims=8, coarse_dims=16, middle_dims=16, fine_dims=16)
 
@@ -219,3 +221,28 @@ def test_schedule_warms_up_then_falls() -> None:
     open_end = Schedule(peak=1e-3, iterations=None, seconds=None)
     assert not open_end.is_over(10**9, 1e9)
     assert open_end.rate(10**9, 1e9) == pytest.approx(3e-4)
+
+
+def test_nothing_is_fixed_before_the_first_save(source: Any, target: Any, tmp_path: Path) -> None:
+    with pytest.raises(Unsupported):
+        train(settings(iterations=1, device="cuda:77"), source, target, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    ModelFolder.create(
+        tmp_path / "model", ModelDescription(preset="quick", network=TINY.values(), face_type=FaceType.HEAD)
+    )
+    assert train(settings(iterations=1), source, target, tmp_path / "model").iteration == 1
+    assert ModelFolder.open(tmp_path / "model").description.face_type is FaceType.FULL
+
+
+def test_an_expired_permission_stops_training(source: Any, target: Any, tmp_path: Path) -> None:
+    class Expired:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(source, name)
+
+        @property
+        def info(self) -> Any:
+            return replace(source.info, authorization=Authorization(person="Nobody", until="2020-01-01"))
+
+    with pytest.raises(InvalidInput, match="ended on 2020-01-01"):
+        train(settings(iterations=1), Expired(), target, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
