@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from dflcore.errors import InvalidInput
 
@@ -99,9 +100,15 @@ def _invalid(cls: type[Settings], error: ValidationError) -> InvalidInput:
         if fault["type"] == "extra_forbidden":
             faults.append(f"{name} is not a setting of {cls.__name__}")
             continue
-        allowed = _allowed_text(cls, name)
-        faults.append(f"{name} ({flag}) = {fault['input']!r}: {allowed or fault['msg']}")
+        faults.append(f"{name} ({flag}) = {fault['input']!r}: {_reason_text(cls, name, fault)}")
     return InvalidInput("; ".join(faults) + ".", reason="BAD_SETTING", field=",".join(names))
+
+
+def _reason_text(cls: type[Settings], name: str, fault: ErrorDetails) -> str:
+    """What a validator of ours says, else what is allowed, else what pydantic says."""
+    if fault["type"] == "value_error":
+        return str(fault["ctx"]["error"])
+    return _allowed_text(cls, name) or fault["msg"]
 
 
 def _allowed_text(cls: type[Settings], name: str) -> str:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import field_validator
+
+from dflcore.authorization import parse_last_day
 from dflcore.config.base import Audience, Settings, knob
+from dflcore.errors import InvalidInput
 from dflcore.types import FaceType
 
 MissingFrames = Literal["error", "skip"]
@@ -48,3 +52,12 @@ class ExtractSettings(Settings):
     authorization_reference: str = knob(
         "", "Contract or release number that gives the permission.", affects_pixels=False
     )
+
+    @field_validator("authorization_until")
+    @classmethod
+    def _check_last_day(cls, value: str) -> str:
+        try:
+            parse_last_day(value)
+        except InvalidInput as error:
+            raise ValueError("not a date; write it as 2027-12-31, or leave it empty for no end") from error
+        return value

@@ -1,25 +1,23 @@
 """What earlier runs already did for a plate, so that a run repeats nothing and trusts nothing made otherwise.
 
-The faceset's settings carry, beside the values of the run, a digest per plate of the settings its faces were made
-with. A run with other settings does every frame again; until it has finished the old digest stays, so that an
-interrupted one is not taken for done.
+Every examined frame carries a key of the settings its faces were made with and of the file they were made from. A
+frame with another key is done again, so a run with other settings or on a changed plate repeats what it must, and one
+that was interrupted leaves nothing that counts as done for either.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from dflcore.config.extract import ExtractSettings
 from dflcore.errors import NotFound
 from dflcore.frames import FrameRange
-from dflcore.io.faceset import Faceset, FacesetWriter
+from dflcore.io.faceset import Faceset
 from dflcore.io.plate import Plate
-from dflcore.types import Authorization, FaceType
 
-DIGESTS_KEY = "digest_by_plate"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 _PADDING = re.compile(r"(?:%0?\d*d|[#@]+|<[A-Za-z]+>)")
 
@@ -34,57 +32,39 @@ class Ledger:
     def __init__(self, faceset_path: Path, plate: Plate, settings: ExtractSettings) -> None:
         self._path = faceset_path
         self._plate = plate
-        self._digest = settings.digest()
-        self._values: dict[str, object] = {**settings.values()}
+        digest = settings.digest()
+        self._keys = {frame: _key(digest, plate.identity(frame)) for frame in plate.frames}
         self._old_names: dict[int, list[str]] = {}
         plates: list[str] = []
-        earlier: dict[str, object] = {}
         try:
             with Faceset.open(faceset_path) as faceset:
-                info = faceset.info
-                plates = list(info.plates)
-                earlier = info.settings
+                plates = list(faceset.info.plates)
                 for frame, records in faceset.records_by_frame(plate.name).items():
                     self._old_names[frame] = [record.name for record in records]
         except NotFound:
             pass  # the first run into this folder
-        digests = earlier.get(DIGESTS_KEY)
-        self._digests: dict[str, str] = dict(digests) if isinstance(digests, dict) else {}
-        self._earlier_values = {key: value for key, value in earlier.items() if key != DIGESTS_KEY}
-        self._is_new = plate.name not in plates
-        self._is_same = self._digests.get(plate.name) == self._digest
         self.stem = _unique_stem(plate.name, plates)
 
-    def settings_while_running(self) -> dict[str, object]:
-        """What the faceset says while the run goes on."""
-        if self._is_new or self._is_same:
-            return {**self._values, DIGESTS_KEY: {**self._digests, self._plate.name: self._digest}}
-        return {**self._earlier_values, DIGESTS_KEY: self._digests}
+    def key(self, frame: int) -> str:
+        """What the faces of a frame are made from: these settings and the frame's file as it was when the run began.
 
-    def frames_to_do(self, examined: Collection[int]) -> FrameRange:
-        """Frames of the plate that were not yet looked at with these settings."""
-        if not self._is_same:
-            return self._plate.frames
-        return FrameRange(tuple(frame for frame in self._plate.frames if frame not in examined))
+        A file that changes during the run thus has its frame done again by the next one.
+        """
+        return self._keys[frame]
+
+    def frames_to_do(self, examined: Mapping[int, str]) -> FrameRange:
+        """Frames of the plate that were not yet looked at, as they are now, with these settings.
+
+        Args:
+            examined: the keys of frames looked at by earlier runs.
+        """
+        return FrameRange(tuple(frame for frame in self._plate.frames if examined.get(frame) != self._keys[frame]))
 
     def remove_stale_images(self, frame: int, kept: Collection[str]) -> None:
         """Delete images of a frame that was done again and now has fewer faces or other names."""
         for name in self._old_names.get(frame, ()):
             if name not in kept:
                 (self._path / name).unlink(missing_ok=True)
-
-    def complete(self, face_type: FaceType, aligned_size: int) -> None:
-        """Every frame asked for was done with these settings."""
-        if self._is_new or self._is_same:
-            return
-        settings = {**self._values, DIGESTS_KEY: {**self._digests, self._plate.name: self._digest}}
-        FacesetWriter(
-            self._path,
-            face_type=face_type,
-            aligned_size=aligned_size,
-            settings=settings,
-            authorization=Authorization(),
-        ).close()
 
     def count(self) -> tuple[int, int]:
         """Frames of the plate with faces, and their faces, as the faceset has them now."""
@@ -93,6 +73,10 @@ class Ledger:
             by_frame = faceset.records_by_frame(self._plate.name)
         found = [len(records) for frame, records in by_frame.items() if frame in asked]
         return len(found), sum(found)
+
+
+def _key(settings_digest: str, identity: str) -> str:
+    return hashlib.sha256(f"{settings_digest}\0{identity}".encode()).hexdigest()[:16]
 
 
 def _unique_stem(plate: str, plates: list[str]) -> str:

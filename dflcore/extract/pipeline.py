@@ -89,6 +89,7 @@ def extract_faces(
         InvalidInput: no frame of the plate shows a face, or the colour space is unknown.
         NotFound: unknown component, or its weights are missing.
         Conflict: the faceset holds faces of another type or size, or is being written.
+        Unsupported: the faceset was written by a version with another layout.
         DataCorrupt: a frame cannot be read; what was found before it is kept.
     """
     converter = converter or ColorConverter(settings.ocio_config)
@@ -101,13 +102,11 @@ def extract_faces(
         faceset_path,
         face_type=settings.face_type,
         aligned_size=settings.aligned_size,
-        settings=ledger.settings_while_running(),
+        settings={**settings.values()},
         authorization=_authorization(settings),
     ) as writer:
         todo = ledger.frames_to_do(writer.examined_frames(plate.name))
         done, stopped = _extract_frames(plate, todo, finder, converter, ledger, writer, control)
-    if stopped is None:
-        ledger.complete(settings.face_type, settings.aligned_size)
     with_faces, faces = ledger.count()
     if stopped is None and not faces:
         raise _no_face_error(plate, settings)
@@ -222,7 +221,7 @@ def _extract_frames(
         if stopped is not None:
             break
         faces = finder.find(image, plate, ledger.stem, converter)
-        writer.add_frame(plate.name, image.frame, plate.size, faces)
+        writer.add_frame(plate.name, image.frame, plate.size, faces, key=ledger.key(image.frame))
         ledger.remove_stale_images(image.frame, [record.name for record, _ in faces])
         done += 1
         path = str(writer.path / faces[0][0].name) if faces else None

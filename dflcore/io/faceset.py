@@ -8,7 +8,8 @@ Layout of the folder::
         ...
 
 The index is SQLite with a rollback journal and one writer at a time, so it also lives on a network disk. An image
-without a row is ignored, a row without an image does not count as a face.
+without a row is ignored, a row without an image does not count as a face. With every frame that was looked at stands
+the key of what its faces were made from, so that a later run knows which frames are current.
 """
 
 from __future__ import annotations
@@ -26,28 +27,27 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound
+from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound, Unsupported
 from dflcore.io.atomic import atomic_path, remove_leftovers, translate_disk_errors
 from dflcore.types import Authorization, Box, FaceRecord, FacesetInfo, FaceType, FloatArray, Landmarks, Pose
 from dflcore.version import SOFTWARE
 
 INDEX_NAME = "index.sqlite"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_TIMEOUT_S = 10.0
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS plate (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, width INTEGER NOT NULL,
-    height INTEGER NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS face (
+CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE plate (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE face (
     name TEXT PRIMARY KEY, plate_id INTEGER NOT NULL REFERENCES plate(id), frame INTEGER NOT NULL,
-    face_index INTEGER NOT NULL, box BLOB NOT NULL, score REAL NOT NULL, layout TEXT NOT NULL, landmarks BLOB NOT NULL,
-    depth BLOB, aligned_from_plate BLOB NOT NULL, pitch REAL NOT NULL, yaw REAL NOT NULL, roll REAL NOT NULL,
-    sharpness REAL NOT NULL, detector TEXT NOT NULL, landmarker TEXT NOT NULL, identity BLOB, track_id INTEGER,
-    mask TEXT) STRICT;
-CREATE INDEX IF NOT EXISTS face_by_frame ON face (plate_id, frame, face_index);
-CREATE TABLE IF NOT EXISTS examined (plate_id INTEGER NOT NULL, frame INTEGER NOT NULL, faces INTEGER NOT NULL,
-    PRIMARY KEY (plate_id, frame)) STRICT;
+    face_index INTEGER NOT NULL, plate_width INTEGER NOT NULL, plate_height INTEGER NOT NULL, box BLOB NOT NULL,
+    score REAL NOT NULL, layout TEXT NOT NULL, landmarks BLOB NOT NULL, depth BLOB, aligned_from_plate BLOB NOT NULL,
+    pitch REAL NOT NULL, yaw REAL NOT NULL, roll REAL NOT NULL, sharpness REAL NOT NULL, detector TEXT NOT NULL,
+    landmarker TEXT NOT NULL, identity BLOB, track_id INTEGER, mask TEXT) STRICT;
+CREATE INDEX face_by_frame ON face (plate_id, frame, face_index);
+CREATE TABLE examined (plate_id INTEGER NOT NULL, frame INTEGER NOT NULL, faces INTEGER NOT NULL, key TEXT NOT NULL,
+    PRIMARY KEY (plate_id, frame)) STRICT
 """
 
 
@@ -57,7 +57,13 @@ class Faceset:
     def __init__(self, path: Path, database: sqlite3.Connection) -> None:
         self.path = path
         self._database = database
-        self._about = {key: json.loads(value) for key, value in database.execute("SELECT key, value FROM about")}
+        self._about = _read_about(path / INDEX_NAME, database)
+        if not self._about:
+            raise NotFound(
+                f"{path} holds an empty {INDEX_NAME}, so it is not a faceset yet; make one with `dfl extract`.",
+                reason="NOT_A_FACESET",
+                path=path,
+            )
         present = {entry.name for entry in os.scandir(path)}
         rows = database.execute("SELECT name FROM face ORDER BY plate_id, frame, face_index")
         self.names: list[str] = [name for (name,) in rows if name in present]
@@ -69,6 +75,7 @@ class Faceset:
 
         Raises:
             NotFound: there is no such folder, or it holds no index.
+            Unsupported: the index was written by a version with another layout.
             DataCorrupt: the index cannot be read.
         """
         path = Path(path)
@@ -193,6 +200,8 @@ class FacesetWriter:
 
     Raises:
         Conflict: another process writes this faceset, or it was made with another face type or size.
+        Unsupported: the index was written by a version with another layout.
+        DataCorrupt: the index cannot be read.
         InvalidInput: the folder cannot be written.
     """
 
@@ -217,18 +226,21 @@ class FacesetWriter:
                 self._database = sqlite3.connect(
                     self.path / INDEX_NAME, timeout=BUSY_TIMEOUT_S, check_same_thread=False
                 )
-                self._database.executescript(_SCHEMA)
-                self._reconcile(settings, authorization)
+                try:
+                    self._reconcile(settings, authorization)
+                except BaseException:
+                    self._database.close()
+                    raise
         except BaseException:
             self._lock.release()
             raise
 
-    def examined_frames(self, plate: str) -> set[int]:
-        """Frames of a plate that were looked at already, with or without a face."""
+    def examined_frames(self, plate: str) -> dict[int, str]:
+        """Frames of a plate that were looked at already, with or without a face, and the key each was given."""
         rows = self._database.execute(
-            "SELECT frame FROM examined JOIN plate ON plate.id = plate_id WHERE plate.name = ?", (plate,)
+            "SELECT frame, key FROM examined JOIN plate ON plate.id = plate_id WHERE plate.name = ?", (plate,)
         )
-        return {frame for (frame,) in rows}
+        return dict(rows)
 
     def add_frame(
         self,
@@ -236,23 +248,32 @@ class FacesetWriter:
         frame: int,
         plate_size: tuple[int, int],
         faces: Iterable[tuple[FaceRecord, NDArray[np.uint8]]],
+        *,
+        key: str = "",
     ) -> None:
         """Write all faces of one frame, or none: images first, then the rows in one transaction.
+
+        What the index says of the frame so far is taken back before: images written over earlier ones never go with
+        rows, or a key, that they were not made with.
 
         Args:
             plate: the plate's name.
             frame: frame number on disk.
             plate_size: (width, height) of the display window.
             faces: records with their aligned image (S, S, 3) uint8 RGB, sRGB-encoded.
+            key: says what the faces were made from; comes back from :meth:`examined_frames`.
         """
         pairs = list(faces)
+        with self._database:
+            plate_id = self._plate_id(plate)
+            self._database.execute("DELETE FROM face WHERE plate_id = ? AND frame = ?", (plate_id, frame))
+            self._database.execute("DELETE FROM examined WHERE plate_id = ? AND frame = ?", (plate_id, frame))
         for record, image in pairs:
             self._write_image(record.name, image)
         with self._database:
-            plate_id = self._plate_id(plate, plate_size)
-            self._database.execute("DELETE FROM face WHERE plate_id = ? AND frame = ?", (plate_id, frame))
-            self._database.executemany(_INSERT_FACE, [_row_from_record(record, plate_id) for record, _ in pairs])
-            self._database.execute("INSERT OR REPLACE INTO examined VALUES (?, ?, ?)", (plate_id, frame, len(pairs)))
+            rows = [_row_from_record(record, plate_id, plate_size) for record, _ in pairs]
+            self._database.executemany(_INSERT_FACE, rows)
+            self._database.execute("INSERT INTO examined VALUES (?, ?, ?, ?)", (plate_id, frame, len(pairs), key))
 
     def close(self) -> None:
         self._database.close()
@@ -273,15 +294,14 @@ class FacesetWriter:
         with atomic_path(self.path / name) as temporary:
             encoded.tofile(temporary)
 
-    def _plate_id(self, plate: str, plate_size: tuple[int, int]) -> int:
-        self._database.execute(
-            "INSERT OR IGNORE INTO plate (name, width, height) VALUES (?, ?, ?)", (plate, *plate_size)
-        )
+    def _plate_id(self, plate: str) -> int:
+        self._database.execute("INSERT OR IGNORE INTO plate (name) VALUES (?)", (plate,))
         (plate_id,) = self._database.execute("SELECT id FROM plate WHERE name = ?", (plate,)).fetchone()
         return int(plate_id)
 
     def _reconcile(self, settings: dict[str, object], authorization: Authorization) -> None:
-        about = {key: json.loads(value) for key, value in self._database.execute("SELECT key, value FROM about")}
+        about = _read_about(self.path / INDEX_NAME, self._database)
+        is_new = not about
         existing = (
             about.get("face_type", self.face_type.value),
             about.get("aligned_size", self.aligned_size),
@@ -303,6 +323,10 @@ class FacesetWriter:
         if authorization.is_stated or "authorization" not in about:
             about["authorization"] = asdict(authorization)
         with self._database:
+            self._database.execute("BEGIN IMMEDIATE")  # tables and first rows together: an index is whole or empty
+            if is_new:
+                for statement in _SCHEMA.split(";"):
+                    self._database.execute(statement)
             self._database.executemany(
                 "INSERT OR REPLACE INTO about VALUES (?, ?)",
                 [(key, json.dumps(value)) for key, value in about.items()],
@@ -331,19 +355,20 @@ class _FolderLock:
 
 
 _SELECT_FACE = (
-    "SELECT face.name, plate.name, face.frame, face.face_index, plate.width, plate.height, face.box, face.score, "
+    "SELECT face.name, plate.name, face.frame, face.face_index, face.plate_width, face.plate_height, "
+    "face.box, face.score, "
     "face.layout, face.landmarks, face.depth, face.aligned_from_plate, face.pitch, face.yaw, face.roll, "
     "face.sharpness, face.detector, face.landmarker, face.identity, face.track_id, face.mask "
     "FROM face JOIN plate ON plate.id = face.plate_id"
 )
 _INSERT_FACE = (
-    "INSERT INTO face (name, plate_id, frame, face_index, box, score, layout, landmarks, depth, aligned_from_plate, "
-    "pitch, yaw, roll, sharpness, detector, landmarker, identity, track_id, mask) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO face (name, plate_id, frame, face_index, plate_width, plate_height, box, score, layout, landmarks, "
+    "depth, aligned_from_plate, pitch, yaw, roll, sharpness, detector, landmarker, identity, track_id, mask) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
-def _row_from_record(record: FaceRecord, plate_id: int) -> tuple[object, ...]:
+def _row_from_record(record: FaceRecord, plate_id: int, plate_size: tuple[int, int]) -> tuple[object, ...]:
     box = np.array([record.box.left, record.box.top, record.box.right, record.box.bottom], dtype="<f8")
     marks = record.landmarks
     return (
@@ -351,6 +376,7 @@ def _row_from_record(record: FaceRecord, plate_id: int) -> tuple[object, ...]:
         plate_id,
         record.frame,
         record.face_index,
+        *plate_size,
         box.tobytes(),
         record.score,
         marks.layout,
@@ -405,6 +431,23 @@ def _uri(path: Path) -> str:
     from urllib.parse import quote
 
     return quote(str(path.absolute()))
+
+
+def _read_about(index: Path, database: sqlite3.Connection) -> dict[str, Any]:
+    """What holds for the whole set; nothing for an index without tables. Raises Unsupported for another layout."""
+    if not database.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+        return {}
+    about = {key: json.loads(value) for key, value in database.execute("SELECT key, value FROM about")}
+    found = about["schema"]
+    if found != SCHEMA_VERSION:
+        writer = about.get("software") or "another version"
+        raise Unsupported(
+            f"The faceset index {index} has layout {found}, written by {writer}; this version ({SOFTWARE}) works with "
+            f"layout {SCHEMA_VERSION} only. Use the version that wrote it, or extract into a new folder.",
+            reason="FACESET_LAYOUT",
+            path=index,
+        )
+    return about
 
 
 @contextlib.contextmanager

@@ -21,6 +21,22 @@ def test_error_names_field_value_and_range() -> None:
     assert set(caught.value.details["field"].split(",")) == {"opacity", "profile", "sparkle"}
 
 
+@pytest.mark.parametrize("text", ["1.1.2030", "2027-02-30", "next year", "2027"])
+def test_last_day_must_be_a_date(text: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        ExtractSettings.from_values({"authorization_until": text, "max_faces": -1})
+    message = caught.value.message
+    assert f"authorization_until (--authorization-until) = {text!r}: not a date; write it as 2027-12-31" in message
+    assert "max_faces (--max-faces) = -1: allowed are 0 to 100" in message
+    assert caught.value.reason == "BAD_SETTING"
+    assert set(caught.value.details["field"].split(",")) == {"authorization_until", "max_faces"}
+
+
+@pytest.mark.parametrize("text", ["", "2027-12-31"])
+def test_last_day_is_kept_as_written(text: str) -> None:
+    assert ExtractSettings.from_values({"authorization_until": text}).authorization_until == text
+
+
 @pytest.mark.parametrize("cls", CLASSES)
 def test_every_setting_is_described(cls: type[Settings]) -> None:
     for knob in describe_settings(cls):

@@ -129,10 +129,51 @@ def test_other_settings_do_every_frame_again_even_after_a_stop(shot, tmp_path, s
     extract_faces(open_plate(shot), tmp_path / "faces", other, Watcher(stop_after=1), store=store)
     watcher = Watcher()
     extract_faces(open_plate(shot), tmp_path / "faces", other, watcher, store=store)
-    assert watcher.frames() == [1001, 1002, 1003, 1004]
+    assert watcher.frames() == [1002, 1003, 1004]
     last = Watcher()
     extract_faces(open_plate(shot), tmp_path / "faces", other, last, store=store)
     assert last.frames() == []
+
+
+def test_going_back_after_an_interrupted_run_with_other_settings_leaves_no_mixture(shot, tmp_path, store):
+    extract_faces(open_plate(shot), tmp_path / "faces", SETTINGS, Watcher(), store=store)
+    other = SETTINGS.model_copy(update={"detect_size": 500})
+    extract_faces(open_plate(shot), tmp_path / "faces", other, Watcher(stop_after=2), store=store)
+    watcher = Watcher()
+    result = extract_faces(open_plate(shot), tmp_path / "faces", SETTINGS, watcher, store=store)
+    assert watcher.frames() == [1001, 1002]
+    assert (result.frames, result.faces) == (4, 3)
+    extract_faces(open_plate(shot), tmp_path / "fresh", SETTINGS, Watcher(), store=store)
+    with Faceset.open(tmp_path / "faces") as faceset, Faceset.open(tmp_path / "fresh") as fresh:
+        assert faceset.names == fresh.names
+        for name in fresh.names:
+            np.testing.assert_array_equal(faceset.record(name).landmarks.points, fresh.record(name).landmarks.points)
+            np.testing.assert_array_equal(faceset.read_image(name), fresh.read_image(name))
+
+
+def test_a_frame_that_changed_is_done_again(shot, tmp_path, store):
+    extract_faces(open_plate(shot), tmp_path / "faces", SETTINGS, Watcher(), store=store)
+    shutil.copyfile(tmp_path / "plate" / "shot.1001.png", tmp_path / "plate" / "shot.1003.png")
+    watcher = Watcher()
+    result = extract_faces(open_plate(shot), tmp_path / "faces", SETTINGS, watcher, store=store)
+    assert watcher.frames() == [1003]
+    assert result.faces == 4
+
+
+def test_a_plate_of_another_size_is_done_again_and_carries_it(shot, tmp_path, store):
+    extract_faces(open_plate(shot), tmp_path / "faces", SETTINGS, Watcher(), store=store)
+    for path in (tmp_path / "plate").iterdir():
+        cv2.imwrite(str(path), cv2.copyMakeBorder(cv2.imread(str(path)), 0, 40, 0, 60, cv2.BORDER_REPLICATE))
+    plate, watcher = open_plate(shot), Watcher()
+    extract_faces(plate, tmp_path / "faces", SETTINGS, Watcher(stop_after=1), store=store)
+    with Faceset.open(tmp_path / "faces") as faceset:  # a frame not done yet still says which size it was made from
+        sizes = [record.plate_size for record in faceset.records()]
+    assert sizes[0] == plate.size
+    assert sizes[1] == (plate.size[0] - 60, plate.size[1] - 40)
+    extract_faces(plate, tmp_path / "faces", SETTINGS, watcher, store=store)
+    assert watcher.frames() == [1002, 1003, 1004]
+    with Faceset.open(tmp_path / "faces") as faceset:
+        assert {record.plate_size for record in faceset.records()} == {plate.size}
 
 
 def test_faces_that_are_found_no_more_disappear(shot, tmp_path, store):

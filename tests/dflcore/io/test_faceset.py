@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound
-from dflcore.io.faceset import INDEX_NAME, Faceset, FacesetWriter
+from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound, Unsupported
+from dflcore.io.faceset import INDEX_NAME, SCHEMA_VERSION, Faceset, FacesetWriter
 from dflcore.types import Authorization, Box, FaceRecord, FaceType, Landmarks, Pose
 
 PLATE = "/plates/shot.####.exr"
@@ -57,8 +57,8 @@ def faceset(tmp_path: Path) -> Path:
     folder = tmp_path / "faces of Zoë"
     with open_writer(folder) as writer:
         for frame in (1001, 1002):
-            writer.add_frame(PLATE, frame, (640, 480), [(make_record(frame), make_image(frame))])
-        writer.add_frame(PLATE, 1003, (640, 480), [])
+            writer.add_frame(PLATE, frame, (640, 480), [(make_record(frame), make_image(frame))], key=f"key {frame}")
+        writer.add_frame(PLATE, 1003, (640, 480), [], key="key 1003")
     return folder
 
 
@@ -92,7 +92,8 @@ def test_a_face_deleted_by_hand_is_gone_and_nothing_else_breaks(faceset: Path) -
 
 def test_examined_frames_include_those_without_a_face(faceset: Path) -> None:
     with open_writer(faceset) as writer:
-        assert writer.examined_frames(PLATE) == {1001, 1002, 1003}
+        assert writer.examined_frames(PLATE) == {frame: f"key {frame}" for frame in (1001, 1002, 1003)}
+        assert writer.examined_frames("another") == {}
 
 
 def test_writing_a_frame_again_replaces_it(faceset: Path) -> None:
@@ -101,6 +102,64 @@ def test_writing_a_frame_again_replaces_it(faceset: Path) -> None:
     with Faceset.open(faceset) as opened:
         assert len(opened) == 2
         np.testing.assert_array_equal(opened.read_image(make_record(1001).name), make_image(5))
+
+
+def test_each_face_keeps_the_size_its_plate_had(faceset: Path) -> None:
+    record = replace(make_record(1001), plate_size=(1280, 960))
+    with open_writer(faceset) as writer:
+        writer.add_frame(PLATE, 1001, (1280, 960), [(record, make_image(5))])
+    with Faceset.open(faceset) as opened:
+        assert [record.plate_size for record in opened.records()] == [(1280, 960), (640, 480)]
+
+
+def test_a_frame_broken_off_while_written_again_is_neither_old_nor_new(
+    faceset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_off(self: FacesetWriter, name: str, image: np.ndarray) -> None:
+        (self.path / name).write_bytes(b"new pixels")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FacesetWriter, "_write_image", break_off)
+    with open_writer(faceset) as writer, pytest.raises(KeyboardInterrupt):
+        writer.add_frame(PLATE, 1001, (640, 480), [(make_record(1001), make_image(5))], key="new")
+    with Faceset.open(faceset) as opened:
+        assert opened.names == [make_record(1002).name]
+    with open_writer(faceset) as writer:
+        assert set(writer.examined_frames(PLATE)) == {1002, 1003}
+
+
+@pytest.mark.parametrize("layout", [SCHEMA_VERSION - 1, SCHEMA_VERSION + 1])
+def test_an_index_of_another_layout_is_refused_in_words(tmp_path: Path, layout: int) -> None:
+    index = tmp_path / INDEX_NAME
+    database = sqlite3.connect(index)
+    database.execute("CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT")
+    database.execute("INSERT INTO about VALUES ('schema', ?), ('software', '\"dfl 9.9\"')", (str(layout),))
+    database.commit()
+    database.close()
+    before = index.read_bytes()
+    wanted = rf"layout {layout}, written by dfl 9\.9; .* layout {SCHEMA_VERSION} only\. .* new folder"
+    for opener in (Faceset.open, open_writer, open_writer):  # twice: a refused writer gives its lock back
+        with pytest.raises(Unsupported, match=wanted):
+            opener(tmp_path)
+    assert index.read_bytes() == before
+
+
+def test_an_index_that_was_never_begun_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / INDEX_NAME).touch()  # what a writer killed at its very start leaves
+    with pytest.raises(NotFound, match="not a faceset yet"):
+        Faceset.open(tmp_path)
+    open_writer(tmp_path).close()
+    with Faceset.open(tmp_path) as opened:
+        assert len(opened) == 0
+
+
+def test_another_database_is_not_taken_for_a_faceset(tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / INDEX_NAME)
+    database.execute("CREATE TABLE other (x)")
+    database.close()
+    for opener in (Faceset.open, open_writer):
+        with pytest.raises(DataCorrupt, match=INDEX_NAME):
+            opener(tmp_path)
 
 
 def test_another_face_type_is_refused(faceset: Path) -> None:
