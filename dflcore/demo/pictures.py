@@ -70,7 +70,7 @@ def write_before_after(
 def _side_by_side(layout: Delivery, frames: FrameRange, converter: ColorConverter, and_back: bool) -> Iterator[Pixels]:
     pictures: list[Pixels] = []
     for pair in frame_pairs(layout, frames):
-        plate = as_bytes(shown(layer(pair.plate, "")[..., :3], pair.plate.color_space, converter))
+        plate = as_bytes(shown(pair.plate.rgb(), pair.plate.color_space, converter))
         result = as_bytes(shown(layer(pair.result, "")[..., :3], pair.result.color_space, converter))
         picture = np.concatenate([_tagged(plate, f"plate {pair.frame}"), _tagged(result, "result")], axis=1)
         if and_back:
@@ -90,7 +90,7 @@ def _frame_row(pair: FramePair, converter: ColorConverter) -> Pixels:
     space = pair.result.color_space
     matte = np.repeat(np.asarray(layer(pair.result, "matte"), dtype=np.float32), 3, axis=2)
     pictures = (
-        shown(layer(pair.plate, "")[..., :3], pair.plate.color_space, converter),
+        shown(pair.plate.rgb(), pair.plate.color_space, converter),
         shown(layer(pair.result, "raw"), space, converter),
         matte,
         shown(layer(pair.result, "")[..., :3], space, converter),
