@@ -55,7 +55,9 @@ class MergeSettings(Settings):
         "error", "A frame of the range that is not on disk: stop, or skip and report.", affects_pixels=False
     )
     overwrite: bool = knob(
-        False, "Redo frames that are already there with the same settings and model.", affects_pixels=False
+        False,
+        "Replace frames that were made with other settings, another model or another plate.",
+        affects_pixels=False,
     )
     provenance_attributes: ProvenanceAttributes = knob(
         "minimal",

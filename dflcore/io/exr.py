@@ -8,6 +8,8 @@ Contract (what Nuke's and Blender's readers make of names):
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -58,6 +60,9 @@ _OWN_ATTRIBUTES = frozenset(
     )
 )
 """Attributes (lower case) that describe how the file we write is stored, not what the plate's header told."""
+_PROBE_CHUNK_BYTES = 1 << 20
+_TRANSLATED_ERRNOS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS))
+"""Refusals that :func:`dflcore.io.atomic.translate_disk_errors` has a sentence for."""
 _OWN_PREFIXES = ("oiio:", "openexr:", "iccprofile:", "tiff:", "jpeg:", "png:")
 
 
@@ -276,17 +281,43 @@ def _write(temporary: Path, spec: Any, pixels: NDArray[Any], path: Path) -> None
     if target is None:
         raise Internal(f"No EXR writer for {temporary}: {take_error(oiio)}", path=path)
     if not target.open(str(temporary), spec):
-        raise _write_error(path, take_error(target))
+        raise _write_error(path, take_error(target), temporary, spec.image_bytes())
     is_written = target.write_image(pixels)
     text = take_error(target)
     is_closed = target.close()
     if not (is_written and is_closed):
-        raise _write_error(path, text or take_error(target))
+        raise _write_error(path, text or take_error(target), temporary, spec.image_bytes())
 
 
-def _write_error(path: Path, text: str) -> Exception:
+def _write_error(path: Path, text: str, temporary: Path, needed_bytes: int) -> Exception:
+    """The system's own refusal, for ``atomic_path`` to translate, where there is one; OpenEXR does not tell it."""
+    refusal = _probe(temporary.with_name(f"{temporary.name}.probe"), needed_bytes)
+    if refusal is not None and refusal.errno in _TRANSLATED_ERRNOS:
+        return refusal
+    reason = text or "no reason given"
+    if refusal is not None and refusal.strerror:
+        reason = f"{reason} ({refusal.strerror})"
     return InvalidInput(
-        f"{path} cannot be written: {text or 'no reason given'}. Check the folder, its permissions and the disk.",
+        f"{path} cannot be written: {reason}. Check the folder, its permissions and the disk.",
         reason="CANNOT_WRITE",
         path=path,
     )
+
+
+def _probe(path: Path, size: int) -> OSError | None:
+    """What the system says to writing one more file of ``size`` bytes there; the file is removed again.
+
+    What a failed writer left must still lie beside it, so that the disk is as full as it was. Random bytes, as a file
+    system that compresses would have room for zeros.
+    """
+    chunk = os.urandom(min(size, _PROBE_CHUNK_BYTES))
+    try:
+        with path.open("wb", buffering=0) as file:
+            while file.tell() < size:
+                file.write(chunk[: size - file.tell()])
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error
+    finally:
+        path.unlink(missing_ok=True)
+    return None

@@ -2,7 +2,8 @@
 
 Convention:
     Everything covers the plate's data window. Colours are scene-linear in the plate's own primaries and not
-    premultiplied (only the ``flat`` profile's patch is). Outside a face's aligned square every layer is 0.
+    premultiplied; only the beauty is, by the plate's alpha, and the ``flat`` profile's patch, by its own and the
+    plate's. Outside a face's aligned square every layer is 0.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from dflcore.errors import InvalidInput
 from dflcore.io.exr import ExrLayer, PixelType
 from dflcore.io.plate import PlateImage
-from dflcore.merge.composite import FaceLayers, cast, composite, inside, quantise, to_float
+from dflcore.merge.composite import FaceLayers, cast, composite, cover, inside, quantise, to_float
 from dflcore.merge.light import PlateLight
 from dflcore.types import FloatArray
 
@@ -64,7 +65,7 @@ LAYERS: Mapping[str, LayerInfo] = {
         LayerInfo(
             name="matte",
             channels=("A",),
-            help="The final matte: beauty = plate + matte * (swap - plate).",
+            help="The final matte: beauty = plate + matte * (swap * plate's alpha - plate).",
             take=lambda face: face.matte[..., None],
         ),
         LayerInfo(
@@ -140,11 +141,17 @@ def layered_frame(
     return layers + kept, dropped
 
 
-def flat_frame(light: PlateLight, faces: FaceLayers | None, names: Sequence[str]) -> dict[str, list[ExrLayer]]:
-    """The ``flat`` profile's files of one frame: "" is the beauty, other keys the siblings' names, patch first.
+def flat_frame(
+    light: PlateLight, faces: FaceLayers | None, names: Sequence[str]
+) -> tuple[dict[str, list[ExrLayer]], list[str]]:
+    """The ``flat`` profile's files of one frame.
 
     A matte is written into all four channels, so that hosts that look at luma and hosts that look at alpha both find
     it; a map of two channels gets a black third one.
+
+    Returns:
+        The layers by file: "" is the beauty, other keys the siblings' names, patch first; and the plate's own channels,
+        none of which fit into such files.
     """
     beauty, faces = beauty_over(light, faces)
     files = {"": [_layer("", BEAUTY, beauty)], PATCH: [_layer("", BEAUTY, patch(light, faces))]}
@@ -156,14 +163,15 @@ def flat_frame(light: PlateLight, faces: FaceLayers | None, names: Sequence[str]
         else:
             blank = np.zeros((*pixels.shape[:2], 3 - pixels.shape[2]), pixels.dtype)
             files[name] = [_layer("", BEAUTY[:3], np.concatenate([pixels, blank], axis=2))]
-    return files
+    return files, [light.image.channel_names[index] for index in _extra_indices(light.image)]
 
 
 def beauty_over(light: PlateLight, faces: FaceLayers | None) -> tuple[NDArray[Any], FaceLayers | None]:
     """The composite, and the faces with ``swap`` and ``matte`` as the file will hold them.
 
     Returns:
-        (H, W, 4) in the type of ``light.beauty``: RGB outside the matte and alpha everywhere are the plate's own bits.
+        (H, W, 4) in the type of ``light.beauty``, premultiplied by the plate's alpha: RGB outside the matte and alpha
+        everywhere are the plate's own bits.
     """
     if faces is None:
         return light.beauty, None
@@ -176,17 +184,19 @@ def beauty_over(light: PlateLight, faces: FaceLayers | None) -> tuple[NDArray[An
     part = _bounds(is_face)
     rows, columns = inside(faces.window, light.data_window)
     target = beauty[rows, columns][part][..., :3]
-    mixed = composite(to_float(np.ascontiguousarray(target)), faces.swap[part], faces.matte[part])
+    swap = cover(faces.swap, light.coverage(faces.window))[part]
+    mixed = composite(to_float(np.ascontiguousarray(target)), swap, faces.matte[part])
     np.copyto(target, cast(mixed, beauty.dtype), where=is_face[part][..., None])
     return beauty, faces
 
 
 def patch(light: PlateLight, faces: FaceLayers | None) -> NDArray[Any]:
-    """(H, W, 4): RGB = swap * matte, A = matte, so that alpha-over on the plate gives the beauty."""
+    """(H, W, 4): RGB = swap * plate's alpha * matte, A = matte: alpha-over on the plate gives the beauty's RGB."""
     values = np.zeros(light.beauty.shape, light.beauty.dtype)
     if faces is not None:
         rows, columns = inside(faces.window, light.data_window)
-        premultiplied = np.concatenate([faces.swap * faces.matte[..., None], faces.matte[..., None]], axis=2)
+        matte = faces.matte[..., None]
+        premultiplied = np.concatenate([cover(faces.swap, light.coverage(faces.window)) * matte, matte], axis=2)
         values[rows, columns] = cast(premultiplied, values.dtype)
     return values
 
@@ -195,28 +205,35 @@ def extra_channels(image: PlateImage, names: Sequence[str]) -> tuple[list[ExrLay
     """The plate's own channels besides its beauty, unchanged, as layers of our file.
 
     A bare depth ``Z`` becomes ``depth.Z`` (the hosts' name for it); channels without a layer otherwise, layers that
-    share a name with ours, and names the hosts would misread cannot be kept.
+    share a name with ours, names the hosts would misread, and integers, which our files do not hold, cannot be kept.
 
     Returns:
         The layers to write, and the names of the channels left out.
     """
-    if not image.is_float:
-        return [], []
-    color = {image.channel_names[index] for index in image.color_indices()}
-    color_layer = next(iter(color)).rpartition(".")[0]
     groups: dict[str, list[int]] = {}
     dropped: list[str] = []
-    for index, full_name in enumerate(image.channel_names):
+    for index in _extra_indices(image):
+        full_name = image.channel_names[index]
         layer, _, channel = full_name.rpartition(".")
-        if full_name in color or (layer == color_layer and channel.lower() in _BEAUTY_ALIASES):
-            continue
         layer = "depth" if full_name == "Z" else layer
-        is_legal = _KEEPABLE_LAYER.fullmatch(layer) and _KEEPABLE_CHANNEL.fullmatch(channel)
+        is_legal = image.is_float and _KEEPABLE_LAYER.fullmatch(layer) and _KEEPABLE_CHANNEL.fullmatch(channel)
         if is_legal and layer not in names and layer not in LAYERS and layer not in _TAKEN_BY_HOSTS:
             groups.setdefault(layer, []).append(index)
         else:
             dropped.append(full_name)
     return [_extra_layer(image, layer, indices) for layer, indices in groups.items()], dropped
+
+
+def _extra_indices(image: PlateImage) -> list[int]:
+    """Positions in ``channel_names`` of what is not in the beauty."""
+    color = {image.channel_names[index] for index in image.color_indices()}
+    color_layer = next(iter(color)).rpartition(".")[0]
+    indices: list[int] = []
+    for index, full_name in enumerate(image.channel_names):
+        layer, _, channel = full_name.rpartition(".")
+        if full_name not in color and not (layer == color_layer and channel.lower() in _BEAUTY_ALIASES):
+            indices.append(index)
+    return indices
 
 
 def _extra_layer(image: PlateImage, name: str, indices: list[int]) -> ExrLayer:

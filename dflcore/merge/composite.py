@@ -2,8 +2,9 @@
 
 Convention:
     Arrays are (h, w, ...) over a window of the plate, scene-linear in the plate's own primaries, unbounded;
-    ``matte`` is (h, w) float32 in [0, 1]. Colours are not premultiplied by the matte. The plate's alpha takes no part:
-    the composite replaces colour, coverage stays the plate's.
+    ``matte`` is (h, w) float32 in [0, 1]. Colours are not premultiplied by the matte. The plate is premultiplied by its
+    own alpha, faces are not: :func:`cover` gives them the plate's before the two are mixed. The composite replaces
+    colour, coverage stays the plate's.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def composite(plate: FloatArray, swap: FloatArray, matte: FloatArray) -> FloatAr
 
     Args:
         plate: (h, w, 3) float32. Infinities count as :data:`HALF_MAX`, NaN as the swapped face.
-        swap: (h, w, 3) float32, finite.
+        swap: (h, w, 3) float32, finite, premultiplied as the plate is.
     """
     weight = matte[..., None]
     if np.isfinite(plate).all():
@@ -73,6 +74,25 @@ def composite(plate: FloatArray, swap: FloatArray, matte: FloatArray) -> FloatAr
     finite = np.nan_to_num(plate, nan=0.0, posinf=HALF_MAX, neginf=-HALF_MAX)
     finite = np.where(np.isnan(plate), swap, finite)
     return np.asarray(finite * (1.0 - weight) + swap * weight, np.float32)
+
+
+def cover(swap: FloatArray, coverage: FloatArray | None) -> FloatArray:
+    """A face premultiplied by the plate's alpha, as the plate is; None is a solid plate.
+
+    Args:
+        swap: (h, w, 3) float32, unpremultiplied.
+        coverage: (h, w) float32 in [0, 1].
+    """
+    return swap if coverage is None else swap * coverage[..., None]
+
+
+def uncover(rgb: FloatArray, coverage: FloatArray | None) -> FloatArray:
+    """Finite premultiplied light (h, w, 3) without its alpha; light where alpha is 0 stays what it is."""
+    if coverage is None:
+        return rgb
+    divisor = np.where(coverage > 0.0, coverage, np.float32(1.0))[..., None]
+    with np.errstate(over="ignore"):  # a glow over next to no alpha
+        return np.asarray(np.clip(rgb / divisor, -HALF_MAX, HALF_MAX), np.float32)
 
 
 def quantise(values: FloatArray, pixel_type: str) -> FloatArray:

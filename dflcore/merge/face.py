@@ -1,9 +1,9 @@
 """From landmarks and light to one face's layers over the plate: align, encode, paint, match, mask, put back.
 
 Convention:
-    Landmarks are relative to the display window's top-left corner; everything else here is in the coordinates of the
-    data window ("plate pixels"). A plate whose pixels are not square is aligned in square pixels: its x is multiplied
-    by the pixel aspect first, so faces reach the network undistorted and return squeezed.
+    A faceset's landmarks and transforms are relative to the display window's top-left corner; everything else here is
+    in the coordinates of the data window ("plate pixels"). The transforms hold the pixel aspect, so faces of a plate
+    whose pixels are not square reach the network undistorted and return squeezed.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from dflcore.color.match import match_reinhard
 from dflcore.color.ocio import ColorConverter
 from dflcore.config.merge import ColorTransfer, MatteMode
 from dflcore.errors import InvalidInput
 from dflcore.geometry import affine
-from dflcore.geometry.landmarks import aligned_from_landmarks, hull_mask
+from dflcore.geometry.alignment import model_from_plate
+from dflcore.geometry.landmarks import hull_mask
 from dflcore.geometry.warp import plate_bounds, st_map, warp_to_aligned, warp_to_plate
 from dflcore.io.plate import Window
-from dflcore.merge.composite import HALF_MAX, FaceLayers, intersect
+from dflcore.merge.composite import HALF_MAX, FaceLayers, intersect, uncover
 from dflcore.merge.exposure import Exposure, measure_exposure
 from dflcore.merge.light import PlateLight
 from dflcore.merge.matte import MaskParts, combine_masks, shape_mask
 from dflcore.merge.stages import StepClock
 from dflcore.merge.swapper import FaceSwapper
-from dflcore.types import Affine, FaceRecord, FaceType, FloatArray
+from dflcore.types import Affine, FaceRecord, FloatArray
 
 MAX_BATCH = 8
 """Faces of one frame painted at once; more go in several batches, so that a crowd cannot exhaust memory."""
@@ -103,7 +103,7 @@ class FacePainter:
         size = self._swapper.resolution
         display = light.image.display_window
         points = record.landmarks.points.astype(np.float64) + np.array([display.x, display.y])
-        aligned_from_plate = align_in_plate(points, self._swapper.face_type, size, light.image.pixel_aspect)
+        aligned_from_plate = affine.compose(model_from_plate(record, size), affine.shift(-display.x, -display.y))
         left, top, width, height = plate_bounds(aligned_from_plate, size)
         wanted = Window(
             x=left - _INPUT_MARGIN_PX,
@@ -116,6 +116,7 @@ class FacePainter:
             return None
         with self._clock.step("warp"):
             crop, broken_px = _sanitise(light.crop(window))
+            crop = uncover(crop, light.coverage(window))
             planes = torch.from_numpy(crop).permute(2, 0, 1)
             aligned = warp_to_aligned(planes, aligned_from_plate, size, origin=(window.x, window.y), padding="border")
             rgb = np.ascontiguousarray(aligned.permute(1, 2, 0).numpy())
@@ -184,13 +185,6 @@ class FacePainter:
     def _decode(self, light: PlateLight, face: AlignedFace, encoded: FloatArray) -> FloatArray:
         restored = face.exposure.restore(np.ascontiguousarray(encoded.transpose(1, 2, 0)))
         return self._converter.from_network(restored, light.color_space)
-
-
-def align_in_plate(points: NDArray[np.floating], face_type: FaceType, size: int, pixel_aspect: float) -> Affine:
-    """``aligned_from_plate`` of (68, 2) plate points, measured in square pixels."""
-    square_from_plate = np.array([[pixel_aspect, 0.0, 0.0], [0.0, 1.0, 0.0]])
-    square_points = affine.apply(square_from_plate, points)
-    return affine.compose(aligned_from_landmarks(square_points, face_type, size), square_from_plate)
 
 
 def put_back(

@@ -49,6 +49,17 @@ class PlateLight:
         rows, columns = inside(window, self.data_window)
         return to_float(np.ascontiguousarray(self.rgb[rows, columns]))
 
+    def coverage(self, window: Window) -> FloatArray | None:
+        """(h, w) float32 alpha as delivered, in [0, 1]; None where the plate is solid all over the window.
+
+        An alpha that is NaN counts as solid.
+        """
+        rows, columns = inside(window, self.data_window)
+        alpha = to_float(np.ascontiguousarray(self.beauty[rows, columns, 3]))
+        if not (alpha < 1.0).any():
+            return None
+        return np.asarray(np.clip(np.nan_to_num(alpha, nan=1.0), 0.0, 1.0), np.float32)
+
 
 class PlateDeveloper:
     """Turns frames of one plate into light; keeps the tables of what it has converted. One thread at a time."""

@@ -1,8 +1,9 @@
 """Where merged frames go: file names, version folders, what may be kept, and what must not be touched.
 
 A frame that is there is kept when the manifest knows it by the same key and its file is whole. A frame that is there
-for any other reason is never replaced without being told to (``overwrite``); a pattern with ``{version}`` goes to a
-new version instead, so that a folder's meaning never changes.
+for any other reason ("foreign") is never replaced without being told to (``overwrite``); a pattern with ``{version}``
+goes to a new version instead, so that a folder's meaning never changes. Overwriting replaces foreign frames only: a
+current one would come out the same, and a merge that was interrupted goes on where it was.
 """
 
 from __future__ import annotations
@@ -104,22 +105,22 @@ def plan_output(
         text: output pattern, ``{version}`` allowed.
         keys: frame → key of what would be computed.
         run_key: see :attr:`MergeIdentity.run_key`.
+        overwrite: replace frames that were made otherwise; a pattern with ``{version}`` never needs to.
 
     Raises:
         InvalidInput: the pattern cannot be used, or would write over the plate.
-        Conflict: frames are there that were made otherwise.
+        Conflict: frames are there that were made otherwise, and ``overwrite`` is off.
         DataCorrupt: a manifest is damaged.
     """
     if VERSION_TOKEN in text:
-        return _plan_versioned(text, keys, run_key, siblings, overwrite, plate)
+        return _plan_versioned(text, keys, run_key, siblings, plate)
     sequence = parse_output(text, siblings, frame_count=len(keys))
     check_not_plate(sequence, plate, keys)
     finding = _examine(sequence, keys)
-    if overwrite:
-        return OutputPlan(sequence=sequence, todo=tuple(sorted(keys)), kept=())
-    if finding.foreign:
+    if finding.foreign and not overwrite:
         raise _conflict(sequence, finding.foreign)
-    return OutputPlan(sequence=sequence, todo=tuple(finding.missing), kept=tuple(finding.current))
+    todo = sorted([*finding.missing, *finding.foreign])
+    return OutputPlan(sequence=sequence, todo=tuple(todo), kept=tuple(finding.current))
 
 
 def parse_output(text: str, siblings: Sequence[str], *, frame_count: int) -> OutputSequence:
@@ -217,7 +218,6 @@ def _plan_versioned(
     keys: Mapping[int, str],
     run_key: str,
     siblings: Sequence[str],
-    overwrite: bool,
     plate: Plate,
 ) -> OutputPlan:
     """The newest version that was made the same way and has nothing in the way; else the next number."""
@@ -229,8 +229,7 @@ def _plan_versioned(
         check_not_plate(sequence, plate, keys)
         finding = _examine(sequence, keys)
         if not finding.foreign:
-            todo, kept = (sorted(keys), []) if overwrite else (finding.missing, finding.current)
-            return OutputPlan(sequence=sequence, todo=tuple(todo), kept=tuple(kept))
+            return OutputPlan(sequence=sequence, todo=tuple(finding.missing), kept=tuple(finding.current))
     number = max(numbers, default=0) + 1
     sequence = parse_output(_with_version(text, number), siblings, frame_count=len(keys))
     check_not_plate(sequence, plate, keys)

@@ -6,16 +6,16 @@ computing and writing run in threads of their own with one frame waiting in betw
 
 from __future__ import annotations
 
-import datetime
 import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
+from dflcore.authorization import check_authorization
 from dflcore.color.ocio import ColorConverter
 from dflcore.config.merge import MergeSettings
 from dflcore.errors import DataCorrupt, DflError, InvalidInput, NotFound
@@ -95,18 +95,26 @@ def merge_range(
     Args:
         faceset: of the target plate; gives the landmarks of every frame.
         output: EXR pattern, may hold ``{version}``.
-        authorization: of the source's face; the project and use of the settings replace its own.
+        authorization: of the source's face, as the model's record has it; kept beside what the settings say the frames
+            are made for.
 
     Raises:
-        InvalidInput: unknown layer or colour space, faceset and plate or model do not belong together, an output that
-            cannot be used, a frame that cannot be processed.
+        InvalidInput: unknown layer or colour space, a permission that has expired, faceset and plate or model do not
+            belong together, an output that cannot be used, a frame that cannot be processed.
         Conflict: frames are there that were made otherwise.
         NotFound, DataCorrupt: a frame of the plate is not there or damaged, and the policy is not ``skip``.
         ResourceExhausted: the disk is full; what was finished stays and is kept by the next run.
     """
     layers = parse_layers(settings.layers)
+    authorization = authorization or Authorization()
+    permission_notices = check_authorization(
+        authorization,
+        f"the model {swapper.name}",
+        project=settings.authorization_project,
+        use=settings.authorization_use,
+    )
     records, notices = select_records(plate, faceset, swapper)
-    identity = _identity(plate, swapper, settings, converter, authorization or Authorization())
+    identity = _identity(plate, swapper, settings, converter, authorization)
     keys = {frame: identity.frame_key(plate.identity(frame), records.get(frame, ())) for frame in plate.frames}
     with ThreadPoolExecutor(1) as pool:  # looks into EXR files, which would slow colour work in this thread
         plan = pool.submit(
@@ -118,7 +126,7 @@ def merge_range(
             overwrite=settings.overwrite,
             plate=plate,
         ).result()
-    for notice in (*plate.notices, *notices, *_authorization_notices(identity.authorization)):
+    for notice in (*plate.notices, *notices, *permission_notices):
         control.emit(notice)
     run = _MergeRun(plate, swapper, records, settings, layers, identity, keys, plan, converter)
     return run.execute(control)
@@ -196,24 +204,10 @@ def _identity(
         model_digest=swapper.digest,
         settings=settings.values(),
         settings_digest=settings.digest(),
-        authorization=replace(
-            authorization,
-            project=settings.authorization_project or authorization.project,
-            use=settings.authorization_use or authorization.use,
-        ),
+        authorization=authorization,
+        made_for_project=settings.authorization_project,
+        made_for_use=settings.authorization_use,
     )
-
-
-def _authorization_notices(authorization: Authorization) -> list[Notice]:
-    if not authorization.is_stated:
-        message = "No authorisation is stated for the face that is put on; state whose it is and who allowed it."
-        return [Notice(message=message, reason="AUTHORIZATION_MISSING")]
-    if authorization.until and authorization.until < datetime.date.today().isoformat():
-        message = (
-            f"The authorisation for {authorization.person or authorization.reference} ended {authorization.until}."
-        )
-        return [Notice(message=message, reason="AUTHORIZATION_EXPIRED")]
-    return []
 
 
 class _MergeRun:
@@ -321,10 +315,10 @@ class _MergeRun:
             with self._clock.step("composite"):
                 stack = stack_faces(faces)
                 if self._settings.profile == "flat":
-                    frame.files = flat_frame(frame.light, stack, self._layers)
+                    frame.files, dropped = flat_frame(frame.light, stack, self._layers)
                 else:
                     frame.files[""], dropped = layered_frame(frame.light, stack, self._layers)
-                    self._tell_dropped(frame, dropped)
+                self._tell_dropped(frame, dropped)
         frame.faces = len(faces)
         if broken_px:
             frame.notices.append(

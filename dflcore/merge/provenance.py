@@ -26,7 +26,7 @@ from dflcore.types import Authorization, FaceRecord
 from dflcore.version import SOFTWARE
 
 FORMAT = 1
-MERGE_REVISION = 1
+MERGE_REVISION = 2
 """Raised by one whenever the same inputs give other pixels; part of every frame key."""
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 """IPTC's term for footage with parts made by a trained model; C2PA and platforms read it."""
@@ -42,7 +42,8 @@ class MergeIdentity:
         output_space: scene-linear space of the frames.
         model_name, model_digest: the face model.
         settings: resolved values of all settings. settings_digest: over those that matter for pixels.
-        authorization: who allowed it.
+        authorization: who allowed it, and for what, on the source face's record.
+        made_for_project, made_for_use: what this merge's settings say the frames are for; empty when they say nothing.
     """
 
     plate: str
@@ -53,6 +54,8 @@ class MergeIdentity:
     settings: Mapping[str, Any]
     settings_digest: str
     authorization: Authorization = field(default_factory=Authorization)
+    made_for_project: str = ""
+    made_for_use: str = ""
 
     @property
     def run_key(self) -> str:
@@ -65,8 +68,9 @@ class MergeIdentity:
         """32 hex digits over everything that decides a frame's pixels."""
         faces = hashlib.sha256()
         for record in sorted(records, key=lambda record: record.face_index):
-            faces.update(f"{record.face_index} {record.face_type.value} ".encode())
+            faces.update(f"{record.face_index} {record.face_type.value} {record.aligned_size} ".encode())
             faces.update(record.landmarks.points.astype("<f4").tobytes())
+            faces.update(record.aligned_from_plate.astype("<f8").tobytes())
         return _digest(
             plate_identity,
             self.color_space,
@@ -104,8 +108,8 @@ def frame_attributes(
 ) -> dict[str, MetadataValue | str | int | float]:
     """A merged frame's header: the plate's own attributes, the frame number, and what the policy lets us say.
 
-    ``off`` says nothing of ours; ``minimal`` the synthetic mark, hashes and version; ``full`` also names, settings and
-    the authorisation with its reference.
+    ``off`` says nothing of ours; ``minimal`` the synthetic mark, hashes and version; ``full`` also names, settings, the
+    authorisation with its reference, and what the frames are made for.
     """
     attributes: dict[str, MetadataValue | str | int | float] = {
         name: value for name, value in plate_metadata.items() if not name.lower().startswith("dfl/")
@@ -131,6 +135,9 @@ def frame_attributes(
         for name, value in asdict(identity.authorization).items():
             if value:
                 attributes[f"dfl/authorization{name.capitalize()}"] = value
+        for name, value in (("Project", identity.made_for_project), ("Use", identity.made_for_use)):
+            if value:
+                attributes[f"dfl/madeFor{name}"] = value
     return attributes
 
 
@@ -267,6 +274,7 @@ def _document(identity: MergeIdentity, content: ManifestContent) -> dict[str, An
         "settings": dict(identity.settings),
         "settings_digest": identity.settings_digest,
         "authorization": asdict(identity.authorization),
+        "made_for": {"project": identity.made_for_project, "use": identity.made_for_use},
         "unfinished": {str(frame): key for frame, key in sorted(content.unfinished.items())},
         "frames": {str(frame): asdict(entry) for frame, entry in sorted(content.frames.items())},
     }

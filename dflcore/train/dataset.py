@@ -20,7 +20,8 @@ from torch import Tensor
 
 from dflcore.errors import DataCorrupt, InvalidInput, NotFound
 from dflcore.geometry import affine
-from dflcore.geometry.landmarks import aligned_from_landmarks, hull_mask
+from dflcore.geometry.alignment import model_from_plate
+from dflcore.geometry.landmarks import hull_mask
 from dflcore.geometry.warp import warp_to_aligned
 from dflcore.progress import Notice
 from dflcore.types import Affine, FaceRecord, FacesetInfo, FaceType
@@ -49,14 +50,23 @@ class FaceDecoder:
 
     Args:
         faces: an open faceset; used from the loader thread only.
-        face_type: what the model paints.
+        face_type: what the model paints, and so what the faces must show.
         resolution: side of the model's face in pixels.
         margin: ratio of stored side to ``resolution``, >= 1, so that augmentation finds real pixels.
+
+    Raises:
+        InvalidInput: the faces show more or less of the head.
     """
 
     def __init__(self, faces: TrainingFaces, face_type: FaceType, resolution: int, margin: float) -> None:
+        if faces.info.face_type is not face_type:
+            raise InvalidInput(
+                f"The model paints {face_type.value} faces, the faceset {faces.info.path} holds "
+                f"{faces.info.face_type.value} ones. Extract again with face_type {face_type.value}.",
+                reason="FACE_TYPE_DIFFERS",
+                path=faces.info.path,
+            )
         self.faces = faces
-        self.face_type = face_type
         self.resolution = resolution
         self.stored_size = stored_size(resolution, margin)
 
@@ -77,14 +87,8 @@ class FaceDecoder:
         return (torch.cat([face, mask]).clamp(0, 1) * 255).round().to(torch.uint8)
 
     def _stored_from_plate(self, record: FaceRecord) -> Affine:
-        """A face of the model's own type keeps the (perhaps corrected) transform it was extracted with."""
-        if record.face_type is self.face_type:
-            ratio = self.resolution / record.aligned_size
-            model_from_plate = record.aligned_from_plate * ratio
-        else:
-            model_from_plate = aligned_from_landmarks(record.landmarks.points, self.face_type, self.resolution)
         border = (self.stored_size - self.resolution) / 2.0
-        return affine.compose(affine.shift(border, border), model_from_plate)
+        return affine.compose(affine.shift(border, border), model_from_plate(record, self.resolution))
 
 
 def stored_size(resolution: int, margin: float) -> int:

@@ -1,10 +1,20 @@
 """The delivered EXR: bits, windows, names, headers."""
 
+import errno
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
 import numpy as np
 import OpenImageIO as oiio  # noqa: N813
 import pytest
 
-from dflcore.errors import DataCorrupt, InvalidInput, NotFound
+import dflcore
+from dflcore.errors import DataCorrupt, InvalidInput, NotFound, ResourceExhausted
 from dflcore.io.exr import ExrLayer, is_valid_exr, read_exr_layers, write_exr
 from dflcore.io.plate import MetadataValue, Window, open_plate
 
@@ -176,6 +186,104 @@ def test_nothing_is_left_when_writing_fails(tmp_path, monkeypatch):
         _write(path, [_gray(value=2)])
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.exr"]
     assert path.read_bytes() == before
+
+
+class FailingOutput:
+    """OpenImageIO's writer as it is when the system refuses: the text tells nothing."""
+
+    def open(self, *_):
+        return True
+
+    def write_image(self, _):
+        return False
+
+    def close(self):
+        return True
+
+    def geterror(self, *_):
+        return "File output failed."
+
+    @property
+    def has_error(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "reason"),
+    [
+        (errno.ENOSPC, ResourceExhausted, "DISK_FULL"),
+        (errno.EDQUOT, ResourceExhausted, "DISK_FULL"),
+        (errno.EROFS, InvalidInput, "NOT_WRITABLE"),
+        (errno.EIO, InvalidInput, "CANNOT_WRITE"),
+        (None, InvalidInput, "CANNOT_WRITE"),
+    ],
+)
+def test_a_failed_write_is_told_by_what_the_system_says(tmp_path, monkeypatch, number, error, reason):
+    def refuse(_):
+        if number is not None:
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(oiio.ImageOutput, "create", lambda _: FailingOutput())
+    monkeypatch.setattr("dflcore.io.exr.os.fsync", refuse)
+    with pytest.raises(error) as caught:
+        _write(tmp_path / "a.exr", [_gray()])
+    assert caught.value.reason == reason
+    assert not list(tmp_path.iterdir())
+
+
+REFUSED = """
+    import sys
+    from pathlib import Path
+    import numpy as np
+    from dflcore.errors import DflError
+    from dflcore.io.exr import ExrLayer, write_exr
+    from dflcore.io.plate import Window
+
+    window = Window(x=0, y=0, width=512, height=512)
+    pixels = np.random.default_rng(0).random((512, 512, 3)).astype(np.float16)
+    try:
+        write_exr(
+            Path(sys.argv[1]), layers=[ExrLayer(name="", channels=("R", "G", "B"), pixels=pixels)],
+            data_window=window, display_window=window,
+        )
+    except DflError as error:
+        print(error.reason, error.message)
+"""
+"""Writes an EXR of more than a megabyte and prints how that was refused."""
+
+
+def _refused(folder, *before, **options):
+    script = folder / "refused.py"
+    script.write_text(textwrap.dedent(REFUSED))
+    environment = {**os.environ, "PYTHONPATH": str(Path(dflcore.__file__).parents[1])}
+    (folder / "out").mkdir()
+    command = [*before, sys.executable, str(script), str(folder / "out/a.exr")]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False, **options)
+
+
+def test_a_full_disk_is_called_so(tmp_path):
+    if shutil.which("unshare") is None:
+        pytest.skip("needs unshare")
+    mount = f"mount -t tmpfs -o size=300k tmpfs {tmp_path}/out"
+    probe = subprocess.run(["unshare", "-rm", "sh", "-c", f"mkdir {tmp_path}/out && {mount}"], check=False)
+    if probe.returncode:
+        pytest.skip("this system lets us mount nothing")
+    (tmp_path / "out").rmdir()
+    result = _refused(tmp_path, "unshare", "-rm", "sh", "-c", f'{mount} && "$@" && ls -A {tmp_path}/out', "sh")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("DISK_FULL The disk is full while writing")
+    assert len(result.stdout.splitlines()) == 1  # nothing is left in the folder
+
+
+def test_another_refusal_is_quoted(tmp_path):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    result = _refused(tmp_path, preexec_fn=limit)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("CANNOT_WRITE")
+    assert os.strerror(errno.EFBIG) in result.stdout
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_complete_and_incomplete_files(tmp_path):

@@ -14,6 +14,7 @@ import torch
 from dflcore.color.ocio import ColorConverter
 from dflcore.config.merge import MergeSettings
 from dflcore.frames import FrameRange
+from dflcore.geometry import affine
 from dflcore.geometry.landmarks import aligned_from_landmarks
 from dflcore.io.exr import ExrLayer, write_exr
 from dflcore.io.faceset import Faceset, FacesetWriter
@@ -38,6 +39,7 @@ ASTRONAUT_POINTS = np.array([
 SIZE = (320, 240)
 ORIGIN = (60, 20)
 """Crop of the portrait that makes a plate of ``SIZE``."""
+AUTHORIZATION = Authorization(person="E. Collins", project="show A", reference="R-1")
 POINTS = ASTRONAUT_POINTS - np.array(ORIGIN, np.float32)
 
 
@@ -95,7 +97,17 @@ class Shot:
         asked = FrameRange.of(self.frames if frames is None else frames)
         return open_plate(self.pattern, frames=asked, resolve_space=self.converter.find, **options)
 
-    def merge(self, output="out/swap.####.exr", *, swapper=None, control=None, frames=None, plate=None, **settings):
+    def merge(
+        self,
+        output="out/swap.####.exr",
+        *,
+        swapper=None,
+        control=None,
+        frames=None,
+        plate=None,
+        authorization=AUTHORIZATION,
+        **settings,
+    ):
         """Merge with settings given by name; returns the result and the recorder."""
         control = control or Recorder()
         with Faceset.open(self.faceset) as faceset:
@@ -107,7 +119,7 @@ class Shot:
                 MergeSettings(**settings),
                 control,
                 converter=self.converter,
-                authorization=Authorization(person="E. Collins", reference="R-1"),
+                authorization=authorization,
             )
         return result, control
 
@@ -152,6 +164,7 @@ def make_shot(tmp_path, portrait_linear, converter):
         faces=((0.0, 0.0),),
         face_frames=None,
         face_type=FaceType.FULL,
+        corrected=(0.0, 0.0),
         extra=(),
         metadata=None,
         pixel_aspect=1.0,
@@ -180,19 +193,22 @@ def make_shot(tmp_path, portrait_linear, converter):
             )
         faceset = tmp_path / "faces"
         shutil.rmtree(faceset, ignore_errors=True)
-        _write_faceset(faceset, pattern, face_frames or frames, faces, face_type, points, size)
+        _write_faceset(faceset, pattern, face_frames or frames, faces, face_type, points, size, pixel_aspect, corrected)
         return Shot(tmp_path, pattern, tuple(frames), faceset, converter)
 
     return make
 
 
-def _write_faceset(path, plate, frames, faces, face_type, points, size):
+def _write_faceset(path, plate, frames, faces, face_type, points, size, pixel_aspect, corrected):
+    square_from_plate = np.array([[pixel_aspect, 0.0, 0.0], [0.0, 1.0, 0.0]])
     authorization = Authorization(person="target")
     with FacesetWriter(path, face_type=face_type, aligned_size=64, settings={}, authorization=authorization) as writer:
         for frame in frames:
             rows = []
             for index, shift in enumerate(faces):
                 moved = points + np.array(shift, np.float32)
+                aligned_from_square = aligned_from_landmarks(affine.apply(square_from_plate, moved), face_type, 64)
+                aligned_from_plate = affine.compose(aligned_from_square, square_from_plate)
                 record = FaceRecord(
                     name=f"f_{frame}_{index}.png",
                     plate=plate,
@@ -204,7 +220,7 @@ def _write_faceset(path, plate, frames, faces, face_type, points, size):
                     landmarks=Landmarks(points=moved),
                     face_type=face_type,
                     aligned_size=64,
-                    aligned_from_plate=aligned_from_landmarks(moved, face_type, 64),
+                    aligned_from_plate=affine.compose(aligned_from_plate, affine.shift(-corrected[0], -corrected[1])),
                     pose=Pose(0.0, 0.0, 0.0),
                     sharpness=1.0,
                     detector="none",

@@ -9,6 +9,7 @@ import textwrap
 import time
 from pathlib import Path
 
+import OpenImageIO as oiio  # noqa: N813
 import pytest
 
 import dflcore
@@ -18,6 +19,7 @@ from dflcore.io.sequence import SequencePattern
 from dflcore.merge import pipeline
 from dflcore.merge.output import OutputSequence
 from dflcore.merge.provenance import read_manifest
+from dflcore.types import Authorization
 
 
 def frames_in(folder):
@@ -49,7 +51,7 @@ def test_only_what_is_missing_or_broken_is_done_again(make_shot):
     assert all(is_valid_exr(out / name) for name in frames_in(out))
 
 
-@pytest.mark.parametrize("change", ["settings", "model", "plate", "landmarks"])
+@pytest.mark.parametrize("change", ["settings", "model", "plate", "landmarks", "alignment"])
 def test_frames_made_otherwise_stop_the_merge_before_it_starts(make_shot, fake_swapper, change):
     shot = make_shot()
     shot.merge(swapper=fake_swapper())
@@ -62,14 +64,18 @@ def test_frames_made_otherwise_stop_the_merge_before_it_starts(make_shot, fake_s
     elif change == "plate":
         plate = shot.folder / "plate/shot.1002.exr"
         os.utime(plate, ns=(1, 1))
-    else:
+    elif change == "landmarks":
         shot = make_shot(faces=((1.0, 0.0),))
+    else:
+        shot = make_shot(corrected=(3.0, 0.0))
     with pytest.raises(Conflict, match="Nothing was written") as caught:
         shot.merge(**options)
     assert caught.value.reason == "OUTPUT_EXISTS"
     assert times(shot.folder / "out") == before
     result, _ = shot.merge(**options, overwrite=True)
-    assert result.frames_written == 3
+    foreign = 1 if change == "plate" else 3
+    assert (result.frames_written, result.frames_kept) == (foreign, 3 - foreign)
+    assert shot.merge(**options)[0].frames_kept == 3
 
 
 def test_settings_that_do_not_matter_for_pixels_keep_the_frames(make_shot):
@@ -77,6 +83,41 @@ def test_settings_that_do_not_matter_for_pixels_keep_the_frames(make_shot):
     shot.merge()
     result, _ = shot.merge(device="cpu", authorization_use="test")
     assert result.frames_kept == 3
+
+
+def test_an_interrupted_overwriting_merge_goes_on_where_it_was(make_shot, recorder):
+    shot = make_shot(frames=tuple(range(1001, 1013)))
+    shot.merge()
+    first, _ = shot.merge(opacity=0.5, overwrite=True, control=recorder(stop_after=2))
+    assert first.stopped is not None
+    assert (first.frames_kept, 2 <= first.frames_written < 12) == (0, True)
+    before = times(shot.folder / "out")
+    second, _ = shot.merge(opacity=0.5, overwrite=True)
+    assert second.frames_kept == first.frames_written
+    assert second.frames_kept + second.frames_written == 12
+    after = times(shot.folder / "out")
+    assert sum(after[name] == before[name] for name in after) == second.frames_kept
+
+
+def test_overwriting_repairs_current_frames_that_are_broken(make_shot):
+    shot = make_shot()
+    shot.merge()
+    broken = shot.folder / "out/swap.1002.exr"
+    broken.write_bytes(broken.read_bytes()[:-5000])
+    result, _ = shot.merge(overwrite=True)
+    assert (result.frames_written, result.frames_kept) == (1, 2)
+    assert is_valid_exr(broken)
+
+
+def test_a_version_is_never_overwritten(make_shot):
+    shot = make_shot()
+    first, _ = shot.merge("r/{version}/a.####.exr")
+    os.utime(shot.folder / "plate/shot.1002.exr", ns=(1, 1))
+    other, _ = shot.merge("r/{version}/a.####.exr", overwrite=True)
+    again, _ = shot.merge("r/{version}/a.####.exr", overwrite=True)
+    assert "v001" in first.output
+    assert ("v002" in other.output, other.frames_written) == (True, 3)
+    assert (again.output, again.frames_kept) == (other.output, 3)
 
 
 def test_foreign_files_are_not_replaced(make_shot):
@@ -174,14 +215,33 @@ def test_a_full_disk_ends_clearly_and_the_next_run_goes_on(make_shot, monkeypatc
     assert (result.frames_written, result.frames_kept) == (2, 1)
 
 
+def test_an_expired_permission_stops_the_merge(make_shot):
+    shot = make_shot()
+    expired = Authorization(person="E. Collins", until="2020-12-31")
+    with pytest.raises(InvalidInput, match="2020-12-31") as caught:
+        shot.merge(authorization=expired)
+    assert caught.value.reason == "AUTHORIZATION_EXPIRED"
+    assert not (shot.folder / "out").exists()
+
+
+def test_a_face_that_nobody_is_named_for_is_reported(make_shot):
+    _, control = make_shot(frames=(1001,)).merge(authorization=Authorization())
+    assert control.reasons == ["AUTHORIZATION_MISSING"]
+
+
 def test_the_manifest_tells_how_frames_were_made(make_shot):
     shot = make_shot()
-    result, _ = shot.merge(authorization_project="demo")
+    result, control = shot.merge(authorization_project="demo", provenance_attributes="full")
     document = json.loads(Path(result.manifest).read_text())
     assert document["synthetic"] is True
     assert document["digitalSourceType"].endswith("compositeWithTrainedAlgorithmicMedia")
     assert document["authorization"]["person"] == "E. Collins"
-    assert document["authorization"]["project"] == "demo"
+    assert document["authorization"]["project"] == "show A"
+    assert document["made_for"] == {"project": "demo", "use": ""}
+    assert control.reasons == ["AUTHORIZATION_DIFFERS"]
+    spec = oiio.ImageInput.open(str(shot.folder / "out/swap.1001.exr")).spec()
+    assert spec.get_string_attribute("dfl/authorizationProject") == "show A"
+    assert spec.get_string_attribute("dfl/madeForProject") == "demo"
     assert document["model"]["digest"] == "f00d"
     assert set(document["frames"]) == {"1001", "1002", "1003"}
     import hashlib
@@ -194,8 +254,6 @@ def test_the_manifest_tells_how_frames_were_made(make_shot):
 
 @pytest.mark.parametrize(("policy", "says"), [("off", set()), ("minimal", {"dfl/synthetic", "dfl/modelDigest"})])
 def test_the_header_says_what_the_policy_allows(make_shot, policy, says):
-    import OpenImageIO as oiio  # noqa: N813
-
     shot = make_shot(frames=(1001,), metadata={"dfl/model": "from an earlier merge", "nuke/node": "kept"})
     shot.merge(provenance_attributes=policy)
     spec = oiio.ImageInput.open(str(shot.folder / "out/swap.1001.exr")).spec()
@@ -211,7 +269,8 @@ def test_old_leftovers_of_killed_merges_are_removed(make_shot):
     shot = make_shot(frames=(1001,))
     out = shot.folder / "out"
     out.mkdir()
-    old, new, foreign = (out / f".{name}.partial-1-ab.exr" for name in ("swap.1001", "swap.1002", "other.1001"))
+    old, new = (out / f".{name}.partial-1-ab.exr" for name in ("swap.1001", "swap.1002"))
+    foreign = out / "other.1001.exr"
     for path in (old, new, foreign):
         path.write_bytes(b"half")
     for path in (old, foreign):

@@ -66,6 +66,64 @@ def test_alpha_is_one_where_the_plate_has_none(make_shot):
     assert (frame_layers(shot)["A"] == 1).all()
 
 
+@pytest.fixture
+def ramp():
+    """Alpha over the plate: 0 on the left, 1 on the right, and everything between across the face."""
+    steps = np.clip(np.linspace(-1.0, 2.0, SIZE[0], dtype=np.float32), 0.0, 1.0)
+    return np.broadcast_to(steps, (SIZE[1], SIZE[0])).astype(np.float16).astype(np.float32)
+
+
+@pytest.mark.parametrize("profile", ["layered", "flat"])
+def test_a_face_is_covered_as_the_plate_is(make_shot, portrait_linear, ramp, profile):
+    """The plate is premultiplied, so what replaces it must be: nothing glows where alpha is 0."""
+    shot = make_shot(frames=(1001,), pixels=portrait_linear * ramp[..., None], alpha=ramp, faces=((-30.0, 0.0),))
+    shot.merge(profile=profile, layers="swap,matte")
+    merged, plate = frame_layers(shot), plate_layers(shot)
+    alpha = plate["A"].astype(np.float64)[..., None]
+    if profile == "layered":
+        matte, swap = merged["matte.A"].astype(np.float64)[..., None], rgb_of(merged, "swap.").astype(np.float64)
+    else:
+        patch = frame_layers(shot, output="out/swap_patch.{}.exr")
+        matte = patch["A"].astype(np.float64)[..., None]
+        swap = rgb_of(frame_layers(shot, output="out/swap_swap.{}.exr")).astype(np.float64)
+        over = rgb_of(patch).astype(np.float64) + rgb_of(plate).astype(np.float64) * (1 - matte)
+        np.testing.assert_allclose(rgb_of(merged), over, rtol=1.5e-3, atol=1e-5)
+    expected = rgb_of(plate).astype(np.float64) * (1 - matte) + swap * alpha * matte
+    np.testing.assert_allclose(rgb_of(merged), expected, rtol=6e-4, atol=1e-6)
+    assert (bits(merged["A"]) == bits(plate["A"])).all()
+    nowhere = (matte[..., 0] > 0.5) & (alpha[..., 0] == 0)
+    assert nowhere.sum() > 50
+    assert not rgb_of(merged)[nowhere].any()
+
+
+def test_the_network_sees_a_half_transparent_face_as_if_it_were_solid(make_shot, portrait_linear, fake_swapper):
+    solid, thin = fake_swapper(), fake_swapper()
+    make_shot(frames=(1001,), dtype=np.float32).merge("a/swap.####.exr", swapper=solid)
+    alpha = np.full((SIZE[1], SIZE[0]), 0.25, np.float32)
+    shot = make_shot(frames=(1001,), dtype=np.float32, pixels=portrait_linear * 0.25, alpha=alpha)
+    shot.merge("b/swap.####.exr", swapper=thin)
+    np.testing.assert_allclose(solid.seen[0], thin.seen[0], atol=1e-6)
+    a, b = frame_layers(shot, output="a/swap.{}.exr"), frame_layers(shot, output="b/swap.{}.exr")
+    np.testing.assert_allclose(rgb_of(a) * 0.25, rgb_of(b), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("profile", ["layered", "flat"])
+def test_a_solid_alpha_changes_no_bit(make_shot, profile):
+    make_shot(frames=(1001,)).merge("a/swap.####.exr", profile=profile)
+    shot = make_shot(frames=(1001,), alpha=np.ones((SIZE[1], SIZE[0]), np.float32))
+    shot.merge("b/swap.####.exr", profile=profile)
+    for path in (shot.folder / "a").glob("swap*.exr"):
+        without, solid = read_exr_layers(path), read_exr_layers(shot.folder / "b" / path.name)
+        assert all((bits(without[name]) == bits(solid[name])).all() for name in without)
+
+
+def test_a_glow_over_hardly_any_alpha_stays_finite(make_shot, portrait_linear):
+    alpha = np.full((SIZE[1], SIZE[0]), 1e-38, np.float32)
+    shot = make_shot(frames=(1001,), dtype=np.float32, pixels=portrait_linear * 1000, alpha=alpha)
+    shot.merge()
+    assert np.isfinite(rgb_of(frame_layers(shot))).all()
+
+
 def test_opacity_zero_returns_the_plate(make_shot, wild):
     shot = make_shot(frames=(1001,), pixels=wild)
     shot.merge(opacity=0.0)
@@ -212,6 +270,42 @@ def test_unknown_plate_channels_are_kept_and_collisions_reported(make_shot):
     assert (merged["normal.X"] == plate["normal.X"]).all()
     assert not (merged["matte.A"] == 1).all()
     assert control.reasons.count("CHANNELS_DROPPED") == 1
+
+
+def test_the_flat_profile_reports_every_channel_it_has_no_place_for(make_shot):
+    normal = np.zeros((SIZE[1], SIZE[0], 2), np.float16)
+    shot = make_shot(frames=(1001, 1002), extra=(ExrLayer(name="normal", channels=("X", "Y"), pixels=normal),))
+    _, control = shot.merge(profile="flat", layers="matte")
+    (notice,) = (event for event in control.events if getattr(event, "reason", "") == "CHANNELS_DROPPED")
+    assert notice.details["channels"] == "normal.X,normal.Y"
+
+
+@pytest.mark.parametrize("profile", ["layered", "flat"])
+def test_the_channels_of_an_integer_plate_are_reported(make_shot, profile):
+    shot = make_shot(frames=(1001,))
+    path = shot.folder / "plate" / "shot.1001.tif"
+    spec = oiio.ImageSpec(*SIZE, 5, "uint16")
+    spec.channelnames = ("R", "G", "B", "A", "dust")
+    spec.alpha_channel = 3
+    target = oiio.ImageOutput.create(str(path))
+    target.open(str(path), spec)
+    target.write_image(np.full((SIZE[1], SIZE[0], 5), 30000, np.uint16))
+    target.close()
+    plate = open_plate(str(path.with_name("shot.####.tif")), resolve_space=shot.converter.find)
+    lost = [name for name in plate.read(1001).channel_names if name not in ("R", "G", "B", "A")]
+    _, control = shot.merge(plate=plate, profile=profile, layers="matte")
+    (notice,) = (event for event in control.events if getattr(event, "reason", "") == "CHANNELS_DROPPED")
+    assert notice.details["channels"].split(",") == lost
+    assert len(lost) == 1
+
+
+def test_a_corrected_alignment_is_where_the_face_is_put(make_shot):
+    shot = make_shot(frames=(1001,))
+    shot.merge("a/swap.####.exr", matte_mode="full")
+    shot = make_shot(frames=(1001,), corrected=(12.0, 5.0))
+    shot.merge("b/swap.####.exr", matte_mode="full")
+    before, after = (_matte_centre(frame_layers(shot, output=f"{name}/swap.{{}}.exr")["matte.A"]) for name in "ab")
+    np.testing.assert_allclose(after - before, (12.0, 5.0), atol=0.1)
 
 
 def test_numbers_that_are_none_under_the_face_are_replaced_and_reported(make_shot, portrait_linear):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from dflcore.errors import DataCorrupt, InvalidInput
-from dflcore.geometry.landmarks import aligned_from_landmarks
+from dflcore.geometry import affine
+from dflcore.geometry.alignment import model_from_plate
 from dflcore.train.dataset import FaceDecoder, FacePool, stored_size
 from dflcore.types import FaceType
 
@@ -45,11 +47,19 @@ def test_decoded_face_is_the_aligned_image_with_its_hull(source: Any) -> None:
     assert 0.1 < (face[3] > 127).float().mean() < 0.8
 
 
-def test_another_face_type_is_cut_from_the_landmarks(source: Any) -> None:
+def test_another_face_type_is_refused(source: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"paints half faces.*holds full") as caught:
+        FaceDecoder(source, FaceType.HALF, RESOLUTION, 1.0)
+    assert caught.value.reason == "FACE_TYPE_DIFFERS"
+
+
+def test_a_corrected_alignment_is_what_is_trained_on(source: Any) -> None:
     record = source.record(source.names[0])
-    decoder = FaceDecoder(source, FaceType.HALF, RESOLUTION, 1.0)
-    expected = aligned_from_landmarks(record.landmarks.points, FaceType.HALF, RESOLUTION)
-    assert decoder._stored_from_plate(record) == pytest.approx(expected)
+    moved = replace(record, aligned_from_plate=affine.compose(affine.shift(6.0, -4.0), record.aligned_from_plate))
+    decoder = FaceDecoder(source, FaceType.FULL, RESOLUTION, 1.0)
+    ratio = RESOLUTION / record.aligned_size
+    expected = affine.compose(affine.shift(6.0 * ratio, -4.0 * ratio), model_from_plate(record, RESOLUTION))
+    assert decoder._stored_from_plate(moved) == pytest.approx(expected)
     assert decoder.decode(source.names[0]).shape == (4, RESOLUTION, RESOLUTION)
 
 
