@@ -1,8 +1,12 @@
-"""``python -m dfldaemon.bench``: what the daemon itself costs. A private daemon is started, measured and ended."""
+"""``python -m dfldaemon.bench``: the process behind ``dfl bench``.
+
+The core's stages are measured by ``python -m dflcore.bench``; what the daemon itself costs is measured here, with a
+private daemon that is started, measured and ended.
+"""
 
 from __future__ import annotations
 
-import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -11,27 +15,49 @@ import tempfile
 import time
 from pathlib import Path
 
+from dflcore.bench.__main__ import build_parser
 from dflcore.bench.figures import Figure, print_figures
 from dflcore.errors import DflError, Internal
-from dfldaemon.client import DaemonClient, start_daemon
+from dfldaemon.client import DaemonClient
+from dfldaemon.private_daemon import private_daemon
 from dflproto.v1 import common_pb2, job_service_pb2, settings_pb2
 
 CALLS = 300
+RPC_STAGE = "rpc"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure and print; 0 when it ran."""
-    parser = argparse.ArgumentParser(prog="dfl bench rpc", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    parser.add_argument("--frame-count", type=int, default=24, help="frames of the merge job (default 24)")
-    options = parser.parse_args(arguments)
+    """Measure the asked stages, the core's in a process of its own, and print one table or document; 0 when all ran."""
+    given = sys.argv[1:] if arguments is None else arguments
+    options = build_parser(RPC_STAGE).parse_args(given)
+    figures: list[Figure] = []
+    failure = ""
     try:
-        with tempfile.TemporaryDirectory(prefix="dfl-bench-") as folder:
-            print_figures(bench_rpc(Path(folder), options.frame_count), as_json=options.json)
+        if options.stage != RPC_STAGE:
+            figures += _core_figures([flag for flag in given if flag != "--json"])
+        if options.stage in ("all", RPC_STAGE):
+            with tempfile.TemporaryDirectory(prefix="dfl-bench-", dir=options.folder) as folder:
+                figures += bench_rpc(Path(folder), options.frame_count)
     except DflError as error:
-        sys.stderr.write(f"{error.message}\n")
-        return 1
-    return 0
+        failure = error.message
+    if figures or not failure:
+        print_figures(figures, as_json=options.json)
+    if failure:
+        sys.stderr.write(f"{failure}\n")
+    return 1 if failure else 0
+
+
+def _core_figures(arguments: list[str]) -> list[Figure]:
+    """What ``python -m dflcore.bench`` measures; what it says on the way goes to stderr.
+
+    Raises:
+        Internal: it failed.
+    """
+    command = [sys.executable, "-P", "-m", "dflcore.bench", "--json", *arguments]
+    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if answer.returncode:
+        raise Internal(f"The core's benchmark ended with code {answer.returncode}.", reason="BENCH_FAILED")
+    return [Figure(**figure) for figure in json.loads(answer.stdout)["figures"]]
 
 
 def bench_rpc(folder: Path, frame_count: int) -> list[Figure]:
@@ -41,17 +67,16 @@ def bench_rpc(folder: Path, frame_count: int) -> list[Figure]:
         DflError: the daemon did not come up, or one of its jobs failed.
     """
     shoot = [sys.executable, "-P", "-m", "dflcore.demo", "shoot", "--output", str(folder / "plates")]
-    subprocess.run([*shoot, "--frame-count", str(frame_count)], check=True, stdout=subprocess.DEVNULL)
-    started = time.perf_counter()
-    client = start_daemon(folder / "state", environ={**os.environ, "DFL_RUNTIME_DIR": str(folder / "run")})
-    ready_s = time.perf_counter() - started
     try:
+        subprocess.run([*shoot, "--frame-count", str(frame_count)], check=True, stdout=subprocess.DEVNULL)
+    except subprocess.CalledProcessError as error:
+        raise Internal("The plates of the benchmark could not be shot.", reason="BENCH_FAILED") from error
+    started = time.perf_counter()
+    with private_daemon(folder / "state", os.environ) as client:
+        ready_s = time.perf_counter() - started
         figures = [Figure(stage="rpc", name="start to ready", value=ready_s, unit="s", note="cold process, no torch")]
         figures += _latency(client)
         figures += _merge_overhead(client, folder, frame_count)
-    finally:
-        client.shutdown()
-        client.close()
     return figures
 
 

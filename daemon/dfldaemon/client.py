@@ -2,7 +2,7 @@
 
 Blocking, for command lines and scripts. Needs neither torch nor an imaging library. Errors of the daemon arrive as the
 classes of :mod:`dflcore.errors` they were raised as; whatever keeps the client from reaching the daemon has a reason of
-:data:`UNREACHABLE_REASONS`.
+:data:`dfldaemon.discovery.UNREACHABLE_REASONS`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from dflcore.errors import Conflict, DflError, Internal, InvalidInput, NotFound
 from dflcore.version import __version__
-from dfldaemon.discovery import TOKEN_NAME, find_session, read_token
+from dfldaemon.discovery import TOKEN_NAME, UNREACHABLE_REASONS, find_session, read_token
 from dfldaemon.errors import error_from_call
 from dflproto.v1 import (
     common_pb2,
@@ -39,25 +39,13 @@ from dflproto.v1 import (
 Answer = TypeVar("Answer")
 CALL_DEADLINE_S = 10.0
 START_DEADLINE_S = 10.0
+STOP_DEADLINE_S = 90.0
+"""A worker may take a minute to save."""
 RECONNECT_S = 20.0
 """How long a watch looks for a daemon that went away before it gives up."""
 AUTO_IDLE_EXIT_S = 900.0
 """A daemon that a command started by itself leaves after so long without a job or a call."""
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
-UNREACHABLE_REASONS = frozenset(
-    {
-        "DAEMON_NOT_RUNNING",
-        "DAEMON_GONE",
-        "DAEMON_UNREACHABLE",
-        "DAEMON_DID_NOT_START",
-        "DAEMON_IS_NEWER",
-        "DAEMON_TIMEOUT",
-        "SESSION_FILE_DAMAGED",
-        "TOKEN_NOT_FOUND",
-        "TOKEN_NOT_READABLE",
-        "TOKEN_REFUSED",
-    }
-)
 ENDED_STATES = frozenset(
     {
         common_pb2.JOB_STATE_SUCCEEDED,
@@ -395,6 +383,36 @@ def start_daemon(
         f"The daemon did not start within {deadline_s:g} s; its log is {log_path}.{_last_words(log_path)}",
         reason="DAEMON_DID_NOT_START",
         path=log_path,
+    )
+
+
+def stop_and_wait(client: DaemonClient) -> None:
+    """End a daemon and wait until its process has left.
+
+    Raises:
+        DflError: it cannot be reached, or did not leave in time.
+    """
+    pid = client.server_info().pid
+    client.shutdown()
+    _wait_until_gone(client, pid)
+
+
+def _wait_until_gone(client: DaemonClient, pid: int) -> None:
+    """Raises Conflict when it still answers after the deadline."""
+    end = time.monotonic() + STOP_DEADLINE_S
+    while time.monotonic() < end:
+        try:
+            if client.server_info().pid != pid:
+                return  # another one has taken its place
+        except DflError as error:
+            if error.reason in UNREACHABLE_REASONS:
+                return
+        time.sleep(0.1)
+    raise Conflict(
+        f"The daemon (process {pid}) still saves its work after {STOP_DEADLINE_S:g} s; look again with "
+        "`dfl daemon status`.",
+        reason="DAEMON_STILL_RUNNING",
+        pid=pid,
     )
 
 

@@ -30,6 +30,20 @@ SESSION_FORMAT = 1
 PROTOCOL = "dflproto.v1"
 API_MINOR = 0
 """Grows with every addition inside v1."""
+UNREACHABLE_REASONS = frozenset(
+    {
+        "DAEMON_NOT_RUNNING",
+        "DAEMON_GONE",
+        "DAEMON_UNREACHABLE",
+        "DAEMON_DID_NOT_START",
+        "DAEMON_IS_NEWER",
+        "DAEMON_TIMEOUT",
+        "SESSION_FILE_DAMAGED",
+        "TOKEN_NOT_FOUND",
+        "TOKEN_NOT_READABLE",
+        "TOKEN_REFUSED",
+    }
+)
 ZOMBIE_STATES = ("Z", "X")
 
 

@@ -121,6 +121,8 @@ OUTPUT_PATHS: Mapping[JobKind, str] = {
     JobKind.MERGE: "output",
 }
 """Which of its paths a job of a kind produces."""
+INSTALL_COMMAND = "pip install 'dfl-compositor[core,daemon]'"
+"""What a person does about a library that is not there."""
 SETTINGS_TO_LOWER: Mapping[JobKind, str] = {
     JobKind.EXTRACT: "detect_size or max_faces",
     JobKind.TRAIN: "batch_size, resolution or cache_mb",

@@ -13,8 +13,9 @@ from pathlib import Path
 from dflcore.errors import Conflict, DflError, Internal
 from dflcore.progress import Event, FrameProgress, Notice, StopRequest, TrainProgress
 from dfldaemon.convert import work_from_stored
-from dfldaemon.jobs import ErrorReport, Job, JobEvent, JobKind, JobState, Verb
+from dfldaemon.jobs import ErrorReport, EventBody, Job, JobEvent, JobKind, JobState, StateChange, Verb, Work
 from dfldaemon.store import Draft, JobStore, StoreThread
+from dfldaemon.submission import check_work_paths
 from dfldaemon.supervisor import Failed, Lost, Outcome, Stopped, Succeeded, Supervisor, WorkerOptions
 from dfldaemon.watching import Watchers
 
@@ -24,8 +25,11 @@ FLUSH_INTERVAL_S = 0.2
 """Events reach the store and their watchers at most so much later."""
 KEPT_PROGRESS_INTERVAL_S = 0.5
 """Of progress, the store keeps at most one event in this time; watchers get all of it."""
-RECOVERY_PAUSE_S = 5.0
-"""After the store failed, before the next try."""
+RECOVERY_PAUSE_S = 0.5
+"""After the store failed, before the next try; doubled with every failure up to :data:`MAX_RECOVERY_PAUSE_S`."""
+MAX_RECOVERY_PAUSE_S = 30.0
+LAST_TRIES = 3
+"""To store how a job ended, once the daemon is told to end; then the next daemon takes the job up."""
 
 STOP_VERBS: Mapping[StopRequest, Verb] = {
     StopRequest.CANCEL: Verb.CANCEL,
@@ -33,6 +37,10 @@ STOP_VERBS: Mapping[StopRequest, Verb] = {
     StopRequest.SHUTDOWN: Verb.REQUEUE,
 }
 """What becomes of a running job that was asked to stop and did."""
+_MOVED_ALREADY = frozenset({"WRONG_JOB_STATE", "JOB_NOT_FOUND"})
+"""A move that reported an error may have been stored all the same; this is what the next try says then."""
+_NO_WORK = Work(kind=JobKind.EXTRACT, paths={}, frames="", settings={})
+"""Of a job that may not run; no worker is told."""
 _WEIGHT = {StopRequest.SHUTDOWN: 0, StopRequest.PAUSE: 1, StopRequest.CANCEL: 2}
 
 
@@ -42,11 +50,13 @@ class SchedulerOptions:
 
     Attributes:
         job_logs: folder for what workers print.
+        roots: resolved folders that paths may lie in; they may be fewer than when a job was submitted.
         max_attempts: how often a job is started when the daemon is lost. worker_retries: when its worker is lost.
     """
 
     job_logs: Path
     worker: WorkerOptions
+    roots: Sequence[str] = ("/",)
     max_attempts: int = 3
     worker_retries: int = 1
     max_queued: int = 10_000
@@ -74,6 +84,16 @@ class _Recorder:
             for place, (at, event) in enumerate(waiting)
         ]
 
+    def put_back(self, drafts: Sequence[Draft]) -> None:
+        """After a take that could not be stored. Of progress only the newest comes back: an outage may be long."""
+        newest = max((place for place, draft in enumerate(drafts) if _is_progress(draft.body)), default=-1)
+        self.waiting[:0] = [
+            (draft.time, draft.body)
+            for place, draft in enumerate(drafts)
+            if not isinstance(draft.body, StateChange) and (place == newest or not _is_progress(draft.body))
+        ]
+        self.last_kept = 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class _Running:
@@ -95,17 +115,19 @@ class Scheduler:
         self._moving = asyncio.Lock()
         self._wake = asyncio.Event()
         self._running: _Running | None = None
-        self._is_stopping = False
+        self._stopping = asyncio.Event()
+        self._may_have_ghost = False
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Take up what the last daemon left, then run the queue."""
         await self._recover()
         self._task = asyncio.create_task(self._run_queue())
+        self._task.add_done_callback(_report_death)
 
     async def stop(self) -> None:
         """Ask the worker to save; its job goes back to its place in the queue, and the next daemon runs it."""
-        self._is_stopping = True
+        self._stopping.set()
         self._wake.set()
         if self._running is not None and self._running.supervisor.stop_request is None:
             self._running.supervisor.stop(StopRequest.SHUTDOWN)
@@ -173,69 +195,132 @@ class Scheduler:
             return job
 
     async def _run_queue(self) -> None:
-        while not self._is_stopping:
+        pause = RECOVERY_PAUSE_S
+        while not self._stopping.is_set():
             try:
                 self._wake.clear()
+                await self._lay_ghost()
                 job = await self._store.run(JobStore.next_queued)
                 if job is None:
                     await self._wake.wait()
                 else:
-                    await self._run(job.id)
+                    await self._run(job)
+                pause = RECOVERY_PAUSE_S
             except Exception:
                 logger.exception("the queue stumbled; it goes on in a moment")
-                self._running = None
-                await asyncio.sleep(RECOVERY_PAUSE_S)
-                with contextlib.suppress(DflError):
-                    await self._recover()
+                pause = await self._rest(pause)
 
-    async def _run(self, job_id: str) -> None:
-        """One job from QUEUED to wherever its worker takes it."""
+    async def _rest(self, pause: float) -> float:
+        """Wait after a failure, unless the daemon ends; answers with the next, longer pause."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), pause)
+        return min(2.0 * pause, MAX_RECOVERY_PAUSE_S)
+
+    async def _lay_ghost(self) -> None:
+        """A start that failed may be in the store all the same; nothing ran, so that job goes back to its place."""
+        if not self._may_have_ghost:
+            return
         async with self._moving:
-            if self._is_stopping:
+            for job in await self._store.run(JobStore.list_jobs, states=[JobState.RUNNING]):
+                await self._move(job.id, Verb.REQUEUE)
+            self._may_have_ghost = False
+
+    async def _run(self, queued: Job) -> None:
+        """One job from QUEUED to wherever its worker takes it."""
+        work = await self._read_work(queued)
+        async with self._moving:
+            if self._stopping.is_set():
                 return
             try:
-                job = await self._move(job_id, Verb.START)
-            except Conflict:
+                job = await self._move(queued.id, Verb.START)
+            except Conflict as error:
+                if error.reason != "WRONG_JOB_STATE":
+                    self._may_have_ghost = True
+                    raise
                 return  # cancelled or paused a moment ago
-            try:
-                work = work_from_stored(job.spec)
-            except DflError as error:
-                await self._move(job_id, Verb.FAIL, error=ErrorReport.of(error))
-                return
+            except Exception:
+                self._may_have_ghost = True
+                raise
             recorder = _Recorder()
             log_path = self._options.job_logs / f"{job.id}.log"
-            supervisor = Supervisor(self._options.worker, work, log_path, recorder.add)
+            told = work if isinstance(work, Work) else _NO_WORK
+            supervisor = Supervisor(self._options.worker, told, log_path, recorder.add)
             self._running = running = _Running(job, supervisor, recorder)
-            if self._is_stopping:
+            if self._stopping.is_set():
                 supervisor.stop(StopRequest.SHUTDOWN)
         logger.info("job started", extra={"job": job.id, "attempt": job.attempt_count})
+        outcome = await self._work(running) if isinstance(work, Work) else work
+        await self._settle_until_stored(running, outcome)
+
+    async def _read_work(self, job: Job) -> Work | Failed:
+        """What a job is to do, or why it may not any more: its settings or the roots have changed since."""
+        try:
+            work = work_from_stored(job.spec)
+            await asyncio.to_thread(check_work_paths, work, self._options.roots)
+        except DflError as error:
+            return Failed(ErrorReport.of(error))
+        except Exception as error:  # else it would hold up every job behind it
+            logger.exception("the work of a job cannot be read", extra={"job": job.id})
+            text = f"What the job is to do cannot be read ({type(error).__name__}: {error}); please report it."
+            return Failed(ErrorReport.of(Internal(text, reason="UNEXPECTED")))
+        return work
+
+    async def _work(self, running: _Running) -> Outcome:
+        """Stay with the worker until it is gone, storing what it tells."""
         flusher = asyncio.create_task(self._flush_regularly(running))
         try:
-            outcome = await supervisor.run()
+            return await running.supervisor.run()
+        except Exception as error:
+            logger.exception("the worker could not be watched", extra={"job": running.job.id})
+            text = f"The daemon lost hold of the worker ({type(error).__name__}: {error}); please report it."
+            return Failed(ErrorReport.of(Internal(text, reason="WORKER_FAILED")))
         finally:
             async with running.lock:  # not between taking events and publishing them
                 flusher.cancel()
-        async with self._moving, running.lock:
-            await self._settle(running, outcome)
-            self._running = None
+
+    async def _settle_until_stored(self, running: _Running, outcome: Outcome) -> None:
+        """No other job starts before it is on disk where this one went; a full disk is waited out."""
+        pause, last_tries = RECOVERY_PAUSE_S, LAST_TRIES
+        while True:
+            try:
+                async with self._moving, running.lock:
+                    await self._settle(running, outcome)
+                    self._running = None
+                return
+            except Exception as error:
+                if isinstance(error, DflError) and error.reason in _MOVED_ALREADY:
+                    logger.warning("job had left its worker already", extra={"job": running.job.id})
+                    self._watchers.send_to_store(running.job.id)
+                    self._running = None
+                    return
+                logger.exception("the end of a job could not be stored", extra={"job": running.job.id})
+            if self._stopping.is_set():
+                last_tries -= 1
+                if last_tries <= 0:
+                    logger.error(
+                        "the end of a job is given up; the next daemon runs it again", extra={"job": running.job.id}
+                    )
+                    self._running = None
+                    return
+                await asyncio.sleep(RECOVERY_PAUSE_S)
+            else:
+                pause = await self._rest(pause)
 
     async def _settle(self, running: _Running, outcome: Outcome) -> None:
-        """Where a job goes when its worker is gone."""
+        """Where a job goes when its worker is gone. May be called again after it failed."""
         job, request = running.job, running.supervisor.stop_request
         if isinstance(outcome, Succeeded):
             await self._end(running, Verb.SUCCEED, result=outcome.result)
         elif isinstance(outcome, Failed):
             await self._end(running, Verb.FAIL, error=outcome.error)
         elif request is not None:
-            if isinstance(outcome, Lost) or outcome.forced:
-                running.recorder.add(_unsaved_notice(request))
-            await self._end(running, STOP_VERBS[request])
+            is_unsaved = isinstance(outcome, Lost) or outcome.forced
+            await self._end(running, STOP_VERBS[request], notice=_unsaved_notice(request) if is_unsaved else None)
         elif isinstance(outcome, Stopped):
             defect = Internal("The worker left as if asked to; please report it.", reason="WORKER_FAILED")
             await self._end(running, Verb.FAIL, error=ErrorReport.of(defect))
         elif job.worker_losses < self._options.worker_retries:
-            running.recorder.add(_retry_notice(outcome.error))
-            await self._end(running, Verb.REQUEUE, lost="worker")
+            await self._end(running, Verb.REQUEUE, lost="worker", notice=_retry_notice(outcome.error))
         else:
             await self._end(running, Verb.FAIL, error=outcome.error)
 
@@ -247,9 +332,15 @@ class Scheduler:
         error: ErrorReport | None = None,
         result: Mapping[str, str] | None = None,
         lost: str = "",
+        notice: Notice | None = None,
     ) -> None:
         drafts = running.recorder.take(is_last=True)
-        job = await self._move(running.job.id, verb, drafts=drafts, error=error, result=result, lost=lost)
+        told = drafts if notice is None else [*drafts, Draft(time.time(), notice)]
+        try:
+            job = await self._move(running.job.id, verb, drafts=told, error=error, result=result, lost=lost)
+        except Exception:
+            running.recorder.put_back(drafts)
+            raise
         fields = {"job": job.id, "state": job.state.value, "reason": error.reason if error else ""}
         logger.info("job left its worker", extra=fields)
 
@@ -287,16 +378,21 @@ class Scheduler:
         return job
 
     async def _flush_regularly(self, running: _Running) -> None:
+        pause = FLUSH_INTERVAL_S
         while True:
-            await asyncio.sleep(FLUSH_INTERVAL_S)
+            await asyncio.sleep(pause)
             async with running.lock:
                 if not running.recorder.waiting:
                     continue
+                drafts = running.recorder.take()
                 try:
-                    events = await self._store.run(JobStore.append, running.job.id, running.recorder.take())
-                except DflError:
+                    events = await self._store.run(JobStore.append, running.job.id, drafts)
+                except Exception:
                     logger.exception("progress could not be stored", extra={"job": running.job.id})
+                    running.recorder.put_back(drafts)
+                    pause = min(2.0 * pause, MAX_RECOVERY_PAUSE_S)
                     continue
+                pause = FLUSH_INTERVAL_S
                 self._publish(running.job, events)
 
     def _publish(self, job: Job, events: Sequence[JobEvent]) -> None:
@@ -304,8 +400,14 @@ class Scheduler:
             self._watchers.publish(job.id, events)
 
 
-def _is_progress(event: Event) -> bool:
+def _is_progress(event: EventBody) -> bool:
     return isinstance(event, FrameProgress | TrainProgress)
+
+
+def _report_death(task: asyncio.Task[None]) -> None:
+    """The queue's task never ends by an error; should it, that must not go unseen."""
+    if not task.cancelled() and task.exception() is not None:
+        logger.critical("the queue died; restart the daemon", exc_info=task.exception())
 
 
 def _retry_notice(error: ErrorReport) -> Notice:

@@ -206,9 +206,12 @@ class Daemon:
         settings = self.settings
         return SchedulerOptions(
             job_logs=state / "logs" / "jobs",
+            roots=settings.root_paths,
             worker=WorkerOptions(
                 command=self._worker_command,
-                limits=WorkerLimits(threads=settings.worker_threads, weights=settings.weight_folders),
+                limits=WorkerLimits(
+                    threads=settings.worker_threads, weights=settings.weight_folders, roots=settings.root_paths
+                ),
                 stop_grace_s=settings.stop_grace_s,
                 hang_timeout_s=settings.hang_timeout_s,
                 stall_timeout_s=settings.stall_timeout_s,

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dflcore.errors import InvalidInput, NotFound
 from dflcore.frames import FrameRange
 from dflcore.io.sequence import MOVIE_SUFFIXES, SequencePattern
+from dfldaemon.color_config import is_builtin_config
 from dfldaemon.jobs import JobKind, Work
 
 MAX_PATH_BYTES = 4096
 MAX_REQUEST_ID = 64
+VERSION_TOKEN = "{version}"
+"""Of an output pattern, as :mod:`dflcore.merge.output` reads it."""
+_FRAME_TOKEN = re.compile(r"[#@]|%0?\d*d")
 
 _NEEDED_FOLDERS = {
     JobKind.EXTRACT: (),
@@ -54,13 +59,16 @@ def check_path(path: str, field: str, roots: Sequence[str]) -> str:
 
 
 def check_work_paths(work: Work, roots: Sequence[str]) -> None:
-    """All paths of a job, and its frame range's text; touches no plate.
+    """All paths of a job, those in its settings too, and its frame range's text; touches no plate.
 
     Raises:
         InvalidInput: see :func:`check_path`; or the output would lie on top of the plate; or frames cannot be read.
     """
     for name, path in work.paths.items():
         check_path(path, f"{name}_path" if name != "plate" else "plate.path", roots)
+    config = str(work.settings.get("ocio_config") or "")
+    if config and not is_builtin_config(config):
+        check_path(config, "ocio_config", roots)
     plate = work.paths.get("plate")
     if plate is not None and os.path.realpath(work.output) == os.path.realpath(plate):
         raise InvalidInput(
@@ -70,6 +78,48 @@ def check_work_paths(work: Work, roots: Sequence[str]) -> None:
         )
     if work.frames:
         FrameRange.parse(work.frames)
+
+
+def check_links(work: Work, roots: Sequence[str]) -> None:
+    """What a pattern stands for on disk: no frame and no version folder may be a link that leads out of the roots.
+
+    Raises:
+        InvalidInput: one does.
+    """
+    if os.sep in roots:
+        return
+    plate = work.paths.get("plate")
+    if plate is not None and Path(plate).suffix.lower() not in MOVIE_SUFFIXES:
+        pattern = SequencePattern.parse(plate)
+        for frame in pattern.frames_on_disk():
+            check_path(str(pattern.path(frame)), "plate.path", roots)
+    if work.kind is JobKind.MERGE:
+        for path in _output_paths(work.output):
+            check_path(str(path), "output_path", roots)
+
+
+def _output_paths(text: str) -> Iterator[Path]:
+    """The folder above the version, and per version on disk its folder and the links in it that look like frames."""
+    for expanded in _expanded(text):
+        yield expanded.parent
+        head = _FRAME_TOKEN.split(expanded.name)[0]
+        if expanded.parent.is_dir():
+            links = [entry for entry in expanded.parent.iterdir() if entry.is_symlink()]
+            yield from (link for link in links if link.name.startswith(head))
+
+
+def _expanded(text: str) -> Iterator[Path]:
+    """An output pattern for every version on disk, and as it is."""
+    yield Path(text)
+    parts = Path(text).parts
+    position = next((index for index, part in enumerate(parts) if VERSION_TOKEN in part), None)
+    if position is None:
+        return
+    folder = Path(*parts[:position])
+    matcher = re.compile(re.escape(parts[position].split(VERSION_TOKEN)[0]) + r"(v\d+)")
+    found = (matcher.match(entry.name) for entry in folder.iterdir()) if folder.is_dir() else ()
+    for version in sorted({match[1] for match in found if match}):
+        yield Path(text.replace(VERSION_TOKEN, version))
 
 
 def needed_folders(work: Work) -> list[tuple[str, JobKind]]:

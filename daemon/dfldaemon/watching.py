@@ -68,6 +68,11 @@ class Watchers:
         for watcher in self._by_job.get(job_id, ()):
             watcher.put(events)
 
+    def send_to_store(self, job_id: str) -> None:
+        """Something is in the store that was not published: the job's watchers read it again."""
+        for watcher in self._by_job.get(job_id, ()):
+            watcher.put(None)
+
     def close(self) -> None:
         """The daemon ends: every watch is told."""
         self._is_closed = True

@@ -17,9 +17,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from dflcore.errors import Cancelled, DflError, Internal, ResourceExhausted
+from dflcore.errors import Cancelled, DflError, Internal, ResourceExhausted, Unsupported
 from dflcore.progress import Event, StopRequest
-from dfldaemon.jobs import SETTINGS_TO_LOWER, ErrorReport, JobKind, Work
+from dfldaemon.jobs import INSTALL_COMMAND, SETTINGS_TO_LOWER, ErrorReport, JobKind, Work
+from dfldaemon.submission import check_links, check_work_paths
 from dfldaemon.worker_channel import Channel, die_with_parent, name_process
 from dfldaemon.worker_protocol import (
     EXIT_FAILED,
@@ -99,6 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run_job(work: Work, limits: WorkerLimits, control: ChannelControl) -> tuple[dict[str, object], int]:
     """Run the pipeline; answers with the last line and the exit code. Every error ends here."""
     try:
+        check_work_paths(work, limits.roots)
+        check_links(work, limits.roots)
         _limit_threads(limits.threads)
         from dfldaemon.worker_jobs import run_work  # loads torch and image libraries
 
@@ -133,6 +136,11 @@ def explain(error: BaseException, kind: JobKind) -> DflError:
             f"The disk is full ({error.filename or 'unnamed file'}). Free some space and retry; finished work is kept.",
             reason="DISK_FULL",
             path=error.filename or "",
+        )
+    if isinstance(error, ImportError):
+        return Unsupported(
+            f"A part is not installed ({error}). Install it with `{INSTALL_COMMAND}`, then retry.",
+            reason="NOT_INSTALLED",
         )
     return Internal(
         f"The job failed in an unexpected way ({type(error).__name__}: {error}). Its log has the details; "

@@ -86,7 +86,7 @@ def _merge(work: Work, control: RunControl) -> Any:
             settings,
             control,
             converter=converter,
-            authorization=_authorization_of(model_path),
+            authorization=_authorization_of(model_path, swapper.digest),
         )
 
 
@@ -101,10 +101,14 @@ def _open_plate(work: Work, color_space: str, missing: Any, converter: ColorConv
     )
 
 
-def _authorization_of(model_path: Path) -> Authorization:
-    """Who allowed the face that the model puts on, as its newest save knows it from the source's faceset."""
+def _authorization_of(model_path: Path, digest: str) -> Authorization:
+    """Who allowed the face that the loaded weights put on, as their save knows it from the source's faceset.
+
+    A save that a training removed meanwhile is stood in for by the newest.
+    """
     facts = read_model_facts(model_path)
-    return facts[0].authorization if facts else Authorization()
+    loaded = [one for one in facts if one.weights_sha256 == digest] or facts
+    return loaded[0].authorization if loaded else Authorization()
 
 
 def facts_of(result: Any) -> dict[str, str]:

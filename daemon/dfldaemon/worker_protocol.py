@@ -52,10 +52,12 @@ class WorkerLimits:
     Attributes:
         threads: of the CPU; 0 leaves the choice to the libraries.
         weights: folders with network weights, searched in order.
+        roots: resolved folders that the paths of its work may lie in.
     """
 
     threads: int = 0
     weights: Sequence[str] = ()
+    roots: Sequence[str] = ("/",)
 
 
 def encode_line(message: Mapping[str, object]) -> bytes:

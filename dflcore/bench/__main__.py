@@ -14,7 +14,7 @@ STAGES = ("exr", "extract", "train", "merge")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the asked stages and print their figures; 0 when they ran."""
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     try:
         with tempfile.TemporaryDirectory(prefix="dfl-bench-", dir=options.folder) as folder:
             _run(options, Path(folder))
@@ -43,9 +43,12 @@ def _run(options: argparse.Namespace, folder: Path) -> None:
     print_figures(figures, as_json=options.json)
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser(*more_stages: str) -> argparse.ArgumentParser:
+    """The flags of ``dfl bench``; whoever measures more stages than the core names them."""
     parser = argparse.ArgumentParser(prog="dfl bench", description="Measure each stage on this machine.")
-    parser.add_argument("stage", nargs="?", default="all", choices=("all", *STAGES), help="what to measure")
+    parser.add_argument(
+        "stage", nargs="?", default="all", choices=("all", *STAGES, *more_stages), help="what to measure"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     parser.add_argument("--frame-count", type=int, default=24, help="frames of the plate (default 24)")
     parser.add_argument("--steps", type=int, default=20, help="training steps measured (default 20)")

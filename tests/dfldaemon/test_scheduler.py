@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from dflcore.errors import Conflict, NotFound
+from dflcore.errors import Conflict, NotFound, ResourceExhausted
 from dflcore.progress import FrameProgress, Notice
+from dfldaemon import scheduler as scheduler_module
 from dfldaemon import supervisor
 from dfldaemon.convert import spec_from_work
-from dfldaemon.jobs import Job, JobEvent, JobState, StateChange, Work
+from dfldaemon.jobs import Job, JobEvent, JobState, StateChange, Verb, Work
 from dfldaemon.scheduler import Scheduler, SchedulerOptions
 from dfldaemon.store import JobStore, StoreThread
 from dfldaemon.supervisor import WorkerOptions
@@ -27,7 +28,9 @@ DEADLINE_S = 20.0
 class Queue:
     """A scheduler with its store, as the server wires them."""
 
-    def __init__(self, path: Path, command: tuple[str, ...], **options: float) -> None:
+    def __init__(
+        self, path: Path, command: tuple[str, ...], *, roots: tuple[str, ...] = ("/",), **options: float
+    ) -> None:
         self.store = StoreThread(path / "jobs.sqlite")
         self.watchers = Watchers()
         scheduler_names = {"max_attempts", "worker_retries", "max_queued"}
@@ -37,6 +40,7 @@ class Queue:
             self.watchers,
             SchedulerOptions(
                 job_logs=path / "logs",
+                roots=roots,
                 worker=WorkerOptions(command=command, **worker),
                 **{name: int(value) for name, value in options.items() if name in scheduler_names},
             ),
@@ -159,7 +163,9 @@ def test_many_quick_events_reach_a_watcher_whole_and_the_store_thinned(run_queue
         assert [event.sequence for event in seen] == list(range(2, 3004))
         stored = [event.body for event in await queue.events(job.id) if isinstance(event.body, FrameProgress)]
         assert len(stored) < 20
-        assert stored[-1].frame == 3000
+        newest = (await queue.job(job.id)).progress
+        assert isinstance(newest, FrameProgress)
+        assert newest.frame == 3000
 
     run_queue(body)
 
@@ -396,7 +402,6 @@ def test_an_orderly_end_keeps_the_job_and_the_next_daemon_finishes_it(run_queue:
 def lose_daemon(path: Path, work: Work, *, stop: str = "", times: int = 1) -> str:
     """Leave a running job in the store, as a killed daemon does."""
     from dflcore.progress import StopRequest
-    from dfldaemon.jobs import Verb
 
     store = JobStore(path / "jobs.sqlite")
     job, _ = store.submit(
@@ -465,3 +470,150 @@ def test_a_spec_this_version_refuses_fails_only_its_job(run_queue: Any, make_wor
         await queue.wait_for(job.id, JobState.SUCCEEDED)
 
     run_queue(body)
+
+
+def break_store(queue: Queue, monkeypatch: pytest.MonkeyPatch, breaks: Callable[..., BaseException | None]) -> None:
+    """Let calls of the store fail: ``breaks`` says with what; an error marked ``late`` comes after it was stored."""
+    monkeypatch.setattr(scheduler_module, "RECOVERY_PAUSE_S", 0.02)
+    run = queue.store.run
+
+    async def broken(method: Any, *args: Any, **kwargs: Any) -> Any:
+        error = breaks(method, *args)
+        if error is None:
+            return await run(method, *args, **kwargs)
+        if getattr(error, "late", False):
+            await run(method, *args, **kwargs)
+        raise error
+
+    monkeypatch.setattr(queue.store, "run", broken)
+
+
+FULL = ResourceExhausted("The disk is full.", reason="DISK_FULL")
+
+
+@pytest.mark.parametrize("error", [FULL, RuntimeError("nobody foresaw this")])
+def test_a_finished_job_is_not_run_again_when_its_end_cannot_be_stored(
+    run_queue: Any, make_work: MakeWork, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    left = [error] * 4
+
+    def breaks(method: Any, *args: Any) -> BaseException | None:
+        return left.pop() if method is JobStore.move and args[1] is Verb.SUCCEED and left else None
+
+    async def body(queue: Queue) -> None:
+        break_store(queue, monkeypatch, breaks)
+        first, second = await queue.submit(make_work("notice")), await queue.submit(make_work("good-b", 2))
+        second = await queue.wait_for(second.id, JobState.SUCCEEDED)
+        first = await queue.job(first.id)
+        assert (first.state, first.attempt_count, first.daemon_losses) == (JobState.SUCCEEDED, 1, 0)
+        assert await queue.notices(first.id) == ["NO_FACE_FOUND"]
+        assert first.ended is not None
+        assert second.started is not None
+        assert first.ended <= second.started
+
+    run_queue(body)
+    assert not left
+
+
+def test_what_a_worker_tells_while_the_disk_is_full_is_stored_later(
+    run_queue: Any, make_work: MakeWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler_module, "FLUSH_INTERVAL_S", 0.01)
+    failures: list[object] = []
+
+    def breaks(method: Any, *_: Any) -> BaseException | None:
+        if method is not JobStore.append:
+            return None
+        failures.append(method)
+        return FULL
+
+    async def body(queue: Queue) -> None:
+        break_store(queue, monkeypatch, breaks)
+        job = await queue.submit(make_work("notice", 10))
+        job = await queue.wait_for(job.id, JobState.SUCCEEDED)
+        assert await queue.notices(job.id) == ["NO_FACE_FOUND"]
+        assert job.progress == FrameProgress(done=10, total=10, frame=10, faces=1)
+
+    run_queue(body)
+    assert failures
+
+
+def test_an_end_that_was_stored_though_the_store_complained_is_believed(
+    run_queue: Any, make_work: MakeWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = ResourceExhausted("The disk is full.", reason="DISK_FULL")
+    late.late = True  # type: ignore[attr-defined]
+    left = [late]
+
+    def breaks(method: Any, *args: Any) -> BaseException | None:
+        return left.pop() if method is JobStore.move and args[1] is Verb.SUCCEED and left else None
+
+    async def body(queue: Queue) -> None:
+        break_store(queue, monkeypatch, breaks)
+        job = await queue.submit(make_work())
+        await queue.wait_for(job.id, JobState.SUCCEEDED)
+        other = await queue.submit(make_work("good-b", 2))
+        await queue.wait_for(other.id, JobState.SUCCEEDED)
+        assert (await queue.job(job.id)).attempt_count == 1
+
+    run_queue(body)
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_start_that_cannot_be_stored_leaves_no_ghost(
+    run_queue: Any, make_work: MakeWork, monkeypatch: pytest.MonkeyPatch, is_late: bool
+) -> None:
+    error = RuntimeError("nobody foresaw this")
+    error.late = is_late  # type: ignore[attr-defined]
+    left = [error]
+
+    def breaks(method: Any, *args: Any) -> BaseException | None:
+        return left.pop() if method is JobStore.move and args[1] is Verb.START and left else None
+
+    async def body(queue: Queue) -> None:
+        break_store(queue, monkeypatch, breaks)
+        job = await queue.submit(make_work())
+        job = await queue.wait_for(job.id, JobState.SUCCEEDED)
+        assert (job.attempt_count, job.daemon_losses) == (1, 0)
+
+    run_queue(body)
+    assert not left
+
+
+def test_an_end_while_the_disk_stays_full_does_not_hang(
+    run_queue: Any, make_work: MakeWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures: list[object] = []
+
+    def breaks(method: Any, *args: Any) -> BaseException | None:
+        if method is not JobStore.move or args[1] is not Verb.SUCCEED:
+            return None
+        failures.append(method)
+        return FULL
+
+    async def body(queue: Queue) -> None:
+        break_store(queue, monkeypatch, breaks)
+        job = await queue.submit(make_work())
+        await queue.until(job.id, lambda _: len(failures) > 1)
+        assert queue.scheduler.is_busy
+
+    run_queue(body)
+
+
+def test_roots_that_were_narrowed_meanwhile_fail_the_job_before_it_starts(
+    tmp_path: Path, worker_command: tuple[str, ...], make_work: MakeWork
+) -> None:
+    work = make_work()
+
+    async def body() -> None:
+        queue = Queue(tmp_path, worker_command, roots=("/srv/elsewhere",))
+        await queue.scheduler.start()
+        job = await queue.submit(work)
+        job = await queue.wait_for(job.id, JobState.FAILED)
+        assert job.error is not None
+        assert job.error.reason == "PATH_OUTSIDE_ROOTS"
+        await queue.scheduler.stop()
+        queue.store.close()
+
+    asyncio.run(body())
+    assert not Path(work.output).exists()

@@ -7,8 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dflcore.errors import InvalidInput, NotFound
+from dfldaemon.color_config import is_builtin_config
 from dfldaemon.jobs import JobKind, Work
-from dfldaemon.submission import check_path, check_plate, check_request_id, check_work_paths, needed_folders
+from dfldaemon.submission import (
+    check_links,
+    check_path,
+    check_plate,
+    check_request_id,
+    check_work_paths,
+    needed_folders,
+)
 
 
 @pytest.mark.parametrize(
@@ -79,3 +87,64 @@ def test_long_request_ids_are_refused() -> None:
     check_request_id("x" * 64)
     with pytest.raises(InvalidInput):
         check_request_id("x" * 65)
+
+
+def test_a_color_config_is_a_path_like_others(make_work: Callable[..., Work], tmp_path: Path) -> None:
+    work = make_work()
+
+    def check(config: str) -> None:
+        asked = Work(kind=work.kind, paths=work.paths, frames="", settings={"ocio_config": config})
+        check_work_paths(asked, [os.path.realpath(tmp_path)])
+
+    for good in ("", "ocio://anything", "studio-config-v2.2.0_aces-v1.3_ocio-v2.4", str(tmp_path / "show.ocio")):
+        check(good)
+    for bad in ("/etc/show.ocio", "show.ocio", "studio-config-v2/../../etc/show.ocio", str(tmp_path / ".." / "a")):
+        with pytest.raises(InvalidInput) as caught:
+            check(bad)
+        assert caught.value.details["field"] == "ocio_config"
+
+
+def test_the_builtin_color_configs_are_known_by_name() -> None:
+    ocio = pytest.importorskip("PyOpenColorIO")
+    names = [str(entry[0]) for entry in ocio.BuiltinConfigRegistry().getBuiltinConfigs()]
+    assert names
+    assert all(is_builtin_config(name) and is_builtin_config(f"ocio://{name}") for name in names)
+
+
+@pytest.fixture
+def merge_work(tmp_path: Path) -> tuple[Work, Path, Path]:
+    """A merge in ``root``, and a folder outside of it."""
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    (root / "out").mkdir(parents=True)
+    outside.mkdir()
+    (root / "plate.0001.exr").touch()
+    paths = {"plate": str(root / "plate.####.exr"), "output": str(root / "out" / "{version}" / "a.####.exr")}
+    return Work(kind=JobKind.MERGE, paths=paths, frames="", settings={}), root, outside
+
+
+def test_links_behind_a_pattern_do_not_lead_out(merge_work: tuple[Work, Path, Path]) -> None:
+    work, root, outside = merge_work
+    roots = [os.path.realpath(root)]
+    version = root / "out" / "v001"
+    version.mkdir()
+    (version / "a.0001.exr").symlink_to(version / "a.0002.exr")
+    (version / "notes").symlink_to(outside)
+    check_links(work, roots)
+
+    def refused(path: Path, target: Path) -> None:
+        path.symlink_to(target)
+        with pytest.raises(InvalidInput) as caught:
+            check_links(work, roots)
+        assert caught.value.reason == "PATH_OUTSIDE_ROOTS"
+        check_links(work, ["/"])
+        path.unlink()
+        check_links(work, roots)
+
+    refused(root / "plate.0002.exr", outside / "a.exr")
+    refused(version / "a.0003.exr", outside / "a.exr")
+    refused(root / "out" / "v002", outside)
+    (version / "a.0001.exr").unlink()
+    (version / "notes").unlink()
+    version.rmdir()
+    (root / "out").rmdir()
+    refused(root / "out", outside)

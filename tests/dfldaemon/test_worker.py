@@ -18,6 +18,7 @@ from dfldaemon.jobs import JobKind, JobState, StateChange, Work
 from dfldaemon.supervisor import explain_exit
 from dfldaemon.worker import explain
 from dfldaemon.worker_protocol import (
+    EXIT_FAILED,
     EXIT_ORPHANED,
     decode_line,
     encode_line,
@@ -54,6 +55,25 @@ def test_the_worker_says_how_it_ended(worker_command: tuple[str, ...], tmp_path:
     assert any(message["type"] == "heartbeat" for message in messages)
 
 
+def test_the_worker_refuses_links_out_of_its_roots(worker_command: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "p.0001.exr").symlink_to(tmp_path / "p.0001.exr")
+    ours, theirs = socket.socketpair()
+    with theirs:
+        command = [*worker_command, f"--channel={theirs.fileno()}"]
+        process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=subprocess.DEVNULL)
+    root = tmp_path.resolve() / "root"
+    paths = {"plate": str(root / "p.####.exr"), "faceset": str(root / "good")}
+    work = Work(kind=JobKind.EXTRACT, paths=paths, frames="", settings={})
+    with ours, ours.makefile("rb") as lines:
+        limits = {"roots": [str(root)]}
+        ours.sendall(encode_line({"type": "start", "work": work_to_json(work), "limits": limits}))
+        messages = [decode_line(line) for line in lines]
+    assert process.wait(20) == EXIT_FAILED
+    assert messages[-1]["error"]["reason"] == "PATH_OUTSIDE_ROOTS"
+    assert not (root / "good").exists()
+
+
 @pytest.mark.parametrize(
     ("code", "error_class", "words"),
     [
@@ -76,6 +96,9 @@ def test_exceptions_nobody_meant_are_told_in_words() -> None:
     assert explain(MemoryError(), JobKind.TRAIN).reason == "OUT_OF_MEMORY"
     full = explain(OSError(errno.ENOSPC, "No space left on device", "/out/a.exr"), JobKind.MERGE)
     assert (full.reason, full.details["path"]) == ("DISK_FULL", "/out/a.exr")
+    assert (
+        "dfl-compositor[core,daemon]" in explain(ModuleNotFoundError("No module named 'torch'"), JobKind.MERGE).message
+    )
     assert "KeyError" in explain(KeyError("x"), JobKind.MERGE).message
 
 
@@ -144,3 +167,19 @@ def test_the_server_side_of_the_worker_needs_no_torch() -> None:
         "sys.exit(bool({'torch', 'cv2', 'OpenImageIO', 'av', 'dlib', 'onnxruntime'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_the_permission_is_that_of_the_weights_that_were_loaded(tmp_path: Path) -> None:
+    from dfldaemon.worker_jobs import _authorization_of
+
+    for number, person in ((1, "Eileen"), (2, "Nobody")):
+        folder = tmp_path / "generations" / f"{number:08d}"
+        folder.mkdir(parents=True)
+        provenance = {"source": {"authorization": {"person": person}}}
+        state = {"iteration": number, "elapsed_s": 1.0, "provenance": provenance}
+        (folder / "state.json").write_text(json.dumps(state))
+        files = {"weights.safetensors": {"sha256": f"digest-{number}", "size": 1}}
+        (folder / "manifest.json").write_text(json.dumps({"files": files}))
+    assert _authorization_of(tmp_path, "digest-1").person == "Eileen"
+    assert _authorization_of(tmp_path, "digest-2").person == "Nobody"
+    assert _authorization_of(tmp_path, "gone").person == "Nobody"

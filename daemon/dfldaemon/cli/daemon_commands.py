@@ -6,16 +6,13 @@ import argparse
 import contextlib
 import subprocess
 import sys
-import time
 
-from dflcore.errors import Conflict, DflError
+from dflcore.errors import DflError
 from dfldaemon.cli.exit_codes import OK, UNREACHABLE
 from dfldaemon.cli.session import CliSession
 from dfldaemon.cli.wire_json import message_values
-from dfldaemon.client import UNREACHABLE_REASONS, DaemonClient, start_daemon
-
-STOP_DEADLINE_S = 90.0
-"""A worker may take a minute to save."""
+from dfldaemon.client import DaemonClient, start_daemon, stop_and_wait
+from dfldaemon.discovery import UNREACHABLE_REASONS
 
 
 def start(session: CliSession, options: argparse.Namespace) -> int:
@@ -63,36 +60,6 @@ def status(session: CliSession, options: argparse.Namespace) -> int:
     with client:
         _report(session, client, "The daemon runs")
     return OK
-
-
-def stop_and_wait(client: DaemonClient) -> None:
-    """End a daemon and wait until its process has left.
-
-    Raises:
-        DflError: it cannot be reached, or did not leave in time.
-    """
-    pid = client.server_info().pid
-    client.shutdown()
-    _wait_until_gone(client, pid)
-
-
-def _wait_until_gone(client: DaemonClient, pid: int) -> None:
-    """Raises Conflict when it still answers after the deadline."""
-    end = time.monotonic() + STOP_DEADLINE_S
-    while time.monotonic() < end:
-        try:
-            if client.server_info().pid != pid:
-                return  # another one has taken its place
-        except DflError as error:
-            if error.reason in UNREACHABLE_REASONS:
-                return
-        time.sleep(0.1)
-    raise Conflict(
-        f"The daemon (process {pid}) still saves its work after {STOP_DEADLINE_S:g} s; look again with "
-        "`dfl daemon status`.",
-        reason="DAEMON_STILL_RUNNING",
-        pid=pid,
-    )
 
 
 def _report(session: CliSession, client: DaemonClient, words: str) -> None:

@@ -7,14 +7,12 @@ keeps its state inside the demo's folder and is stopped at the end.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,20 +21,18 @@ from dflcore.config.train import TrainSettings
 from dflcore.demo.layout import DEMO_PROJECT, DEMO_USE, EXIT_CHECKS_NOT_MET, SOURCE_PERSON, TARGET_PERSON, DemoLayout
 from dflcore.errors import ERROR_CLASSES, Conflict, DflError, Internal, InvalidInput
 from dflcore.io.atomic import write_text
-from dfldaemon.cli.daemon_commands import stop_and_wait
 from dfldaemon.cli.exit_codes import FAILED, OK
 from dfldaemon.cli.following import OnInterrupt
 from dfldaemon.cli.rate import duration_text
 from dfldaemon.cli.session import CliSession
 from dfldaemon.cli.work import submit_and_follow
-from dfldaemon.client import DaemonClient, start_daemon
+from dfldaemon.client import DaemonClient
+from dfldaemon.private_daemon import private_daemon
 from dflproto.v1 import job_service_pb2, settings_pb2
 
 DEMO_MARK = ".dfl-demo"
 """A folder with this file in it was made by a demo and may be emptied by the next."""
 MIN_FRAME_COUNT = 2
-DAEMON_START_S = 30.0
-"""The machine may be busy; a demo can wait."""
 _PARTS = ("plates", "facesets", "model", "result", "state")
 
 
@@ -80,7 +76,7 @@ def demo(session: CliSession, options: argparse.Namespace) -> int:
     prepare_folder(run.layout)
     code = run.step("shoot", "Shooting two plates of public-domain portraits", lambda: _shoot(run, options.frame_count))
     if code == OK:
-        with _own_daemon(run) as client:
+        with private_daemon(run.layout.state, session.environ) as client:
             code = _run_jobs(run, client, options.minutes)
     if code != OK:
         return code
@@ -169,22 +165,6 @@ def _merge_spec(layout: DemoLayout) -> job_service_pb2.JobSpec:
             settings=settings_pb2.MergeSettings(authorization_project=DEMO_PROJECT, authorization_use=DEMO_USE),
         )
     )
-
-
-@contextlib.contextmanager
-def _own_daemon(run: DemoRun) -> Iterator[DaemonClient]:
-    """A daemon with its state in the demo's folder, stopped at the end, whatever happens."""
-    # A socket's path may be about 100 characters long; the demo's folder may be longer.
-    with tempfile.TemporaryDirectory(prefix="dfl-demo-") as runtime_dir:
-        inherited = {name: value for name, value in run.session.environ.items() if name != "DFL_ROOTS"}
-        environ = {**inherited, "DFL_RUNTIME_DIR": runtime_dir, "DFL_LISTEN": "unix"}
-        client = start_daemon(run.layout.state, environ=environ, idle_exit_s=600.0, deadline_s=DAEMON_START_S)
-        try:
-            yield client
-        finally:
-            with contextlib.suppress(DflError):
-                stop_and_wait(client)
-            client.close()
 
 
 def _shoot(run: DemoRun, frame_count: int) -> int:

@@ -15,6 +15,7 @@ from dflcore.errors import (
     ResourceExhausted,
     Unsupported,
 )
+from dfldaemon.discovery import UNREACHABLE_REASONS
 from dfldaemon.jobs import error_category
 
 OK = 0
@@ -51,8 +52,6 @@ exit codes:
 
 def exit_code(error: DflError) -> int:
     """The code for an error."""
-    from dfldaemon.client import UNREACHABLE_REASONS  # loads gRPC, which `dfl --help` does without
-
     if error.reason in UNREACHABLE_REASONS:
         return UNREACHABLE
     return category_code(error_category(type(error)))

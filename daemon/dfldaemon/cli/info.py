@@ -62,7 +62,7 @@ def gather_facts(session: CliSession) -> dict[str, Any]:
         "daemon": _daemon(session),
         "weights": [weight_values(status) for status in open_store(session).list()],
         "state_dir": str(session.state_dir),
-        "ocio": session.environ.get("OCIO", ""),
+        "ocio": session.color_config(),
     }
 
 

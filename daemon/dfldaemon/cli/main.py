@@ -13,12 +13,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dflcore.errors import DflError, Internal
+from dflcore.errors import DflError, Internal, Unsupported
 from dfldaemon.cli.exit_codes import INTERRUPTED
 from dfldaemon.cli.output import Output
 from dfldaemon.cli.parser import build_parser
 from dfldaemon.cli.session import CliSession
 from dfldaemon.discovery import state_folder
+from dfldaemon.jobs import INSTALL_COMMAND
 
 ADDRESS_VARIABLE = "DFL_ADDRESS"
 TOKEN_FILE_VARIABLE = "DFL_TOKEN_FILE"
@@ -39,6 +40,11 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
     except BrokenPipeError:  # the reader of our lines left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return INTERRUPTED
+    except ImportError as error:
+        if os.environ.get("DFL_TRACEBACK"):
+            raise
+        message = f"A part that this command needs is not installed ({error}); run `{INSTALL_COMMAND}`."
+        return output.error(Unsupported(message, reason="NOT_INSTALLED"))
     except Exception as error:  # the edge of the process: no stack trace for people
         if os.environ.get("DFL_TRACEBACK"):
             raise

@@ -211,12 +211,7 @@ def _add_others(commands: _Commands[CommandParser], shared: CommandParser) -> No
         help=f"training time [min; default {DEFAULT_DEMO_MINUTES:g}]",
     )
     demo.add_argument("--frame-count", type=int, default=48, metavar="N", help="frames per plate [default 48]")
-    bench = commands.add_parser(
-        "bench",
-        help="run benchmarks",
-        description="Run benchmarks; flags are passed on.",
-        add_help=False,
-        parents=[shared],
-    )
+    # No flag is looked at here, --help and --json neither: the process that measures knows them.
+    bench = commands.add_parser("bench", help="run benchmarks", add_help=False, prefix_chars="+")
     bench.add_argument("arguments", nargs=argparse.REMAINDER)
     bench.set_defaults(command="bench_command:bench")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dfldaemon.cli.output import Output
+from dfldaemon.color_config import is_builtin_config
 
 if TYPE_CHECKING:  # gRPC is loaded by the commands that call the daemon, not by `dfl --help`
     from dfldaemon.client import DaemonClient
@@ -59,14 +61,14 @@ class CliSession:
             self.output.remark(f"Started a daemon ({connected.endpoint.address}); it leaves when idle.", style="dim")
         return connected
 
+    def color_config(self, given: str = "") -> str:
+        """The OpenColorIO config of a job: the one given, else ``$OCIO``, else empty for the daemon's built-in.
+
+        A file's path is made absolute: the daemon knows neither the user's folder nor the user's environment.
+        """
+        config = given or self.environ.get("OCIO", "")
+        return config if not config or is_builtin_config(config) else self.absolute(config)
+
     def absolute(self, path: str) -> str:
         """A path of the user's as the daemon needs it; ``~`` is the user's home."""
-        expanded = Path(path).expanduser()
-        return str(expanded if expanded.is_absolute() else Path(_normalized(self.working_dir / expanded)))
-
-
-def _normalized(path: Path) -> str:
-    """Without ``.`` and ``..``, links left alone."""
-    import os.path
-
-    return os.path.normpath(path)
+        return os.path.normpath(self.working_dir / Path(path).expanduser())  # links left alone

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
+from dflcore.config.base import Settings
 from dflcore.config.extract import ExtractSettings
 from dflcore.config.merge import MergeSettings
 from dflcore.config.train import TrainSettings
 from dflcore.errors import DflError
 from dflcore.frames import FrameRange
+from dflcore.types import Authorization
 from dfldaemon.cli.authorization import ask_authorization
 from dfldaemon.cli.exit_codes import OK
 from dfldaemon.cli.flags import given_settings
@@ -16,12 +19,12 @@ from dfldaemon.cli.following import OnInterrupt, follow_job, report_end
 from dfldaemon.cli.session import CliSession
 from dfldaemon.cli.wire_json import message_values
 from dfldaemon.client import DaemonClient
-from dflproto.v1 import job_service_pb2, settings_pb2
+from dflproto.v1 import common_pb2, job_service_pb2, settings_pb2
 
 
 def extract(session: CliSession, options: argparse.Namespace) -> int:
     """Run an extraction. Raises DflError where it cannot be submitted or followed."""
-    settings = given_settings(options, ExtractSettings)
+    settings = _plate_settings(session, options, ExtractSettings)
     plate = _plate(session, options)
     with session.connect_or_start() as client:
         settings |= ask_authorization(session.output, ExtractSettings, settings, is_recorded=lambda: False)
@@ -41,7 +44,10 @@ def train(session: CliSession, options: argparse.Namespace) -> int:
     source = session.absolute(options.source)
     with session.connect_or_start() as client:
         settings |= ask_authorization(
-            session.output, TrainSettings, settings, is_recorded=lambda: _faceset_has_record(client, source)
+            session.output,
+            TrainSettings,
+            settings,
+            is_recorded=lambda: _has_record(lambda: client.get_faceset(source).authorization),
         )
         spec = job_service_pb2.JobSpec(
             train=job_service_pb2.TrainSpec(
@@ -56,12 +62,15 @@ def train(session: CliSession, options: argparse.Namespace) -> int:
 
 def merge(session: CliSession, options: argparse.Namespace) -> int:
     """Run a merge. Raises DflError where it cannot be submitted or followed."""
-    settings = given_settings(options, MergeSettings)
+    settings = _plate_settings(session, options, MergeSettings)
     plate = _plate(session, options)
     model = session.absolute(options.model)
     with session.connect_or_start() as client:
         settings |= ask_authorization(
-            session.output, MergeSettings, settings, is_recorded=lambda: _model_has_record(client, model)
+            session.output,
+            MergeSettings,
+            settings,
+            is_recorded=lambda: _has_record(lambda: client.get_model(model).authorization),
         )
         spec = job_service_pb2.JobSpec(
             merge=job_service_pb2.MergeSpec(
@@ -98,23 +107,25 @@ def submit_and_follow(
     return report_end(session.output, ended, job.id)
 
 
+def _plate_settings(
+    session: CliSession, options: argparse.Namespace, settings_class: type[Settings]
+) -> dict[str, object]:
+    """The settings given, with the colour config of the user's environment, so that it is stored with the job."""
+    settings = given_settings(options, settings_class)
+    config = session.color_config(str(settings.get("ocio_config", "")))
+    return {**settings, "ocio_config": config} if config else settings
+
+
 def _plate(session: CliSession, options: argparse.Namespace) -> job_service_pb2.PlateSpec:
     """Raises InvalidInput for a frame range that cannot be read."""
     frames = str(FrameRange.parse(options.frames)) if options.frames else ""
     return job_service_pb2.PlateSpec(path=session.absolute(options.input), frames=frames)
 
 
-def _faceset_has_record(client: DaemonClient, path: str) -> bool:
+def _has_record(get_record: Callable[[], common_pb2.Authorization]) -> bool:
+    """Somebody's permission is on record; also true where that cannot be told: the job will say what is wrong."""
     try:
-        record = client.get_faceset(path).authorization
-    except DflError:
-        return True  # the job will say what is wrong with the faceset; no question before that
-    return bool(record.person or record.reference)
-
-
-def _model_has_record(client: DaemonClient, path: str) -> bool:
-    try:
-        record = client.get_model(path).authorization
+        record = get_record()
     except DflError:
         return True
-    return bool(record.person or record.reference or record.project)
+    return Authorization(person=record.person, reference=record.reference).is_stated

@@ -1,10 +1,13 @@
 """Commands against a fake daemon: what they submit, print and return."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from dfldaemon.cli.main import main
+from dfldaemon.cli.work import _has_record
 from dflproto.v1 import common_pb2, job_service_pb2
 
 
@@ -215,3 +218,70 @@ def test_unexpected_errors_are_one_sentence(dfl, monkeypatch):
     assert code == 9
     assert "ZeroDivisionError: oh" in err
     assert "Traceback" not in err
+
+
+def submitted_config(daemon):
+    spec = list(daemon.jobs.values())[-1].spec
+    return getattr(spec, spec.WhichOneof("work")).settings.ocio_config
+
+
+@pytest.mark.parametrize("command", ["extract", "merge"])
+def test_the_users_color_config_is_stored_with_the_job(dfl, daemon, environ, tmp_path, command):
+    daemon.on_submit = lambda job: daemon.finish(job.id)
+    flags = {"extract": ["--faceset", "/f"], "merge": ["--faceset", "/f", "--model", "/m", "--output", "/o.####.exr"]}
+    arguments = [command, "/p.####.exr", *flags[command]]
+    assert dfl(*arguments)[0] == 0
+    assert submitted_config(daemon) == ""
+    for value, stored in (
+        ("show/config.ocio", str(tmp_path / "show/config.ocio")),
+        ("/show/../config.ocio", "/config.ocio"),
+        ("ocio://studio-config-v2.2.0_aces-v1.3_ocio-v2.4", "ocio://studio-config-v2.2.0_aces-v1.3_ocio-v2.4"),
+        ("cg-config-v2.2.0_aces-v1.3_ocio-v2.4", "cg-config-v2.2.0_aces-v1.3_ocio-v2.4"),
+    ):
+        environ["OCIO"] = value
+        assert dfl(*arguments)[0] == 0
+        assert submitted_config(daemon) == stored
+        assert dfl(*arguments, "--ocio-config", "mine.ocio")[0] == 0
+        assert submitted_config(daemon) == str(tmp_path / "mine.ocio")
+
+
+def test_info_shows_the_color_config_that_jobs_get(dfl, environ, monkeypatch, tmp_path):
+    monkeypatch.setattr("dfldaemon.cli.info._devices", lambda session: [{"name": "cpu"}])
+    environ["OCIO"] = "config.ocio"
+    assert events_of(dfl("info", "--json")[1])[0]["ocio"] == str(tmp_path / "config.ocio")
+
+
+def test_a_library_that_is_not_installed_is_no_defect(dfl, monkeypatch):
+    def broken(*_):
+        raise ModuleNotFoundError("No module named 'grpc'", name="grpc")
+
+    monkeypatch.setattr("dfldaemon.cli.job_commands.list_jobs", broken)
+    code, _, err = dfl("job", "list")
+    assert code == 7
+    assert "pip install 'dfl-compositor[core,daemon]'" in err
+    assert "defect" not in err
+
+
+def test_without_grpc_the_command_says_what_to_install(environ):
+    probe = (
+        "import sys; sys.modules['grpc'] = None\nfrom dfldaemon.cli.main import main; sys.exit(main(['job', 'list']))"
+    )
+    answer = subprocess.run([sys.executable, "-c", probe], env=environ, capture_output=True, text=True)
+    assert answer.returncode == 7
+    assert "pip install" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_last_day_that_is_no_date_is_refused(dfl, daemon):
+    code, _, err = dfl("extract", "/p.exr", "--faceset", "/f", "--authorization-until", "1.1.2030")
+    assert code == 2
+    assert "authorization_until" in err.replace("-", "_")
+    assert not daemon.jobs
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [({"person": "Eileen"}, True), ({"reference": "R 1"}, True), ({"project": "show", "use": "film"}, False)],
+)
+def test_a_project_alone_is_no_permission(record, expected):
+    assert _has_record(lambda: common_pb2.Authorization(**record)) is expected
