@@ -42,7 +42,7 @@ def check_authorization(
     if until is not None and until < (today or datetime.date.today()):
         raise InvalidInput(
             f"The permission for {subject} ended on {until.isoformat()}. Get it renewed, then record the new last day "
-            "by extracting into the faceset again with --authorization-until; a model takes it over with its next save.",
+            "by extracting into the faceset again with --authorization-until; models take it over when trained on.",
             reason=EXPIRED,
             field="authorization_until",
         )
