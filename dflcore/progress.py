@@ -92,8 +92,10 @@ class LoggedRun:
     """A run nobody watches: events go to the log, nothing stops it."""
 
     def emit(self, event: Event) -> None:
-        level = logging.WARNING if isinstance(event, Notice) else logging.DEBUG
-        logger.log(level, "%s", event)
+        if isinstance(event, Notice):
+            logger.log(logging.WARNING if event.severity == "warning" else logging.INFO, "%s", event.message)
+        else:
+            logger.debug("%s", event)
 
     def stop_requested(self) -> StopRequest | None:
         return None
