@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import os
 import platform
 import sys
 from importlib import metadata
@@ -61,29 +62,36 @@ def check_system_libraries() -> None:
             ) from error
 
 
-def installed_versions() -> dict[str, str]:
-    """Version of each package that matters, ``-`` where it is not installed."""
-    versions = {"dfl": __version__, "python": platform.python_version()}
+def package_versions() -> dict[str, str]:
+    """Version of each package that matters, empty where it is not installed."""
+    versions = {}
     for package in PACKAGES:
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            versions[package] = "-"
+            versions[package] = ""
     return versions
+
+
+def installed_versions() -> dict[str, str]:
+    """What a report states: ours, Python's, and those of :func:`package_versions`."""
+    return {"dfl": __version__, "python": platform.python_version(), **package_versions()}
+
+
+def processor_name() -> str:
+    """The processor as the system calls it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as info:
+            names = [line.partition(":")[2].strip() for line in info if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def machine_name() -> str:
     """Processor, cores and system in one line, as benchmarks and reports state it."""
-    import os
-
-    processor = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as info:
-            names = [line.split(":", 1)[1].strip() for line in info if line.startswith("model name")]
-        processor = names[0] if names else processor
-    except OSError:
-        pass
-    return f"{processor}, {os.cpu_count()} cores, {platform.system()} {platform.release().split('-')[0]}"
+    system = f"{platform.system()} {platform.release().split('-')[0]}"
+    return f"{processor_name()}, {os.cpu_count()} cores, {system}"
 
 
 def main() -> int:
@@ -93,7 +101,7 @@ def main() -> int:
     except Unsupported as error:
         sys.stderr.write(f"{error.message}\n")
         return 1
-    versions = ", ".join(f"{name} {version}" for name, version in installed_versions().items())
+    versions = ", ".join(f"{name} {version or '-'}" for name, version in installed_versions().items())
     sys.stdout.write(f"Ready on {machine_name()}: {versions}\n")
     return 0
 

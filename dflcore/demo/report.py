@@ -6,7 +6,6 @@ import json
 import os
 import platform
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,9 @@ from dflcore.demo.layout import DemoLayout
 from dflcore.demo.measure import FaceMeter, measure
 from dflcore.demo.pictures import write_before_after, write_contact_sheet
 from dflcore.demo.plates import FRAMES_PER_SECOND
+from dflcore.environment import installed_versions, processor_name
 from dflcore.io.atomic import write_text
 from dflcore.models.checkpoint import ModelFolder
-from dflcore.version import __version__
-
-PACKAGES = ("torch", "numpy", "opencv-python", "OpenImageIO", "opencolorio", "dlib-bin", "av")
 
 
 def measure_demo(folder: Path) -> dict[str, Any]:
@@ -61,14 +58,10 @@ def build_report(layout: DemoLayout, figures: DemoFigures, checks: list[Check]) 
         "training": _training(layout.model),
         "machine": {
             "system": f"{platform.system()} {platform.machine()}",
-            "processor": _processor_name(),
+            "processor": processor_name(),
             "cores": os.cpu_count(),
         },
-        "versions": {
-            "dfl": __version__,
-            "python": platform.python_version(),
-            **{name: _version(name) for name in PACKAGES},
-        },
+        "versions": installed_versions(),
     }
 
 
@@ -103,20 +96,3 @@ def _training(path: Path) -> dict[str, Any]:
         "seconds": generation.state.get("elapsed_s"),
         "settings": generation.state.get("settings"),
     }
-
-
-def _processor_name() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor()
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return ""

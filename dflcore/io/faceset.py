@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound, Unsupported
 from dflcore.io.atomic import atomic_path, remove_leftovers, translate_disk_errors
+from dflcore.io.lock import take_lock
 from dflcore.types import Authorization, Box, FaceRecord, FacesetInfo, FaceType, FloatArray, Landmarks, Pose
 from dflcore.version import SOFTWARE
 
@@ -219,7 +220,8 @@ class FacesetWriter:
         self.aligned_size = aligned_size
         with translate_disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = _FolderLock(self.path)
+            message = f"Another process is writing to the faceset {self.path}; wait for it or cancel it."
+            self._lock = take_lock(self.path / ".lock", Conflict(message, reason="FACESET_BUSY", path=self.path))
             remove_leftovers(self.path)
         try:
             with _corrupt_means(self.path / INDEX_NAME):
@@ -232,7 +234,7 @@ class FacesetWriter:
                     self._database.close()
                     raise
         except BaseException:
-            self._lock.release()
+            os.close(self._lock)
             raise
 
     def examined_frames(self, plate: str) -> dict[int, str]:
@@ -277,7 +279,7 @@ class FacesetWriter:
 
     def close(self) -> None:
         self._database.close()
-        self._lock.release()
+        os.close(self._lock)
 
     def __enter__(self) -> FacesetWriter:
         return self
@@ -331,27 +333,6 @@ class FacesetWriter:
                 "INSERT OR REPLACE INTO about VALUES (?, ?)",
                 [(key, json.dumps(value)) for key, value in about.items()],
             )
-
-
-class _FolderLock:
-    """An advisory lock that the system drops when its process ends, however it ends."""
-
-    def __init__(self, folder: Path) -> None:
-        import fcntl
-
-        self._descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(self._descriptor)
-            raise Conflict(
-                f"Another process is writing to the faceset {folder}; wait for it or cancel it.",
-                reason="FACESET_BUSY",
-                path=folder,
-            ) from error
-
-    def release(self) -> None:
-        os.close(self._descriptor)
 
 
 _SELECT_FACE = (

@@ -38,6 +38,7 @@ from torch import Tensor
 
 from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound, ResourceExhausted
 from dflcore.io.atomic import TEMPORARY_MARK, sync_file, sync_folder, translate_disk_errors, write_text
+from dflcore.io.lock import take_lock
 from dflcore.models.face_model import FaceModel
 from dflcore.models.registry import load_preset
 from dflcore.progress import Notice
@@ -181,7 +182,8 @@ class ModelFolder:
         Raises:
             Conflict: another process trains this model.
         """
-        descriptor = _lock_file(self.path / ".lock", self.path)
+        message = f"Another process trains the model {self.path}; wait for it or stop it."
+        descriptor = take_lock(self.path / ".lock", Conflict(message, reason="MODEL_BUSY", path=self.path))
         try:
             for leftover in self._generations_path.glob(f"*{TEMPORARY_MARK}*"):
                 shutil.rmtree(leftover, ignore_errors=True)
@@ -416,18 +418,3 @@ def _translate_write_errors(path: Path) -> Iterator[None]:
                 path=path,
             ) from error
         raise InvalidInput(f"Cannot write {path}: {error}.", reason="NOT_WRITABLE", path=path) from error
-
-
-def _lock_file(path: Path, model: Path) -> int:
-    import fcntl
-
-    with translate_disk_errors(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise Conflict(
-            f"Another process trains the model {model}; wait for it or stop it.", reason="MODEL_BUSY", path=model
-        ) from error
-    return descriptor

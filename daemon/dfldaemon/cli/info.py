@@ -7,9 +7,9 @@ import json
 import platform
 import subprocess
 import sys
-from importlib import metadata
 from typing import Any
 
+from dflcore.environment import package_versions
 from dflcore.errors import DflError
 from dflcore.version import __version__
 from dfldaemon.cli.exit_codes import OK
@@ -18,18 +18,6 @@ from dfldaemon.cli.weights_commands import open_store, weight_values
 from dfldaemon.cli.wire_json import message_values
 
 PROBE_TIMEOUT_S = 60.0
-PACKAGES = (
-    "torch",
-    "numpy",
-    "opencv-python",
-    "OpenImageIO",
-    "opencolorio",
-    "av",
-    "dlib-bin",
-    "onnxruntime",
-    "grpcio",
-    "protobuf",
-)
 # Loads torch, so it runs as a process of its own.
 _PROBE = """
 import json, os
@@ -57,20 +45,13 @@ def gather_facts(session: CliSession) -> dict[str, Any]:
         "version": __version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "packages": {name: _package_version(name) for name in PACKAGES},
+        "packages": package_versions(),
         "devices": _devices(session),
         "daemon": _daemon(session),
         "weights": [weight_values(status) for status in open_store(session).list()],
         "state_dir": str(session.state_dir),
         "ocio": session.color_config(),
     }
-
-
-def _package_version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return ""
 
 
 def _devices(session: CliSession) -> list[dict[str, Any]]:
