@@ -50,14 +50,23 @@ def build_parser(*more_stages: str) -> argparse.ArgumentParser:
         "stage", nargs="?", default="all", choices=("all", *STAGES, *more_stages), help="what to measure"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    parser.add_argument("--frame-count", type=int, default=24, help="frames of the plate (default 24)")
-    parser.add_argument("--steps", type=int, default=20, help="training steps measured (default 20)")
-    parser.add_argument("--batch", type=int, default=None, help="faces of each side per step (default: the preset's)")
+    parser.add_argument("--frame-count", type=positive_count, default=24, help="frames of the plate (default 24)")
+    parser.add_argument("--steps", type=positive_count, default=20, help="training steps measured (default 20)")
+    parser.add_argument(
+        "--batch", type=positive_count, default=None, help="faces of each side per step (default: the preset's)"
+    )
     parser.add_argument(
         "--preset", action="append", default=None, help="network preset, may be given again (default quick)"
     )
     parser.add_argument("--folder", type=Path, default=None, help="where the temporary files go")
     return parser
+
+
+def positive_count(text: str) -> int:
+    """A flag's whole number of one or more; argparse turns the refusal into a sentence with the flag's name."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -46,3 +46,11 @@ def test_an_unknown_stage_is_refused(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit):
         main(["sparkle"])
     assert "sparkle" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--frame-count", "--steps", "--batch"])
+@pytest.mark.parametrize("value", ["0", "-3", "many"])
+def test_counts_are_one_or_more(flag: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["exr", f"{flag}={value}"])
+    assert f"{flag}: {value!r} is not a whole number of 1 or more" in capsys.readouterr().err
