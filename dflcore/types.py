@@ -72,6 +72,41 @@ class Landmarks:
     depth: FloatArray | None = None
 
 
+class Origin(enum.Enum):
+    """How a face's landmarks came about; what nobody saw is never passed off as seen."""
+
+    DETECTED = "detected"
+    INTERPOLATED = "interpolated"
+    MANUAL = "manual"
+    IMPORTED = "imported"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """A face as one frame shows it, before it is linked to other frames or smoothed.
+
+    Attributes:
+        frame: frame number as on disk.
+        box: plate pixels.
+        score: the detector's own, higher is surer.
+        landmarks: plate pixels.
+        spread: how far several looks at this face lie apart: root mean square distance of their points from the mean,
+            in units of the alignment template (the face's own size); None after a single look.
+        identity: float32 unit-free descriptor, None when not computed.
+        detector, landmarker: registry names of what produced it.
+    """
+
+    frame: int
+    box: Box
+    score: float
+    landmarks: Landmarks
+    detector: str
+    landmarker: str
+    spread: float | None = None
+    identity: FloatArray | None = None
+    origin: Origin = Origin.DETECTED
+
+
 @dataclass(frozen=True, slots=True)
 class Pose:
     """Head rotation in radians, signs as the conventions of this module."""
@@ -95,8 +130,11 @@ class FaceRecord:
         aligned_from_plate: (2, 3), plate pixels to aligned pixels.
         aligned_size: side of the square aligned image in pixels.
         sharpness: variance of the Laplacian of the aligned face's luma (0..1 scale), higher is sharper.
-        identity: (128,) float32 unit-free descriptor, None when not computed.
+        identity: float32 unit-free descriptor, None when not computed.
         detector, landmarker: registry names of what produced it.
+        track_id: faces with the same number are one person followed through one shot of the plate.
+        spread: see :class:`Sighting`.
+        original_name: file name the image had before it came into this faceset; None for faces cut here.
     """
 
     name: str
@@ -116,7 +154,9 @@ class FaceRecord:
     landmarker: str
     identity: FloatArray | None = None
     track_id: int | None = None
-    mask: str | None = None
+    spread: float | None = None
+    origin: Origin = Origin.DETECTED
+    original_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

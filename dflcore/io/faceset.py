@@ -30,11 +30,11 @@ from numpy.typing import NDArray
 from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound, Unsupported
 from dflcore.io.atomic import atomic_path, remove_leftovers, translate_disk_errors
 from dflcore.io.lock import take_lock
-from dflcore.types import Authorization, Box, FaceRecord, FacesetInfo, FaceType, FloatArray, Landmarks, Pose
+from dflcore.types import Authorization, Box, FaceRecord, FacesetInfo, FaceType, FloatArray, Landmarks, Origin, Pose
 from dflcore.version import SOFTWARE
 
 INDEX_NAME = "index.sqlite"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BUSY_TIMEOUT_S = 10.0
 
 _SCHEMA = """
@@ -45,7 +45,8 @@ CREATE TABLE face (
     face_index INTEGER NOT NULL, plate_width INTEGER NOT NULL, plate_height INTEGER NOT NULL, box BLOB NOT NULL,
     score REAL NOT NULL, layout TEXT NOT NULL, landmarks BLOB NOT NULL, depth BLOB, aligned_from_plate BLOB NOT NULL,
     pitch REAL NOT NULL, yaw REAL NOT NULL, roll REAL NOT NULL, sharpness REAL NOT NULL, detector TEXT NOT NULL,
-    landmarker TEXT NOT NULL, identity BLOB, track_id INTEGER, mask TEXT) STRICT;
+    landmarker TEXT NOT NULL, identity BLOB, track_id INTEGER, spread REAL, origin TEXT NOT NULL DEFAULT 'detected',
+    original_name TEXT) STRICT;
 CREATE INDEX face_by_frame ON face (plate_id, frame, face_index);
 CREATE TABLE examined (plate_id INTEGER NOT NULL, frame INTEGER NOT NULL, faces INTEGER NOT NULL, key TEXT NOT NULL,
     PRIMARY KEY (plate_id, frame)) STRICT
@@ -339,13 +340,14 @@ _SELECT_FACE = (
     "SELECT face.name, plate.name, face.frame, face.face_index, face.plate_width, face.plate_height, "
     "face.box, face.score, "
     "face.layout, face.landmarks, face.depth, face.aligned_from_plate, face.pitch, face.yaw, face.roll, "
-    "face.sharpness, face.detector, face.landmarker, face.identity, face.track_id, face.mask "
+    "face.sharpness, face.detector, face.landmarker, face.identity, face.track_id, face.spread, face.origin, "
+    "face.original_name "
     "FROM face JOIN plate ON plate.id = face.plate_id"
 )
 _INSERT_FACE = (
     "INSERT INTO face (name, plate_id, frame, face_index, plate_width, plate_height, box, score, layout, landmarks, "
-    "depth, aligned_from_plate, pitch, yaw, roll, sharpness, detector, landmarker, identity, track_id, mask) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "depth, aligned_from_plate, pitch, yaw, roll, sharpness, detector, landmarker, identity, track_id, spread, origin, "
+    "original_name) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
@@ -372,7 +374,9 @@ def _row_from_record(record: FaceRecord, plate_id: int, plate_size: tuple[int, i
         record.landmarker,
         None if record.identity is None else record.identity.astype("<f4").tobytes(),
         record.track_id,
-        record.mask,
+        record.spread,
+        record.origin.value,
+        record.original_name,
     )
 
 
@@ -400,7 +404,9 @@ def _record_from_row(row: tuple[Any, ...], face_type: FaceType, aligned_size: in
         landmarker=row[17],
         identity=None if row[18] is None else _floats(row[18]),
         track_id=row[19],
-        mask=row[20],
+        spread=row[20],
+        origin=Origin(row[21]),
+        original_name=row[22],
     )
 
 
