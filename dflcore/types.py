@@ -51,10 +51,17 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One face found in a plate. ``score`` is the detector's own, higher is surer."""
+    """One face found in a plate.
+
+    Attributes:
+        box: plate pixels, left < right and top < bottom whatever the turn.
+        score: the detector's own, higher is surer.
+        turn: 0, 90, 180 or 270: degrees by which the picture was turned clockwise when the face was seen upright.
+    """
 
     box: Box
     score: float
+    turn: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
