@@ -42,7 +42,7 @@ def knob(
         default: value when the user says nothing.
         help: one sentence an artist understands; it is the flag's help, the knob's tool tip and the manual's row.
         ge, le: inclusive range, enforced.
-        unit: ``px``, ``s``, ``min``, ``frames``, ``%``; empty for a plain number.
+        unit: ``px``, ``s``, ``min``, ``frames``, ``deg``, ``%``; empty for a plain number.
         audience: who is shown it.
         fixed_once_trained: cannot change after a model has been created.
         affects_pixels: part of the key that decides whether an existing result is still current.

@@ -4,8 +4,9 @@ Layout of the folder::
 
     my_faceset/
         index.sqlite              one row per face, and what holds for the whole set
-        name_001001_0.png         aligned faces, 8-bit sRGB; delete one by hand and the face is gone
+        name_001001_0.png         aligned faces (see aligned_image.py); delete one by hand and the face is gone
         ...
+        trash/                    faces put aside, see dflcore/curate/trash.py
 
 The index is SQLite with a rollback journal and one writer at a time, so it also lives on a network disk. An image
 without a row is ignored, a row without an image does not count as a face. With every frame that was looked at stands
@@ -23,12 +24,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound, Unsupported
-from dflcore.io.atomic import atomic_path, remove_leftovers, translate_disk_errors
+from dflcore.errors import Conflict, DataCorrupt, NotFound, Unsupported
+from dflcore.io.aligned_image import AlignedFormat, decode_aligned, to_float, to_uint8, write_aligned
+from dflcore.io.atomic import remove_leftovers, translate_disk_errors
 from dflcore.io.lock import take_lock
 from dflcore.types import Authorization, Box, FaceRecord, FacesetInfo, FaceType, FloatArray, Landmarks, Origin, Pose
 from dflcore.version import SOFTWARE
@@ -51,6 +52,15 @@ CREATE INDEX face_by_frame ON face (plate_id, frame, face_index);
 CREATE TABLE examined (plate_id INTEGER NOT NULL, frame INTEGER NOT NULL, faces INTEGER NOT NULL, key TEXT NOT NULL,
     PRIMARY KEY (plate_id, frame)) STRICT
 """
+_UPGRADES = {
+    2: """
+ALTER TABLE face DROP COLUMN mask;
+ALTER TABLE face ADD COLUMN spread REAL;
+ALTER TABLE face ADD COLUMN origin TEXT NOT NULL DEFAULT 'detected';
+ALTER TABLE face ADD COLUMN original_name TEXT
+"""
+}
+"""Older layout → what turns it into the next one; nothing a person made is lost by it."""
 
 
 class Faceset:
@@ -95,9 +105,8 @@ class Faceset:
                 path=path,
             )
         with _corrupt_means(index):
-            database = sqlite3.connect(
-                f"file:{_uri(index)}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False
-            )
+            _upgrade_index(path)
+            database = _connect_to_read(index)
             try:
                 return cls(path, database)
             except BaseException:
@@ -157,26 +166,37 @@ class Faceset:
         return frames
 
     def read_image(self, name: str) -> NDArray[np.uint8]:
-        """Pixels of one aligned face: (S, S, 3) uint8 RGB, sRGB-encoded.
+        """Pixels of one aligned face: (S, S, 3) uint8 RGB, sRGB-encoded, whatever its file holds.
 
         Raises:
             NotFound: the image is gone.
             DataCorrupt: it cannot be decoded, or its size differs from the faceset's.
         """
+        return to_uint8(self._decode(name))
+
+    def read_float(self, name: str) -> FloatArray:
+        """Pixels of one aligned face with all its file holds: (S, S, 3) float32 RGB, sRGB-encoded, EXR unbounded.
+
+        Raises:
+            NotFound, DataCorrupt: as :meth:`read_image`.
+        """
+        return to_float(self._decode(name))
+
+    def _decode(self, name: str) -> FloatArray | NDArray[np.uint8]:
         path = self.path / name
         try:
-            encoded = np.fromfile(path, dtype=np.uint8)
+            data = path.read_bytes()
         except FileNotFoundError as error:
             raise NotFound(f"The aligned face {path} is gone.", reason="FACE_NOT_FOUND", path=path) from error
-        decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB) if encoded.size else None
-        if decoded is None or decoded.shape != (self.aligned_size, self.aligned_size, 3):
+        face = decode_aligned(data, path)
+        if face.shape != (self.aligned_size, self.aligned_size, 3):
             raise DataCorrupt(
-                f"The aligned face {path} is damaged or has another size than {self.aligned_size} px; "
-                "delete it, or extract its frame again.",
+                f"The aligned face {path} is {face.shape[1]}x{face.shape[0]} px, this faceset's are "
+                f"{self.aligned_size} px; delete it, or extract its frame again.",
                 reason="FACE_DAMAGED",
                 path=path,
             )
-        return np.asarray(decoded, dtype=np.uint8)
+        return face
 
     def close(self) -> None:
         self._database.close()
@@ -199,6 +219,7 @@ class FacesetWriter:
         face_type, aligned_size: must equal those of an existing faceset.
         settings: the resolved settings, kept in the index.
         authorization: kept in the index; a stated one replaces an empty one, never the other way round.
+        aligned_format, jpeg_quality: how images are written; the suffix of a record's name must be the format's.
 
     Raises:
         Conflict: another process writes this faceset, or it was made with another face type or size.
@@ -215,17 +236,21 @@ class FacesetWriter:
         aligned_size: int,
         settings: dict[str, object],
         authorization: Authorization,
+        aligned_format: AlignedFormat = "png",
+        jpeg_quality: int = 95,
     ) -> None:
         self.path = Path(path)
+        self.aligned_format = aligned_format
+        self._jpeg_quality = jpeg_quality
         self.face_type = face_type
         self.aligned_size = aligned_size
         with translate_disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            message = f"Another process is writing to the faceset {self.path}; wait for it or cancel it."
-            self._lock = take_lock(self.path / ".lock", Conflict(message, reason="FACESET_BUSY", path=self.path))
+            self._lock = lock_faceset(self.path)
             remove_leftovers(self.path)
         try:
             with _corrupt_means(self.path / INDEX_NAME):
+                _upgrade(self.path / INDEX_NAME)
                 self._database = sqlite3.connect(
                     self.path / INDEX_NAME, timeout=BUSY_TIMEOUT_S, check_same_thread=False
                 )
@@ -250,7 +275,7 @@ class FacesetWriter:
         plate: str,
         frame: int,
         plate_size: tuple[int, int],
-        faces: Iterable[tuple[FaceRecord, NDArray[np.uint8]]],
+        faces: Iterable[tuple[FaceRecord, FloatArray | NDArray[np.uint8] | None]],
         *,
         key: str = "",
     ) -> None:
@@ -263,7 +288,8 @@ class FacesetWriter:
             plate: the plate's name.
             frame: frame number on disk.
             plate_size: (width, height) of the display window.
-            faces: records with their aligned image (S, S, 3) uint8 RGB, sRGB-encoded.
+            faces: records with their aligned image (S, S, 3) RGB, sRGB-encoded, uint8 or unbounded float32; None
+                writes the row alone, for a face a person deleted and that stays deleted.
             key: says what the faces were made from; comes back from :meth:`examined_frames`.
         """
         pairs = list(faces)
@@ -272,7 +298,9 @@ class FacesetWriter:
             self._database.execute("DELETE FROM face WHERE plate_id = ? AND frame = ?", (plate_id, frame))
             self._database.execute("DELETE FROM examined WHERE plate_id = ? AND frame = ?", (plate_id, frame))
         for record, image in pairs:
-            self._write_image(record.name, image)
+            if image is not None:
+                path = self.path / record.name
+                write_aligned(path, image, self.aligned_format, jpeg_quality=self._jpeg_quality)
         with self._database:
             rows = [_row_from_record(record, plate_id, plate_size) for record, _ in pairs]
             self._database.executemany(_INSERT_FACE, rows)
@@ -287,15 +315,6 @@ class FacesetWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _write_image(self, name: str, image: NDArray[np.uint8]) -> None:
-        encoded_ok, encoded = cv2.imencode(
-            ".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1]
-        )
-        if not encoded_ok:
-            raise InvalidInput(f"Cannot encode the aligned face {name}.", reason="ENCODE_FAILED", path=self.path / name)
-        with atomic_path(self.path / name) as temporary:
-            encoded.tofile(temporary)
 
     def _plate_id(self, plate: str) -> int:
         self._database.execute("INSERT OR IGNORE INTO plate (name) VALUES (?)", (plate,))
@@ -418,6 +437,49 @@ def _uri(path: Path) -> str:
     from urllib.parse import quote
 
     return quote(str(path.absolute()))
+
+
+def lock_faceset(path: Path) -> int:
+    """Take a faceset for writing; close the descriptor to give it back. Raises Conflict while somebody else has it."""
+    message = f"Another process is writing to the faceset {path}; wait for it or cancel it."
+    return take_lock(path / ".lock", Conflict(message, reason="FACESET_BUSY", path=path))
+
+
+def _connect_to_read(index: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{_uri(index)}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+
+
+def _layout_of(index: Path) -> int:
+    """The layout of an index; ours for one that is not there or empty."""
+    if not index.is_file():
+        return SCHEMA_VERSION
+    with contextlib.closing(_connect_to_read(index)) as database:
+        if not database.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'about'").fetchone()[0]:
+            return SCHEMA_VERSION
+        (found,) = database.execute("SELECT value FROM about WHERE key = 'schema'").fetchone() or ("0",)
+        return int(json.loads(found))
+
+
+def _upgrade_index(path: Path) -> None:
+    """Bring the index of a faceset nobody writes to up to this version's layout."""
+    if _layout_of(path / INDEX_NAME) not in _UPGRADES:
+        return
+    with translate_disk_errors(path):
+        lock = lock_faceset(path)
+    try:
+        _upgrade(path / INDEX_NAME)
+    finally:
+        os.close(lock)
+
+
+def _upgrade(index: Path) -> None:
+    """As :func:`_upgrade_index`, for who holds the lock; whole or not at all."""
+    while (layout := _layout_of(index)) in _UPGRADES:
+        with contextlib.closing(sqlite3.connect(index, timeout=BUSY_TIMEOUT_S)) as database, database:
+            database.execute("BEGIN IMMEDIATE")
+            for statement in _UPGRADES[layout].split(";"):
+                database.execute(statement)
+            database.execute("UPDATE about SET value = ? WHERE key = 'schema'", (json.dumps(layout + 1),))
 
 
 def _read_about(index: Path, database: sqlite3.Connection) -> dict[str, Any]:

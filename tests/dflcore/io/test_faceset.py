@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import sqlite3
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 
 from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound, Unsupported
+from dflcore.io.aligned_image import SUFFIXES
 from dflcore.io.faceset import INDEX_NAME, SCHEMA_VERSION, Faceset, FacesetWriter
-from dflcore.types import Authorization, Box, FaceRecord, FaceType, Landmarks, Pose
+from dflcore.types import Authorization, Box, FaceRecord, FaceType, Landmarks, Origin, Pose
 
 PLATE = "/plates/shot.####.exr"
 
@@ -115,11 +117,11 @@ def test_each_face_keeps_the_size_its_plate_had(faceset: Path) -> None:
 def test_a_frame_broken_off_while_written_again_is_neither_old_nor_new(
     faceset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def break_off(self: FacesetWriter, name: str, image: np.ndarray) -> None:
-        (self.path / name).write_bytes(b"new pixels")
+    def break_off(path: Path, *_: object, **__: object) -> None:
+        path.write_bytes(b"new pixels")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(FacesetWriter, "_write_image", break_off)
+    monkeypatch.setattr("dflcore.io.faceset.write_aligned", break_off)
     with open_writer(faceset) as writer, pytest.raises(KeyboardInterrupt):
         writer.add_frame(PLATE, 1001, (640, 480), [(make_record(1001), make_image(5))], key="new")
     with Faceset.open(faceset) as opened:
@@ -128,7 +130,7 @@ def test_a_frame_broken_off_while_written_again_is_neither_old_nor_new(
         assert set(writer.examined_frames(PLATE)) == {1002, 1003}
 
 
-@pytest.mark.parametrize("layout", [SCHEMA_VERSION - 1, SCHEMA_VERSION + 1])
+@pytest.mark.parametrize("layout", [1, SCHEMA_VERSION + 1])
 def test_an_index_of_another_layout_is_refused_in_words(tmp_path: Path, layout: int) -> None:
     index = tmp_path / INDEX_NAME
     database = sqlite3.connect(index)
@@ -249,3 +251,43 @@ def test_opening_many_faces_reads_no_rows_it_does_not_need(tmp_path: Path) -> No
         assert len(opened) == 50
         assert opened.record(opened.names[7]).frame == 7
         assert len(statements) == 1
+
+
+def test_a_faceset_of_the_layout_before_is_brought_up_to_date_and_keeps_every_face(faceset: Path) -> None:
+    index = faceset / INDEX_NAME
+    with contextlib.closing(sqlite3.connect(index)) as database, database:
+        for column in ("spread", "origin", "original_name"):
+            database.execute(f"ALTER TABLE face DROP COLUMN {column}")
+        database.execute("ALTER TABLE face ADD COLUMN mask TEXT")
+        database.execute("UPDATE about SET value = '2' WHERE key = 'schema'")
+    with Faceset.open(faceset) as opened:
+        records = list(opened.records())
+    assert [record.frame for record in records] == [1001, 1002]
+    assert {record.origin for record in records} == {Origin.DETECTED}
+    with open_writer(faceset) as writer:
+        assert set(writer.examined_frames(PLATE)) == {1001, 1002, 1003}
+
+
+@pytest.mark.parametrize(("aligned_format", "least_step"), [("png16", 1 / 65535), ("exr", 1e-3)])
+def test_deep_formats_keep_what_eight_bits_lose(tmp_path: Path, aligned_format: str, least_step: float) -> None:
+    ramp = np.linspace(0.25, 0.26, 64, dtype=np.float32)
+    face = np.broadcast_to(ramp[None, :, None], (64, 64, 3)).copy()
+    face[0, 0] = 2.5
+    name = f"a{SUFFIXES[aligned_format]}"
+    with open_writer(tmp_path / "set", aligned_format=aligned_format) as writer:
+        writer.add_frame(PLATE, 1001, (640, 480), [(replace(make_record(1001), name=name), face)])
+    with Faceset.open(tmp_path / "set") as opened:
+        stored, display = opened.read_float(name), opened.read_image(name)
+    assert np.abs(stored[1:] - face[1:]).max() <= least_step
+    assert len(np.unique(stored[5, :, 0])) > 3 * len(np.unique(display[5, :, 0]))
+    assert stored[0, 0, 0] == pytest.approx(2.5 if aligned_format == "exr" else 1.0, rel=1e-3)
+    assert display.dtype == np.uint8
+    assert display[0, 0, 0] == 255
+
+
+def test_a_deleted_face_may_be_written_as_a_row_alone(tmp_path: Path) -> None:
+    with open_writer(tmp_path / "set") as writer:
+        writer.add_frame(PLATE, 1001, (640, 480), [(make_record(1001), None)])
+    with Faceset.open(tmp_path / "set") as opened:
+        assert opened.names == []
+        assert opened.record(make_record(1001).name).frame == 1001
