@@ -7,7 +7,8 @@ Convention:
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -19,10 +20,18 @@ from dflcore.weights.store import WeightStore
 
 
 class Detector(Protocol):
-    """Finds faces."""
+    """Finds faces. One thread at a time may use one, unless its class says otherwise."""
 
     def detect(self, image: NDArray[np.uint8]) -> list[Detection]:
         """All faces of an image (H, W, 3) uint8 sRGB-encoded RGB, the largest first."""
+
+
+@runtime_checkable
+class BatchDetector(Detector, Protocol):
+    """A detector that looks at several images in one go; see :func:`dflcore.detect.batch.detect_batch`."""
+
+    def detect_batch(self, images: NDArray[np.uint8]) -> list[list[Detection]]:
+        """What :meth:`detect` finds in each of (N, H, W, 3) images, N of 1 or more."""
 
 
 class DetectorFactory(Protocol):
@@ -42,8 +51,9 @@ DETECTORS: Registry[DetectorFactory] = Registry(
     "dflcore.detectors",
     {
         "dlib_hog": "dflcore.detect.dlib_hog:DlibHogDetector",
-        "s3fd": "dflcore.detect.face_alignment_detectors:create_s3fd",
-        "retinaface": "dflcore.detect.face_alignment_detectors:create_retinaface",
+        "dlib_cnn": "dflcore.detect.dlib_cnn:DlibCnnDetector",
+        "s3fd": "dflcore.detect.s3fd:S3fdDetector",
+        "retinaface": "dflcore.detect.retinaface:RetinaFaceDetector",
         "scrfd": "dflcore.detect.face_alignment_detectors:create_scrfd",
         "blazeface": "dflcore.detect.face_alignment_detectors:create_blazeface",
         "yunet": "dflcore.detect.face_alignment_detectors:create_yunet",
@@ -83,16 +93,16 @@ def shrink_image(pixels: NDArray[Any], width: int, height: int) -> NDArray[Any]:
 
 
 def scale_detections(detections: list[Detection], scale_x: float, scale_y: float) -> list[Detection]:
-    """Boxes multiplied by the factors, scores unchanged."""
+    """Boxes multiplied by the factors, the rest unchanged."""
     return [
-        Detection(
-            Box(
+        replace(
+            found,
+            box=Box(
                 found.box.left * scale_x,
                 found.box.top * scale_y,
                 found.box.right * scale_x,
                 found.box.bottom * scale_y,
             ),
-            found.score,
         )
         for found in detections
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import cv2
 import dlib
 import numpy as np
@@ -30,6 +32,8 @@ class DlibHogDetector:
     Its window is 80 pixels; an image in which nothing is found is doubled up to twice, so faces down to about
     20 pixels are seen where they are the only ones.
 
+    Any number of threads may use one at a time, and gain by it: dlib releases the interpreter's lock while it looks.
+
     Args:
         store: not used; the weights are compiled in.
         device: not used; runs on the CPU.
@@ -38,7 +42,7 @@ class DlibHogDetector:
 
     def __init__(self, store: WeightStore, *, device: str = "cpu", min_score: float = 0.0) -> None:
         self._min_score = min_score
-        self._detector = dlib.get_frontal_face_detector()
+        self._threads = threading.local()
 
     def detect(self, image: NDArray[np.uint8]) -> list[Detection]:
         """See :class:`dflcore.detect.base.Detector`."""
@@ -46,12 +50,19 @@ class DlibHogDetector:
         for upsamplings in range(_MAX_UPSAMPLINGS + 1):
             if upsamplings and max(pixels.shape[:2]) << upsamplings > _MAX_UPSAMPLED_SIDE:
                 break
-            boxes, scores, _ = self._detector.run(pixels, upsamplings, self._min_score)
+            boxes, scores, _ = self._window().run(pixels, upsamplings, self._min_score)
             found = [Detection(_box(box), float(score)) for box, score in zip(boxes, scores, strict=True)]
             kept = [one for one in found if one.score >= _SURE_SCORE or self._is_confirmed(pixels, one)]
             if kept:
                 return sort_detections(kept)
         return []
+
+    def _window(self) -> dlib.fhog_object_detector:
+        """This thread's own: it keeps the picture it looks at."""
+        if not hasattr(self._threads, "window"):
+            self._threads.window = dlib.get_frontal_face_detector()
+        window: dlib.fhog_object_detector = self._threads.window
+        return window
 
     def _is_confirmed(self, pixels: NDArray[np.uint8], found: Detection) -> bool:
         """The face is seen again at each of the second looks' scales."""
@@ -66,7 +77,7 @@ class DlibHogDetector:
             method = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
             view = np.ascontiguousarray(cv2.resize(part, size, interpolation=method))
             wanted = Box(*((edge - start) * scale for edge, start in zip(_edges(box), (left, top) * 2, strict=True)))
-            again = [_box(one) for one in self._detector.run(view, 0, self._min_score + _SECOND_LOOK_MARGIN)[0]]
+            again = [_box(one) for one in self._window().run(view, 0, self._min_score + _SECOND_LOOK_MARGIN)[0]]
             if not any(_overlap(one, wanted) > _SAME_FACE_OVERLAP for one in again):
                 return False
         return True

@@ -1,13 +1,14 @@
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from dflcore.detect.base import DETECTORS, choose_detector, create_detector, scale_detections, shrink_image
 from dflcore.detect.dlib_hog import DlibHogDetector
-from dflcore.errors import NotFound, Unsupported
+from dflcore.errors import DataCorrupt, NotFound, Unsupported
 from dflcore.types import Box, Detection
 from dflcore.weights.store import WeightStore
 
@@ -55,7 +56,7 @@ def test_least_score(astronaut):
 
 
 def test_registry_and_auto(tmp_path):
-    assert {"dlib_hog", "s3fd", "retinaface", "scrfd", "blazeface"} <= set(DETECTORS.names())
+    assert {"dlib_hog", "dlib_cnn", "s3fd", "retinaface", "scrfd", "blazeface", "yunet"} <= set(DETECTORS.names())
     store = WeightStore([tmp_path])
     assert choose_detector("auto", store) == "dlib_hog"
     (tmp_path / store.info("s3fd").file).write_bytes(b"x")
@@ -74,65 +75,52 @@ def test_missing_weights_say_how_to_get_them_without_loading_the_package(name, t
     assert ("face_alignment" in sys.modules) == loaded
 
 
-@pytest.fixture
-def no_network(monkeypatch):
-    import socket
-
-    def refuse(*_args, **_kwargs):
-        raise AssertionError("the network was asked")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
+def test_one_hog_detector_serves_several_threads(hog, astronaut, hopper):
+    pictures = [astronaut, hopper] * 3
+    alone = [hog.detect(picture) for picture in pictures]
+    meeting = threading.Barrier(3)
+    with ThreadPoolExecutor(3, initializer=meeting.wait) as pool:
+        assert list(pool.map(hog.detect, pictures)) == alone
 
 
-def store_of(folder, monkeypatch, **files):
-    """A store that trusts the random weights of these tests."""
-    from dataclasses import replace
+@pytest.mark.slow
+def test_dlib_cnn_sees_the_portrait_and_no_face_in_a_cup(astronaut):
+    import skimage.data
 
-    store = WeightStore([folder])
-    for name, write in files.items():
-        info = replace(store.info(name), sha256="", size=0)
-        monkeypatch.setitem(store._index, name, info)
-        write(folder / info.file)
-    return store
-
-
-def test_s3fd_from_the_store(tmp_path, monkeypatch, no_network, astronaut):
-    from face_alignment.detection.sfd.net_s3fd import s3fd
-
-    torch.manual_seed(0)
-    network = s3fd()
-    store = store_of(tmp_path, monkeypatch, s3fd=lambda path: torch.save(network.state_dict(), path))
-    detector = create_detector("s3fd", store, min_score=0.45)
-    found = detector.detect(astronaut[::4, ::4])
-    assert all(0.45 <= one.score <= 1.0 for one in found)
-    sizes = [one.box.width * one.box.height for one in found]
-    assert sizes == sorted(sizes, reverse=True)
+    detector = create_detector("dlib_cnn", WeightStore())
+    (found,) = detector.detect(astronaut[:256, 100:356])
+    assert found.score > 0.8
+    assert abs((found.box.left + found.box.right) / 2 - 119) < 12
+    assert abs((found.box.top + found.box.bottom) / 2 - 120) < 12
+    assert 75 < found.box.width < 120
+    assert detector.detect(skimage.data.coffee()[:200, :300]) == []
+    assert create_detector("dlib_cnn", WeightStore(), min_score=2.0).detect(astronaut[:256, 100:356]) == []
 
 
-def test_blazeface_from_the_store(tmp_path, monkeypatch, no_network, astronaut):
-    from face_alignment.detection.blazeface.net_blazeface import BlazeFace
+def test_dlib_cnn_names_damaged_weights(tmp_path, store_of):
+    store = store_of(dlib_cnn=lambda path: path.write_bytes(b"no network"))
+    with pytest.raises(DataCorrupt, match=r"mmod_human_face_detector\.dat"):
+        create_detector("dlib_cnn", store)
 
-    torch.manual_seed(0)
-    network = BlazeFace()
-    for name in ("classifier_8", "classifier_16"):  # random boxes would keep its suppression loop busy for minutes
-        torch.nn.init.constant_(getattr(network, name).bias, -100.0)
-    store = store_of(
-        tmp_path,
-        monkeypatch,
-        blazeface=lambda path: torch.save(network.state_dict(), path),
-        blazeface_anchors=lambda path: np.save(path, np.zeros((896, 4), dtype=np.float32)),
+
+def test_a_package_adds_a_detector(tmp_path, monkeypatch, astronaut):
+    (tmp_path / "corner_detector.py").write_text(
+        "from dflcore.types import Box, Detection\n"
+        "class Corner:\n"
+        "    def __init__(self, store, *, device, min_score): self.score = min_score\n"
+        "    def detect(self, image): return [Detection(Box(0, 0, image.shape[1] / 2, 9), self.score)]\n"
     )
-    assert create_detector("blazeface", store).detect(astronaut) == []
-
-
-def test_retinaface_needs_torchvision(tmp_path, monkeypatch):
-    store = store_of(tmp_path, monkeypatch, retinaface=lambda path: path.write_bytes(b"x"))
-    monkeypatch.setitem(sys.modules, "torchvision", None)
-    for module in [name for name in sys.modules if name.startswith("face_alignment.detection.retinaface")]:
-        monkeypatch.delitem(sys.modules, module)
-    with pytest.raises(Unsupported) as caught:
-        create_detector("retinaface", store)
-    assert caught.value.reason == "COMPONENT_NOT_INSTALLED"
+    (tmp_path / "corner-1.0.dist-info").mkdir()
+    (tmp_path / "corner-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: corner\nVersion: 1.0\n")
+    (tmp_path / "corner-1.0.dist-info" / "entry_points.txt").write_text(
+        "[dflcore.detectors]\ncorner = corner_detector:Corner\nbroken = not_there_at_all:Nothing\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert {"corner", "broken"} <= set(DETECTORS.names())
+    (found,) = create_detector("corner", WeightStore(), min_score=0.25).detect(astronaut)
+    assert found == Detection(Box(0, 0, 256, 9), 0.25)
+    with pytest.raises(Unsupported, match="not_there_at_all"):
+        create_detector("broken", WeightStore())
 
 
 def test_shrinking_and_scaling_back():
@@ -141,3 +129,5 @@ def test_shrinking_and_scaling_back():
     assert shrink_image(image, 50, 25).shape == (25, 50, 3)
     (found,) = scale_detections([Detection(Box(1, 2, 3, 4), 0.5)], 4.0, 2.0)
     assert found == Detection(Box(4, 4, 12, 8), 0.5)
+    (found,) = scale_detections([Detection(Box(1, 2, 3, 4), 0.5, 90)], 1.0, 1.0)
+    assert found.turn == 90
