@@ -8,7 +8,9 @@ Convention:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import cv2
@@ -23,11 +25,64 @@ from dflcore.types import Affine, Box, FloatArray, Landmarks
 from dflcore.weights.store import WeightStore
 
 
+@dataclass(frozen=True, slots=True)
+class FaceCrop:
+    """The square a detector would draw around a face, turned with the head. Networks see more or less as they need.
+
+    Attributes:
+        x, y: centre in image pixels.
+        side: in image pixels.
+        roll: radians by which the head leans, clockwise in the image positive.
+    """
+
+    x: float
+    y: float
+    side: float
+    roll: float = 0.0
+
+    @classmethod
+    def of_box(cls, box: Box, turn: int = 0) -> FaceCrop:
+        """Around a detection made in the image turned clockwise by ``turn`` degrees."""
+        x, y = (box.left + box.right) / 2.0, (box.top + box.bottom) / 2.0
+        return cls(x, y, (box.width + box.height) / 2.0, -math.radians(turn))
+
+    def moved(self, right: float, down: float, scale: float = 1.0, roll: float = 0.0) -> FaceCrop:
+        """Shifted by shares of its side along the head's own axes, scaled and turned about its centre."""
+        c, s = math.cos(self.roll) * self.side, math.sin(self.roll) * self.side
+        x, y = self.x + c * right - s * down, self.y + s * right + c * down
+        return FaceCrop(x, y, self.side * scale, self.roll + roll)
+
+
 class Landmarker(Protocol):
-    """Finds the 68 points of a face whose place is roughly known."""
+    """Finds the 68 points of a face whose place is roughly known. Derive from :class:`UprightLandmarker`."""
+
+    def look(self, image: NDArray[np.uint8], crops: Sequence[FaceCrop]) -> list[Landmarks]:
+        """One look into each crop, all in one go where the network can; points in pixels of the image."""
+
+    def frame(self, points: FloatArray) -> FaceCrop:
+        """Where to look for a face that was seen at these points, (68, 2) image pixels."""
 
     def locate(self, image: NDArray[np.uint8], box: Box) -> Landmarks:
-        """The points of the face in ``box``, layout ``ibug68``, in pixels of the image."""
+        """The points of the face in ``box``, layout ``ibug68``, in pixels of the image. See also
+        :func:`dflcore.landmark.locate.locate_face`."""
+
+
+class UprightLandmarker(ABC):
+    """What all landmarkers have in common: a second look, upright and independent of the detector's box."""
+
+    @abstractmethod
+    def look(self, image: NDArray[np.uint8], crops: Sequence[FaceCrop]) -> list[Landmarks]:
+        """See :class:`Landmarker`."""
+
+    def frame(self, points: FloatArray) -> FaceCrop:
+        """See :class:`Landmarker`."""
+        (x, y), side, roll = upright_face(points)
+        return FaceCrop(x, y, side, roll)
+
+    def locate(self, image: NDArray[np.uint8], box: Box) -> Landmarks:
+        """See :class:`Landmarker`."""
+        first = self.look(image, [FaceCrop.of_box(box)])[0]
+        return self.look(image, [self.frame(first.points)])[0]
 
 
 class LandmarkerFactory(Protocol):
@@ -136,14 +191,3 @@ def upright_face(points: FloatArray) -> tuple[tuple[float, float], float, float]
     x, y = affine.apply(image_from_template, TEMPLATE_BOX_CENTER)
     side = TEMPLATE_BOX_SIDE * affine.scale_of(image_from_template)
     return (float(x), float(y)), side, affine.rotation_of(image_from_template)
-
-
-def locate_twice(box: Box, look: Callable[[tuple[float, float], float, float], Landmarks]) -> Landmarks:
-    """Look at the detector's box, then once more at the upright box drawn from what was seen.
-
-    Args:
-        look: called with centre, side and roll of a box; returns landmarks in image pixels.
-    """
-    center = ((box.left + box.right) / 2.0, (box.top + box.bottom) / 2.0)
-    first = look(center, (box.width + box.height) / 2.0, 0.0)
-    return look(*upright_face(first.points))

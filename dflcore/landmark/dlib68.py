@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import dlib
 import numpy as np
 from numpy.typing import NDArray
 
 from dflcore.geometry import affine
-from dflcore.landmark.base import cut_crop, locate_twice, square_crop
-from dflcore.types import Box, FloatArray, Landmarks
+from dflcore.landmark.base import FaceCrop, UprightLandmarker, cut_crop, square_crop
+from dflcore.types import FloatArray, Landmarks
 from dflcore.weights.store import WeightStore
 
 _FACE_PX = 240
@@ -18,8 +20,8 @@ _BOX_SHIFTS = ((0, 0), (-6, -6), (6, -6), (-6, 6), (6, 6))
 """The predictor is asked with the box moved by these crop pixels and the answers are averaged."""
 
 
-class Dlib68Landmarker:
-    """Two looks, the second one upright and with a box drawn from the first's points.
+class Dlib68Landmarker(UprightLandmarker):
+    """See :class:`dflcore.landmark.base.Landmarker`.
 
     Args:
         store: has ``dlib_landmarks_68``.
@@ -29,12 +31,12 @@ class Dlib68Landmarker:
     def __init__(self, store: WeightStore, *, device: str = "cpu") -> None:
         self._predictor = dlib.shape_predictor(str(store.find("dlib_landmarks_68")))
 
-    def locate(self, image: NDArray[np.uint8], box: Box) -> Landmarks:
+    def look(self, image: NDArray[np.uint8], crops: Sequence[FaceCrop]) -> list[Landmarks]:
         """See :class:`dflcore.landmark.base.Landmarker`."""
-        return locate_twice(box, lambda center, side, roll: self._look(image, center, side, roll))
+        return [self._look(image, crop) for crop in crops]
 
-    def _look(self, image: NDArray[np.uint8], center: tuple[float, float], side: float, roll: float) -> Landmarks:
-        crop_from_image = square_crop(center, side * _CROP_PX / _FACE_PX, _CROP_PX, roll)
+    def _look(self, image: NDArray[np.uint8], face: FaceCrop) -> Landmarks:
+        crop_from_image = square_crop((face.x, face.y), face.side * _CROP_PX / _FACE_PX, _CROP_PX, face.roll)
         crop = np.rint(cut_crop(image, crop_from_image, _CROP_PX) * 255.0).astype(np.uint8)
         edge = (_CROP_PX - _FACE_PX) // 2
         answers = [self._predict(crop, edge + x, edge + y) for x, y in _BOX_SHIFTS]

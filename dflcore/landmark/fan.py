@@ -7,6 +7,8 @@ by fitting a Gaussian instead of a quarter-pixel rule; two looks, the second upr
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,8 @@ from torch import Tensor
 from dflcore.errors import DataCorrupt, Unsupported
 from dflcore.geometry import affine
 from dflcore.geometry.landmarks import MIRRORED_INDEXES
-from dflcore.landmark.base import cut_crop, square_crop, upright_face
-from dflcore.types import Box, Landmarks
+from dflcore.landmark.base import FaceCrop, UprightLandmarker, cut_crop, square_crop, upright_face
+from dflcore.types import Affine, FloatArray, Landmarks
 from dflcore.weights.store import WeightStore
 
 _CROP_PX = 256
@@ -26,11 +28,11 @@ _REFERENCE_PX = 195.0
 """Mean of width and height, in crop units of 200, that the network was trained to see around the landmarks."""
 _REFERENCE_SIDE = 200.0
 _LIFT = 0.12
-"""The crop's centre lies this share of the box height above the box's centre."""
+"""The crop's centre lies this share of the box's side above the box's centre."""
 _TINY = 1e-6
 
 
-class Fan2dLandmarker:
+class Fan2dLandmarker(UprightLandmarker):
     """2DFAN with four hourglasses, averaged over the picture and its mirror image.
 
     Args:
@@ -44,36 +46,51 @@ class Fan2dLandmarker:
         network = _create_network()
         try:
             network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        except Exception as error:  # torch reports a damaged file with a dozen unrelated classes
+        except Exception as error:  # torch reports a damaged file with a dozen unrelated classes, at length
             raise DataCorrupt(
-                f"The weights {path} are not those of 2DFAN-4: {error}", reason="WEIGHTS_DAMAGED", path=path
+                f"The weights {path} are damaged, or not those of 2DFAN-4.", reason="WEIGHTS_DAMAGED", path=path
             ) from error
         self._network = network.to(self._device).eval()
 
-    def locate(self, image: NDArray[np.uint8], box: Box) -> Landmarks:
+    def look(self, image: NDArray[np.uint8], crops: Sequence[FaceCrop]) -> list[Landmarks]:
         """See :class:`dflcore.landmark.base.Landmarker`."""
-        center = ((box.left + box.right) / 2.0, (box.top + box.bottom) / 2.0 - _LIFT * box.height)
-        first = self._look(image, center, (box.width + box.height) / _REFERENCE_PX * _REFERENCE_SIDE, 0.0)
-        return self._look(image, *_training_frame(first))
+        placed = [_network_crop(face) for face in crops]
+        pixels = np.stack([cut_crop(image, one, _CROP_PX, outside_black=True) for one in placed])
+        heat = self._heat(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self._device))
+        peaks = decode_heatmaps(heat.flatten(0, 1).cpu()).reshape(len(crops), -1, 2) * (_CROP_PX / heat.shape[-1])
+        found = [affine.apply(affine.invert(one), points) for one, points in zip(placed, peaks, strict=True)]
+        return [Landmarks(points=points.astype(np.float32)) for points in found]
 
-    def _look(self, image: NDArray[np.uint8], center: tuple[float, float], side: float, roll: float) -> Landmarks:
-        crop_from_image = square_crop(center, side, _CROP_PX, roll)
-        crop = torch.from_numpy(cut_crop(image, crop_from_image, _CROP_PX, outside_black=True))
-        batch = crop.permute(2, 0, 1)[None].to(self._device)  # (1, 3, 256, 256)
-        heat = self._heat(torch.cat([batch, batch.flip(-1)]))
-        points = affine.apply(affine.invert(crop_from_image), decode_heatmaps(heat.cpu()) * (_CROP_PX / heat.shape[-1]))
-        return Landmarks(points=points.astype(np.float32))
+    def frame(self, points: FloatArray) -> FaceCrop:
+        """The crop the network was trained with: from the extent of the upright landmarks."""
+        _, _, roll = upright_face(points)
+        upright_from_image = square_crop((0.0, 0.0), 1.0, 1, roll)
+        upright = affine.apply(upright_from_image, points)
+        low, high = upright.min(0), upright.max(0)
+        width, height = high - low
+        side = (width + height) / 2.0
+        middle = (low + high) / 2.0 + [0.0, _LIFT * (side - height)]  # the lift in training was a share of the height
+        x, y = affine.apply(affine.invert(upright_from_image), middle)
+        return FaceCrop(float(x), float(y), float(side), roll)
 
     @torch.inference_mode()
-    def _heat(self, pair: Tensor) -> Tensor:
-        """(68, 64, 64): mean of the heat maps of a crop and of its mirror image."""
-        maps = self._network(pair)[-1]  # the last hourglass's
-        heat: Tensor = (maps[0] + maps[1].flip(-1)[list(MIRRORED_INDEXES)]) / 2.0
+    def _heat(self, batch: Tensor) -> Tensor:
+        """(N, 68, 64, 64): mean of the heat maps of crops (N, 3, 256, 256) and of their mirror images."""
+        maps = self._network(torch.cat([batch, batch.flip(-1)]))[-1]  # the last hourglass's
+        straight, mirrored = maps.chunk(2)
+        heat: Tensor = (straight + mirrored.flip(-1)[:, list(MIRRORED_INDEXES)]) / 2.0
         return heat
 
 
+def _network_crop(face: FaceCrop) -> Affine:
+    """``crop_from_image`` of what the network is shown of a face."""
+    up = _LIFT * face.side
+    center = (face.x + math.sin(face.roll) * up, face.y - math.cos(face.roll) * up)
+    return square_crop(center, 2.0 * face.side / _REFERENCE_PX * _REFERENCE_SIDE, _CROP_PX, face.roll)
+
+
 def decode_heatmaps(heat: Tensor) -> NDArray[np.float64]:
-    """(68, h, w) maps to (68, 2) points in map pixels, origin at the corner.
+    """(N, h, w) maps to (N, 2) points in map pixels, origin at the corner.
 
     The logarithm of a Gaussian is a parabola: its peak between pixels follows from three values per axis.
     """
@@ -94,18 +111,6 @@ def decode_heatmaps(heat: Tensor) -> NDArray[np.float64]:
     x = offset(log_heat[which, row, left], at, log_heat[which, row, right])
     y = offset(log_heat[which, above, column], at, log_heat[which, below, column])
     return torch.stack([column + 0.5 + x, row + 0.5 + y], -1).double().numpy()
-
-
-def _training_frame(landmarks: Landmarks) -> tuple[tuple[float, float], float, float]:
-    """Centre, side and roll of the crop the network was trained with: from the extent of the upright landmarks."""
-    _, _, roll = upright_face(landmarks.points)
-    upright_from_image = square_crop((0.0, 0.0), 1.0, 1, roll)
-    upright = affine.apply(upright_from_image, landmarks.points)
-    low, high = upright.min(0), upright.max(0)
-    width, height = high - low
-    middle = (low + high) / 2.0 - [0.0, _LIFT * height]
-    x, y = affine.apply(affine.invert(upright_from_image), middle)
-    return (float(x), float(y)), float(width + height) / _REFERENCE_PX * _REFERENCE_SIDE, roll
 
 
 def _create_network() -> Any:

@@ -5,6 +5,7 @@ Source: Kartynnik et al. 2019, "Real-time Facial Surface Geometry from Monocular
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 
 from dflcore.errors import DataCorrupt, Unsupported
 from dflcore.geometry import affine
-from dflcore.landmark.base import cut_crop, locate_twice, square_crop
-from dflcore.types import Box, Landmarks
+from dflcore.landmark.base import FaceCrop, UprightLandmarker, cut_crop, square_crop
+from dflcore.types import Affine, FloatArray, Landmarks
 from dflcore.weights.store import WeightStore
 
 _CROP_PX = 192
@@ -35,8 +36,8 @@ size from where 68-point predictors put them.
 """
 
 
-class Mesh468Landmarker:
-    """Two looks, the second one upright and with a box drawn from the first's points. Gives depth.
+class Mesh468Landmarker(UprightLandmarker):
+    """See :class:`dflcore.landmark.base.Landmarker`. Gives depth.
 
     Args:
         store: has ``face_mesh_468``.
@@ -46,23 +47,30 @@ class Mesh468Landmarker:
     def __init__(self, store: WeightStore, *, device: str = "cpu") -> None:
         path = store.find("face_mesh_468")
         self._session = _open_session(str(path), device)
-        self._input = self._session.get_inputs()[0].name
+        given = self._session.get_inputs()[0]
+        self._input = given.name
+        self._takes_many = not isinstance(given.shape[0], int)
 
-    def locate(self, image: NDArray[np.uint8], box: Box) -> Landmarks:
+    def look(self, image: NDArray[np.uint8], crops: Sequence[FaceCrop]) -> list[Landmarks]:
         """See :class:`dflcore.landmark.base.Landmarker`."""
-        return locate_twice(box, lambda center, side, roll: self._look(image, center, side, roll))
+        placed = [square_crop((face.x, face.y), face.side * _CROP_OVER_BOX, _CROP_PX, face.roll) for face in crops]
+        pixels = [cut_crop(image, crop_from_image, _CROP_PX) for crop_from_image in placed]
+        meshes = self._ask(np.stack(pixels)) if self._takes_many else [self._ask(one[None])[0] for one in pixels]
+        return [_landmarks(mesh, crop_from_image) for mesh, crop_from_image in zip(meshes, placed, strict=True)]
 
-    def _look(self, image: NDArray[np.uint8], center: tuple[float, float], side: float, roll: float) -> Landmarks:
-        crop_from_image = square_crop(center, side * _CROP_OVER_BOX, _CROP_PX, roll)
-        crop = cut_crop(image, crop_from_image, _CROP_PX)
-        (answer,) = self._session.run(None, {self._input: crop[None]})[:1]
-        mesh = np.asarray(answer, dtype=np.float64).reshape(-1, 3)
-        if len(mesh) != _MESH_POINTS or not np.isfinite(mesh).all():
+    def _ask(self, batch: FloatArray) -> NDArray[np.float64]:
+        """(N, 192, 192, 3) float32 in [0, 1] → (N, 468, 3): x, y and depth in pixels of the crop."""
+        answer = self._session.run(None, {self._input: batch})[0]
+        if answer.size != len(batch) * _MESH_POINTS * 3 or not np.isfinite(answer).all():
             raise DataCorrupt("The face mesh network gave no mesh of 468 points.", reason="WEIGHTS_DAMAGED")
-        chosen = mesh[list(IBUG68_FROM_MESH)]
-        points = affine.apply(affine.invert(crop_from_image), chosen[:, :2])
-        depth = chosen[:, 2] / affine.scale_of(crop_from_image)
-        return Landmarks(points=points.astype(np.float32), depth=depth.astype(np.float32))
+        return np.asarray(answer, dtype=np.float64).reshape(len(batch), _MESH_POINTS, 3)
+
+
+def _landmarks(mesh: NDArray[np.float64], crop_from_image: Affine) -> Landmarks:
+    chosen = mesh[list(IBUG68_FROM_MESH)]
+    points = affine.apply(affine.invert(crop_from_image), chosen[:, :2])
+    depth = chosen[:, 2] / affine.scale_of(crop_from_image)
+    return Landmarks(points=points.astype(np.float32), depth=depth.astype(np.float32))
 
 
 def _open_session(path: str, device: str) -> Any:

@@ -10,6 +10,7 @@ from dflcore.errors import DataCorrupt, NotFound
 from dflcore.geometry import affine
 from dflcore.landmark.base import (
     LANDMARKERS,
+    FaceCrop,
     choose_landmarker,
     create_landmarker,
     cut_crop,
@@ -150,7 +151,7 @@ def test_fan_from_the_store_without_network(tmp_path, monkeypatch, astronaut, bo
     torch.manual_seed(0)
     store = fan_store(tmp_path, monkeypatch, FAN(4).state_dict())
     landmarker = create_landmarker("fan2d", store)
-    look = landmarker._look(astronaut, (223.0, 117.0), 100.0, 0.1)
+    (look,) = landmarker.look(astronaut, [FaceCrop(223.0, 129.0, 48.75, 0.1)])
     assert look.points.shape == (68, 2)
     assert np.abs(look.points - [223.0, 117.0]).max() < 80
     with pytest.raises(DataCorrupt, match="2DFAN"):
