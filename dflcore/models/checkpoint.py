@@ -34,7 +34,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound, ResourceExhausted
 from dflcore.io.atomic import TEMPORARY_MARK, sync_file, sync_folder, translate_disk_errors, write_text
@@ -46,6 +46,8 @@ from dflcore.types import FaceType
 from dflcore.version import SOFTWARE
 
 FORMAT = 1
+FACE_KIND = "face"
+SEGMENT_KIND = "segment"
 DESCRIPTION_NAME = "model.json"
 WEIGHTS_NAME = "weights.safetensors"
 TRAINING_NAME = "training.safetensors"
@@ -62,7 +64,8 @@ class ModelDescription:
 
     Attributes:
         preset: registry name. network: numbers of its network settings.
-        face_type: how much of the head it paints.
+        face_type: how much of the head it paints, or segments.
+        kind: ``face`` paints faces, ``segment`` masks them.
         model_id: 16 random hex digits, the same for the model's whole life.
         software: what created it.
     """
@@ -70,6 +73,7 @@ class ModelDescription:
     preset: str
     network: dict[str, Any]
     face_type: FaceType
+    kind: str = FACE_KIND
     model_id: str = field(default_factory=lambda: secrets.token_hex(8))
     software: str = SOFTWARE
 
@@ -86,7 +90,8 @@ class Generation:
     Attributes:
         weights: state of the network.
         training: optimiser and random state; empty when read for merging.
-        history: (N, 4) float64: iteration, seconds, source loss, target loss.
+        history: (N, 4) float64: iteration, seconds, and two losses: of source and target for a face model, of the mask
+            and its overlap for a segmentation model.
         state: JSON values: ``iteration``, ``elapsed_s``, ``settings``, ``provenance``...
         number: 0 before it is saved. weights_sha256: the model hash in frame headers, known after a save or load.
     """
@@ -144,6 +149,7 @@ class ModelFolder:
                 preset=str(values["preset"]),
                 network=dict(values["network"]),
                 face_type=FaceType(values["face_type"]),
+                kind=str(values.get("kind", FACE_KIND)),
                 model_id=str(values["model_id"]),
                 software=str(values["software"]),
             )
@@ -159,6 +165,21 @@ class ModelFolder:
                 path=path / DESCRIPTION_NAME,
             ) from error
         return cls(path, description)
+
+    def require_kind(self, kind: str) -> None:
+        """Refuse a model that was made for something else.
+
+        Raises:
+            InvalidInput: says what it is and what it is for.
+        """
+        if self.description.kind != kind:
+            uses = {FACE_KIND: "a face model (trained by `dfl train`)", SEGMENT_KIND: "a segmentation model"}
+            is_, wanted = (uses.get(one, f"a {one} model") for one in (self.description.kind, kind))
+            raise InvalidInput(
+                f"{self.path} is {is_}, where {wanted} is needed; name another folder.",
+                reason="WRONG_MODEL_KIND",
+                path=self.path,
+            )
 
     @staticmethod
     def exists(path: Path) -> bool:
@@ -321,9 +342,11 @@ def load_model(
 
     Raises:
         NotFound: there is no model, or it has never been saved.
+        InvalidInput: it is no face model.
         DataCorrupt: it is damaged beyond its generations, or its weights do not fit its description.
     """
     folder = ModelFolder.open(path)
+    folder.require_kind(FACE_KIND)
     generation, notices = folder.load(with_training=False)
     if generation is None:
         raise NotFound(f"The model {path} has never been saved; train it first.", reason="MODEL_NOT_TRAINED", path=path)
@@ -338,7 +361,7 @@ def build_described(description: ModelDescription) -> FaceModel:
     return preset.build(preset.resolve_network(description.network))
 
 
-def load_weights(model: FaceModel, generation: Generation, path: Path) -> None:
+def load_weights(model: nn.Module, generation: Generation, path: Path) -> None:
     """Put a generation's weights into the network; every tensor must be there and fit.
 
     Raises:

@@ -45,6 +45,20 @@ class TrainingFaces(Protocol):
     def read_image(self, name: str) -> NDArray[np.uint8]: ...
 
 
+class Decoder(Protocol):
+    """What a pool needs to fill itself; used from its loader thread only."""
+
+    stored_size: int
+    """Side of the decoded faces in pixels."""
+
+    def decode(self, name: str) -> Tensor:
+        """(4, S, S) uint8 on the CPU: sRGB-encoded RGB and the mask.
+
+        Raises:
+            NotFound, DataCorrupt: the face is gone or damaged.
+        """
+
+
 class FaceDecoder:
     """One face of a faceset → what the pool stores.
 
@@ -113,7 +127,7 @@ class FacePool:
 
     def __init__(
         self,
-        decoder: FaceDecoder,
+        decoder: Decoder,
         names: Sequence[str],
         *,
         budget_bytes: int,

@@ -8,11 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dflcore.config.train import DEFAULT_PRESET, TrainSettings
 from dflcore.errors import DataCorrupt, InvalidInput
-from dflcore.models.checkpoint import Generation, ModelDescription, ModelFolder, build_described, load_weights
+from dflcore.models.checkpoint import (
+    FACE_KIND,
+    Generation,
+    ModelDescription,
+    ModelFolder,
+    build_described,
+    load_weights,
+)
 from dflcore.models.face_model import FaceModel
 from dflcore.models.registry import load_preset
 from dflcore.progress import RunControl
@@ -48,12 +55,13 @@ def open_or_create_model(settings: TrainSettings, path: Path, face_type: FaceTyp
         face_type: of the facesets; a new model paints the same unless the settings name another.
 
     Raises:
-        InvalidInput: a setting that is fixed once trained was given another value.
+        InvalidInput: a setting that is fixed once trained was given another value, or it is no face model.
         NotFound: there is no such preset.
     """
     if not ModelFolder.exists(path):
         return ModelFolder.create(path, _new_description(settings, face_type))
     folder = ModelFolder.open(path)
+    folder.require_kind(FACE_KIND)
     if not folder.is_saved:  # made, then given up before the first save: nothing is fixed yet
         with folder.lock():
             folder.describe_anew(_new_description(settings, face_type))
@@ -120,7 +128,7 @@ def new_network(description: ModelDescription, seed: int) -> FaceModel:
 
 
 def load_training(
-    folder: ModelFolder, model: FaceModel, control: RunControl
+    folder: ModelFolder, model: nn.Module, control: RunControl
 ) -> tuple[TrainingState, dict[str, Tensor]]:
     """Weights into the network, counters and saved random state out. A new model gives zeros and nothing.
 
@@ -173,7 +181,7 @@ def restore_batches(batches: BatchMakers, training: dict[str, Tensor]) -> bool:
     return kept
 
 
-def optimizer_tensors(model: FaceModel, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Adam's state by parameter name."""
     tensors: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
@@ -183,7 +191,7 @@ def optimizer_tensors(model: FaceModel, optimizer: torch.optim.Optimizer) -> dic
     return tensors
 
 
-def restore_optimizer(model: FaceModel, optimizer: torch.optim.Optimizer, training: dict[str, Tensor]) -> None:
+def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, training: dict[str, Tensor]) -> None:
     """Adam's state as saved; parameters without one start afresh.
 
     Raises:
@@ -214,8 +222,8 @@ def describe_run(settings: TrainSettings, source: TrainingFaces, target: Trainin
         "settings": settings.values(),
         "software": SOFTWARE,
         "provenance": {
-            "source": _faceset_facts(source.info),
-            "target": _faceset_facts(target.info),
+            "source": faceset_facts(source.info),
+            "target": faceset_facts(target.info),
             "project": settings.authorization_project,
             "use": settings.authorization_use,
             "reference": settings.authorization_reference,
@@ -223,7 +231,8 @@ def describe_run(settings: TrainSettings, source: TrainingFaces, target: Trainin
     }
 
 
-def _faceset_facts(info: FacesetInfo) -> dict[str, Any]:
+def faceset_facts(info: FacesetInfo) -> dict[str, Any]:
+    """What a model remembers of a faceset it was trained on."""
     return {
         "path": info.path,
         "face_count": info.face_count,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from dflcore.models.registry import load_preset
 from dflcore.progress import LoggedRun, Notice, Preview, RunControl, Saved, StopRequest, TrainProgress
 from dflcore.train import session
 from dflcore.train.batches import BatchMakers, SideBatch
+from dflcore.train.clock import StepClock, StepTimes
 from dflcore.train.dataset import TrainingFaces
 from dflcore.train.losses import ReconstructionLoss
 from dflcore.train.optim import Schedule, build_optimizer, set_learning_rate
@@ -141,7 +141,7 @@ class Trainer:
         except BaseException:
             self.batches.close()
             raise
-        self._clock = _StepClock()
+        self._clock = StepClock()
         self._loss_sums = torch.zeros(2, device=self.device)
         self._losses: dict[str, float] = {}
 
@@ -306,54 +306,3 @@ class Trainer:
             data_ms=total.data_ms,
             stopped=stopped,
         )
-
-
-@dataclass(slots=True)
-class StepTimes:
-    """Sums over some steps; host time, so on a GPU the compute of one step may be counted in the next."""
-
-    steps: int = 0
-    data_s: float = 0.0
-    compute_s: float = 0.0
-
-    @property
-    def step_ms(self) -> float:
-        return 1000.0 * (self.data_s + self.compute_s) / max(1, self.steps)
-
-    @property
-    def data_ms(self) -> float:
-        return 1000.0 * self.data_s / max(1, self.steps)
-
-
-class _StepClock:
-    """Splits the time of steps into waiting for data and computing."""
-
-    def __init__(self) -> None:
-        self.total = StepTimes()
-        self._interval = StepTimes()
-
-    @property
-    def steps(self) -> int:
-        return self.total.steps
-
-    @contextlib.contextmanager
-    def measure_data(self) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        spent = time.perf_counter() - started
-        self.total.data_s += spent
-        self._interval.data_s += spent
-
-    @contextlib.contextmanager
-    def measure_compute(self) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        spent = time.perf_counter() - started
-        for times in (self.total, self._interval):
-            times.compute_s += spent
-            times.steps += 1
-
-    def take_interval(self) -> StepTimes:
-        """Times since the last call."""
-        interval, self._interval = self._interval, StepTimes()
-        return interval
