@@ -203,6 +203,16 @@ class FaceFiles:
                 return self.pack.read(name)
             raise NotFound(f"The aligned face {path} is gone.", reason="FACE_NOT_FOUND", path=path) from error
 
+    def identity(self, name: str) -> str:
+        """Text that changes when the image does, without reading it; empty for one that is gone."""
+        try:
+            stat = (self.folder / name).stat()
+        except FileNotFoundError:
+            if self.pack is not None and name in self.pack and name not in self._trashed:
+                return f"packed {self.pack.size(name)} {self.pack.crc(name)}"
+            return ""
+        return f"{stat.st_size} {stat.st_mtime_ns}"
+
     def close(self) -> None:
         if self.pack is not None:
             self.pack.close()

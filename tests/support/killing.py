@@ -9,7 +9,7 @@ from pathlib import Path
 _SWEEP = """
 import importlib, os, shutil, signal, sqlite3, sys, zipfile
 from pathlib import Path
-sys.path.insert(0, sys.argv[4])
+sys.path[:0] = sys.argv[4:]
 from small_facesets import Watcher
 work = getattr(importlib.import_module(sys.argv[1]), sys.argv[2])
 original = Path(sys.argv[3])
@@ -47,11 +47,12 @@ sys.exit("the sweep never reached the end")
 """
 
 
-def kill_everywhere(module: str, function: str, original: Path) -> list[Path]:
+def kill_everywhere(module: str, function: str, original: Path, *import_from: Path) -> list[Path]:
     """``function(folder, control)`` killed in every copy but the last, where it was left to finish.
 
-    A process of its own does it: forking one that runs threads is not safe.
+    A process of its own does it: forking one that runs threads is not safe. ``import_from`` are folders where
+    ``module`` is found.
     """
-    arguments = [module, function, str(original), str(Path(__file__).parent)]
+    arguments = [module, function, str(original), str(Path(__file__).parent), *map(str, import_from)]
     done = subprocess.run([sys.executable, "-c", _SWEEP, *arguments], check=True, capture_output=True, text=True)
     return [Path(line) for line in done.stdout.splitlines()]
