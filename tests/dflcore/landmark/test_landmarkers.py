@@ -8,6 +8,7 @@ import torch
 from dflcore.detect.base import create_detector
 from dflcore.errors import DataCorrupt, NotFound
 from dflcore.geometry import affine
+from dflcore.geometry.template import HEAD_MODEL
 from dflcore.landmark.base import (
     LANDMARKERS,
     FaceCrop,
@@ -156,6 +157,80 @@ def test_fan_from_the_store_without_network(tmp_path, monkeypatch, astronaut, bo
     assert np.abs(look.points - [223.0, 117.0]).max() < 80
     with pytest.raises(DataCorrupt, match="2DFAN"):
         create_landmarker("fan2d", fan_store(tmp_path, monkeypatch, {"a": torch.zeros(1)}))
+
+
+def test_one_batched_look_is_several_looks(tmp_path, monkeypatch, request, astronaut):
+    from face_alignment.models.fan import FAN
+
+    torch.manual_seed(0)
+    landmarkers = [
+        request.getfixturevalue("dlib68"),
+        create_landmarker("fan2d", fan_store(tmp_path, monkeypatch, FAN(4).state_dict())),
+    ]
+    crops = [FaceCrop(223.0, 120.0, 90.0), FaceCrop(0.0, 40.0, 80.0, 0.2)]
+    for landmarker in landmarkers:
+        together = landmarker.look(astronaut, crops)
+        for crop, found in zip(crops, together, strict=True):
+            np.testing.assert_allclose(found.points, landmarker.look(astronaut, [crop])[0].points, atol=0.05)
+
+
+def test_a_mesh_that_takes_batches_gets_one(mesh468, astronaut, monkeypatch):
+    """The file in common use takes one crop at a time; an export with a free batch size is asked once."""
+    crops = [FaceCrop(223.0, 127.0, 90.0), FaceCrop(220.0, 125.0, 80.0, 0.2)]
+    expected = mesh468.look(astronaut, crops)
+    single, asked = mesh468._session, []
+
+    class Batching:
+        def run(self, names, feeds):
+            ((name, batch),) = feeds.items()
+            asked.append(len(batch))
+            return [np.concatenate([single.run(names, {name: one[None]})[0] for one in batch])]
+
+    monkeypatch.setattr(mesh468, "_session", Batching())
+    monkeypatch.setattr(mesh468, "_takes_many", True)
+    for a, b in zip(mesh468.look(astronaut, crops), expected, strict=True):
+        np.testing.assert_array_equal(a.points, b.points)
+        np.testing.assert_array_equal(a.depth, b.depth)
+    assert asked == [2]
+
+
+def test_fan_sees_what_it_was_trained_with(tmp_path, monkeypatch):
+    """Width and height of the upright points are 195/200 of the crop together, 0.12 heights below its middle."""
+    from face_alignment.models.fan import FAN
+
+    from dflcore.landmark.fan import _network_crop
+
+    landmarker = create_landmarker("fan2d", fan_store(tmp_path, monkeypatch, FAN(4).state_dict()))
+    points = (HEAD_MODEL[:, :2] * 1.3 + [200.0, 180.0]).astype(np.float32)
+    for roll in (0.0, 0.7):
+        turn = np.array([[math.cos(roll), -math.sin(roll), 3.0], [math.sin(roll), math.cos(roll), 5.0]])
+        crop_from_image = _network_crop(landmarker.frame(affine.apply(turn, points).astype(np.float32)))
+        seen = affine.apply(crop_from_image, affine.apply(turn, points))
+        low, high = seen.min(0), seen.max(0)
+        assert (high - low).sum() == pytest.approx(256 * 195 / 200, rel=0.01)
+        np.testing.assert_allclose((low + high) / 2, [128, 128 + 0.12 * (high - low)[1]], atol=1.5)
+
+
+def test_a_package_adds_a_landmarker(tmp_path, monkeypatch, astronaut, boxes):
+    (tmp_path / "circle_landmarker.py").write_text(
+        "import numpy as np\n"
+        "from dflcore.landmark.base import UprightLandmarker\n"
+        "from dflcore.types import Landmarks\n"
+        "class Circle(UprightLandmarker):\n"
+        "    def __init__(self, store, *, device): pass\n"
+        "    def look(self, image, crops):\n"
+        "        a = np.arange(68) / 68 * 2 * np.pi\n"
+        "        ring = np.stack([np.cos(a), np.sin(a)], 1)\n"
+        "        return [Landmarks(points=np.float32(ring * c.side / 2 + [c.x, c.y])) for c in crops]\n"
+    )
+    folder = tmp_path / "circle-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: circle\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text("[dflcore.landmarkers]\ncircle = circle_landmarker:Circle\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "circle" in LANDMARKERS.names()
+    points = create_landmarker("circle", WeightStore()).locate(astronaut, boxes[0]).points
+    assert points.shape == (68, 2)
 
 
 def test_peaks_are_found_between_pixels():
