@@ -67,9 +67,11 @@ class PackedFace:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class FaceEntry:
+    """Name and person of a face, see :class:`PackedFace`."""
+
     name: str
-    person: str
+    person: str = ""
 
 
 class PakReader:
@@ -99,21 +101,21 @@ class PakReader:
         with open(self.path, "rb") as stream:
             self._size = os.fstat(stream.fileno()).st_size
             index_bytes = self._read_header(stream)
-            self._entries = self._read_index(stream, index_bytes)
+            self.entries = self._read_index(stream, index_bytes)
+            """Every face, whole or not, in order."""
             self._starts, self._ends, self._data_start = self._read_table(stream, _HEADER_BYTES + index_bytes)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.entries)
 
     def __iter__(self) -> Iterator[PackedFace]:
         self.lost.clear()
-        with open(self.path, "rb") as stream:
-            for entry, start, end in zip(self._entries, self._starts, self._ends, strict=True):
-                jpeg = self._read_face(stream, start, end)
-                if jpeg is None:
-                    self.lost.append(entry.name)
-                else:
-                    yield PackedFace(entry.name, entry.person, jpeg)
+        for position, entry in enumerate(self.entries):
+            jpeg = self.read(position)
+            if jpeg is None:
+                self.lost.append(entry.name)
+            else:
+                yield PackedFace(entry.name, entry.person, jpeg)
         if self.lost and not self._salvage:
             raise DataCorrupt(
                 f"{self.path} is truncated or damaged: {len(self.lost)} of {len(self)} faces are not whole, the first "
@@ -138,8 +140,8 @@ class PakReader:
             raise self._damaged("it ends within its index")
         return int(index_bytes)
 
-    def _read_index(self, stream: BinaryIO, index_bytes: int) -> list[_Entry]:
-        entries: list[_Entry] = []
+    def _read_index(self, stream: BinaryIO, index_bytes: int) -> list[FaceEntry]:
+        entries: list[FaceEntry] = []
         try:
             for item in iterate_items(stream, index_bytes, str(self.path)):
                 entries.append(_entry(item, len(entries)))
@@ -149,7 +151,7 @@ class PakReader:
                 raise
             self.notes.append(f"The index is damaged after {len(entries)} of {count} names: {error.message}")
             entries = entries[:count]
-            entries += [_Entry(f"face_{position + 1:06d}.jpg", "") for position in range(len(entries), count)]
+            entries += [FaceEntry(f"face_{position + 1:06d}.jpg", "") for position in range(len(entries), count)]
         return entries
 
     def _count_from_table(self, stream: BinaryIO, table: int) -> int | None:
@@ -171,7 +173,7 @@ class PakReader:
 
     def _read_table(self, stream: BinaryIO, table: int) -> tuple[list[int], list[int], int]:
         """Start and end of every face in the file, and where the data begins."""
-        count = len(self._entries)
+        count = len(self.entries)
         data_start = table + 8 * (count + 1)
         if data_start > self._size:
             raise self._damaged(f"it ends before the first of its {count} faces")
@@ -182,11 +184,14 @@ class PakReader:
         is_relative = data_start + last == self._size or (bool(starts) and last < starts[-1])
         return starts, [*starts[1:], data_start + last if is_relative else last][:count], data_start
 
-    def _read_face(self, stream: BinaryIO, start: int, end: int) -> bytes | None:
+    def read(self, position: int) -> bytes | None:
+        """The JPEG file of one face by its place in :attr:`entries`; None when it is not whole."""
+        start, end = self._starts[position], self._ends[position]
         if not self._data_start <= start < end <= self._size or end - start > MAX_FACE_BYTES:
             return None
-        stream.seek(start)
-        data = stream.read(end - start)
+        with open(self.path, "rb") as stream:
+            stream.seek(start)
+            data = stream.read(end - start)
         return data if len(data) == end - start and data.startswith(b"\xff\xd8") else None
 
     def _damaged(self, what: str) -> DataCorrupt:
@@ -210,6 +215,7 @@ class PakWriter:
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self._sizes: list[int] = []
+        self._is_abandoned = False
         with translate_disk_errors(self.path), contextlib.ExitStack() as held:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._index = held.enter_context(tempfile.TemporaryFile(dir=self.path.parent))
@@ -235,9 +241,13 @@ class PakWriter:
             self._index.write(write_bare_value(_index_values(packed, face)) + b"a")
         self._sizes.append(len(packed.jpeg))
 
+    def abandon(self) -> None:
+        """Write no file after all."""
+        self._is_abandoned = True
+
     def __exit__(self, kind: object, *_: object) -> None:
         with self._held:
-            if kind is None:
+            if kind is None and not self._is_abandoned:
                 self._index.write(b".")
                 self._assemble()
 
@@ -255,13 +265,13 @@ class PakWriter:
             shutil.copyfileobj(self._data, out, 1 << 20)
 
 
-def _entry(item: Value, position: int) -> _Entry:
+def _entry(item: Value, position: int) -> FaceEntry:
     """Name and person; a face without a name gets one."""
     values = item if isinstance(item, dict) else {}
     name, person = values.get("filename"), values.get("person_name")
     if not isinstance(name, str) or not name:
         name = f"face_{position + 1:06d}.jpg"
-    return _Entry(name[:1024], person[:1024] if isinstance(person, str) else "")
+    return FaceEntry(name[:1024], person[:1024] if isinstance(person, str) else "")
 
 
 def _index_values(packed: PackedFace, face: LegacyFace) -> dict[str, Value]:
