@@ -56,6 +56,8 @@ _DIFFERENCE_ORDERS: Final = (6, 3)
 """Orders of the differences noise is measured by; the second where runs are too short for the first."""
 _MEDIAN_OF_SQUARE: Final = 0.4549
 """Median of the square of a standard normal variable."""
+_MEDIAN_OF_PLANE: Final = 2.0 * math.log(2.0)
+"""Median of the square of the distance from 0 of two of them."""
 _ACCEPT: Final = 2.0
 """A window whose fit strays by less than noise does, plus this many standard deviations of that, counts in full..."""
 _REFUSE: Final = 4.0
@@ -219,8 +221,8 @@ def smooth_track(track: Track, *, radius: int, pixel_aspect: float = 1.0) -> Tra
     stay where they are. Interpolated ones are drawn anew from their neighbours and have no say of their own.
 
     Args:
-        radius: frames of the sequence to each side of a frame that may have a say; 0 changes nothing. Wider windows
-            are used only where the motion allows.
+        radius: frames of the sequence to each side of a frame that may have a say, used only where the motion allows;
+            0 changes nothing, nor does 1, as three looks always lie on a parabola.
         pixel_aspect: width of a plate pixel over its height.
 
     Raises:
@@ -272,8 +274,7 @@ def smooth_motion(numbers: Values, motion: Motion, weights: Values, radius: int)
 
 def _smooth_place(place: Values, raw: Values, run: slice, windows: _Windows, scale: Values) -> None:
     numbers, weights = windows.numbers, windows.weights
-    center = estimate_noise(numbers, raw[run, :2], weights, unit=scale)
-    center = np.full(2, math.sqrt(float(np.mean(center**2))))  # one for x and y: turning the plate changes nothing
+    center = estimate_noise(numbers, raw[run, :2], weights, unit=scale, is_plane=True)
     place[run, :2] = windows.smooth(raw[run, :2], center * scale, 2.0)
     for column in (2, 3):
         values = raw[run, column : column + 1]
@@ -281,7 +282,9 @@ def _smooth_place(place: Values, raw: Values, run: slice, windows: _Windows, sca
         place[run, column : column + 1] = windows.smooth(values, np.broadcast_to(noise, values.shape), 1.0)
 
 
-def estimate_noise(numbers: Values, values: Values, weights: Values, unit: Values | None = None) -> Values:
+def estimate_noise(
+    numbers: Values, values: Values, weights: Values, *, unit: Values | None = None, is_plane: bool = False
+) -> Values:
     """How far each column of (n, k) values strays from moment to moment, as a standard deviation.
 
     From differences of high order, in which even speech and nods leave little, by their median, which knows nothing of
@@ -289,6 +292,7 @@ def estimate_noise(numbers: Values, values: Values, weights: Values, unit: Value
 
     Args:
         unit: (n, 1) what the values are measured in at each moment; None for 1.
+        is_plane: the two columns are x and y, whose noise is one: turning the plate must change nothing.
 
     Returns:
         (k,), at least a small floor; a typical figure where there are too few unbroken runs to tell.
@@ -303,8 +307,11 @@ def estimate_noise(numbers: Values, values: Values, weights: Values, unit: Value
             if unit is not None:
                 differences = differences / unit[order // 2 : order // 2 + len(differences)]
             squares = differences[whole] ** 2
-            variance = np.median(squares, axis=0) / (math.comb(2 * order, order) * _MEDIAN_OF_SQUARE)
-            return np.maximum(np.sqrt(variance), _NOISE_FLOOR)
+            if is_plane:
+                usual = np.full(2, np.median(squares.sum(-1)) / _MEDIAN_OF_PLANE)
+            else:
+                usual = np.median(squares, axis=0) / _MEDIAN_OF_SQUARE
+            return np.maximum(np.sqrt(usual / math.comb(2 * order, order)), _NOISE_FLOOR)
     return np.full(values.shape[1], _NOISE_UNKNOWN)
 
 

@@ -52,6 +52,8 @@ _CHANGE_LOOKS = 8
 """Descriptors compared on each side of a place where the person may have changed."""
 _SURE_CHANGE: Final = 1.25
 """Same-person distances that tell of another person even where the motion shows no break."""
+_MAX_SWAPS: Final = 20
+"""Meetings of two pieces that are put right at most."""
 _SWAP_GAIN: Final = 0.3
 """Same-person distances by which crossed tails must fit better than straight ones."""
 
@@ -364,41 +366,52 @@ def _untangle(pieces: list[list[Sighting]], same: float) -> list[list[Sighting]]
     pieces = [list(piece) for piece in pieces]
     for i in range(len(pieces)):
         for j in range(i + 1, len(pieces)):
-            for frame in _meetings(pieces[i], pieces[j]):
+            for _ in range(_MAX_SWAPS):
+                frame = _find_swap(pieces[i], pieces[j], _SWAP_GAIN * same)
+                if frame is None:
+                    break
                 heads = [[one for one in pieces[k] if one.frame < frame] for k in (i, j)]
                 tails = [[one for one in pieces[k] if one.frame >= frame] for k in (i, j)]
-                if _swap_gain(heads, tails) > _SWAP_GAIN * same:
-                    pieces[i], pieces[j] = heads[0] + tails[1], heads[1] + tails[0]
+                pieces[i], pieces[j] = heads[0] + tails[1], heads[1] + tails[0]
     return [piece for piece in pieces if piece]
 
 
+def _find_swap(a: Sequence[Sighting], b: Sequence[Sighting], least_gain: float) -> int | None:
+    """The frame from which crossed tails fit the people best, None where straight ones do."""
+    frames = np.array(_meetings(a, b), dtype=np.int64)
+    known = [[one for one in piece if one.identity is not None] for piece in (a, b)]
+    if not len(frames) or not all(known):
+        return None
+    before, after = zip(*(_people_around(piece, frames) for piece in known), strict=True)
+    straight = np.linalg.norm(before[0] - after[0], axis=1) + np.linalg.norm(before[1] - after[1], axis=1)
+    crossed = np.linalg.norm(before[0] - after[1], axis=1) + np.linalg.norm(before[1] - after[0], axis=1)
+    gains = np.nan_to_num(straight - crossed, nan=-np.inf)
+    best = int(np.argmax(gains))
+    return int(frames[best]) if gains[best] > least_gain else None
+
+
+def _people_around(looks: Sequence[Sighting], frames: NDArray[np.int64]) -> tuple[NDArray[np.float64], ...]:
+    """Mean descriptors of the last looks before and the first ones from each frame on; NaN where there are none."""
+    sums = np.cumsum([np.zeros_like(looks[0].identity), *(one.identity for one in looks)], axis=0, dtype=np.float64)
+    at = np.searchsorted([one.frame for one in looks], frames)
+    first, last = np.maximum(at - _PERSON_LOOKS, 0), np.minimum(at + _PERSON_LOOKS, len(looks))
+    with np.errstate(invalid="ignore"):
+        return (sums[at] - sums[first]) / (at - first)[:, None], (sums[last] - sums[at]) / (last - at)[:, None]
+
+
 def _meetings(a: Sequence[Sighting], b: Sequence[Sighting]) -> list[int]:
-    """The frames at which two pieces were nearest, one for each time they met."""
+    """Frames that show both pieces, near each other or for the first time after one was not seen."""
     others = {one.frame: one for one in b}
-    frames = sorted(one.frame for one in a if one.frame in others)
-    near: list[tuple[int, float]] = []
-    places = {one.frame: _Region.of(one) for one in a}
     meetings: list[int] = []
-    for frame in frames:
-        distance = places[frame].distance(_Region.of(others[frame]))
-        if distance < _RIVAL_REACH:
-            near.append((frame, distance))
-        elif near:
-            meetings.append(min(near, key=lambda pair: pair[1])[0])
-            near = []
-    if near:
-        meetings.append(min(near, key=lambda pair: pair[1])[0])
+    was_apart = False
+    for one in a:
+        other = others.get(one.frame)
+        if other is None:
+            was_apart = True
+        elif was_apart or _Region.of(one).distance(_Region.of(other)) < _RIVAL_REACH:
+            meetings.append(one.frame)
+            was_apart = False
     return meetings
-
-
-def _swap_gain(heads: Sequence[Sequence[Sighting]], tails: Sequence[Sequence[Sighting]]) -> float:
-    """By how much crossed tails fit the people better than straight ones; 0 where somebody is unknown."""
-    before = [mean_descriptor(head[-_PERSON_LOOKS:]) for head in heads]
-    after = [mean_descriptor(tail[:_PERSON_LOOKS]) for tail in tails]
-    a, b, c, d = before[0], before[1], after[0], after[1]
-    if a is None or b is None or c is None or d is None:
-        return 0.0
-    return _distance(a, c) + _distance(b, d) - _distance(a, d) - _distance(b, c)
 
 
 def _join(pieces: list[list[Sighting]], same: float) -> list[list[Sighting]]:
