@@ -355,13 +355,13 @@ class _Import:
             if face.mask_image is not None:
                 masks.add_mask(record.name, MASK_SOURCE, decode_mask(face.mask_image, original), made_by=MADE_BY)
                 self._masks += 1
-        except DflError as error:
+        except (InvalidInput, DataCorrupt) as error:
             self._odd(f"The mask of {original} is left out: {error.message}", original)
         try:
             if face.polygons:
                 masks.set_label(record.name, label_of(face), made_by=MADE_BY)
                 self._labels += 1
-        except DflError as error:
+        except InvalidInput as error:
             self._odd(f"The label of {original} is left out: {error.message}", original)
 
     def _odd(self, message: str, name: str) -> None:
@@ -424,7 +424,7 @@ def _folder_names(persons: Iterable[str]) -> list[str]:
     """A folder for each person; whatever the name says, it lies directly below the target."""
     names: list[str] = []
     for person in persons:
-        name = _UNSAFE.sub("_", person).strip("._")[:80] or "faces"
+        name = _UNSAFE.sub("_", person).strip("._")[:60] or "faces"
         names.append(_unique(name, names))
     return names
 
@@ -436,7 +436,7 @@ def _stems(plates: Iterable[str]) -> dict[str, str]:
         if plate not in stems:
             folder, _, last = ("/" + _FRAME_TOKEN.sub("", plate.replace("\\", "/"))).rpartition("/")
             base = _UNSAFE.sub("_", Path(f"_{last}").stem).strip("._-")
-            stem = (base or _UNSAFE.sub("_", folder.rpartition("/")[2]).strip("._-"))[:80]
+            stem = (base or _UNSAFE.sub("_", folder.rpartition("/")[2]).strip("._-"))[:40]
             stems[plate] = _unique(stem or "plate", list(stems.values()))
     return stems
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from dflcore.errors import DataCorrupt, NotFound
 from dflcore.io.legacy.jpeg import MAX_PICTURE_SIDE_PX, LegacyFace, face_from_metadata
 from dflcore.io.legacy.pickle_values import Value, iterate_items
+from dflcore.io.legacy.reading import translate_read_errors
 
 META_NAME = "meta.dat"
 
@@ -37,7 +39,9 @@ def read_meta_dat(path: Path) -> Iterator[SavedMetadata]:
     path = Path(path)
     if not path.is_file():
         raise NotFound(f"There is no saved metadata {path}.", reason="META_DAT_NOT_FOUND", path=path)
-    with open(path, "rb") as stream:
+    with contextlib.ExitStack() as stack:
+        with translate_read_errors(path):
+            stream = stack.enter_context(open(path, "rb"))
         for item in iterate_items(stream, path.stat().st_size, str(path)):
             yield _saved(item, path)
 

@@ -30,6 +30,7 @@ from dflcore.io.atomic import atomic_path, translate_disk_errors
 from dflcore.io.legacy.jpeg import LegacyFace, polygon_values
 from dflcore.io.legacy.pickle_values import Value, iterate_items
 from dflcore.io.legacy.pickle_writer import EnumCall, write_bare_value
+from dflcore.io.legacy.reading import translate_read_errors
 
 PAK_NAME = "faceset.pak"
 PAK_VERSION: Final = 1
@@ -98,7 +99,7 @@ class PakReader:
         self._salvage = salvage
         if not self.path.is_file():
             raise NotFound(f"There is no packed faceset {self.path}.", reason="PAK_NOT_FOUND", path=self.path)
-        with open(self.path, "rb") as stream:
+        with translate_read_errors(self.path), open(self.path, "rb") as stream:
             self._size = os.fstat(stream.fileno()).st_size
             index_bytes = self._read_header(stream)
             self.entries = self._read_index(stream, index_bytes)
@@ -189,7 +190,7 @@ class PakReader:
         start, end = self._starts[position], self._ends[position]
         if not self._data_start <= start < end <= self._size or end - start > MAX_FACE_BYTES:
             return None
-        with open(self.path, "rb") as stream:
+        with translate_read_errors(self.path), open(self.path, "rb") as stream:
             stream.seek(start)
             data = stream.read(end - start)
         return data if len(data) == end - start and data.startswith(b"\xff\xd8") else None

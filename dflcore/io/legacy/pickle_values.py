@@ -54,7 +54,7 @@ class Limits:
 
 SEGMENT_LIMITS: Final = Limits(total_bytes=65_533, values=70_000, piece_bytes=1 << 16, held_bytes=1 << 18)
 """For the metadata of one face."""
-LISTING_LIMITS: Final = Limits(total_bytes=8 << 30, values=1_000_000, memo=20_000_000)
+LISTING_LIMITS: Final = Limits(total_bytes=8 << 30, values=1_000_000, memo=5_000_000)
 """For listings of whole facesets, read item by item."""
 
 
@@ -91,6 +91,9 @@ _MARK: Final = _Mark()
 DTYPE_CODES: Final = frozenset({"f4", "f8", "i4", "i8", "u1"})
 """Kinds of numbers in arrays: all that the reference writes."""
 _MAX_DIMENSIONS: Final = 4
+_LEAST_MEMO: Final = 100_000
+_BYTES_PER_MEMO: Final = 64
+"""A listing may keep one value for so many bytes of its length: a face has ten in its two thousand bytes or more."""
 
 _ROLES: Final[dict[tuple[str, str], str]] = {
     **{(f"numpy.{core}.multiarray", "_reconstruct"): "reconstruct" for core in ("core", "_core")},
@@ -168,6 +171,7 @@ class _Machine:
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
         self._next_memo = 0
+        self._memo_room = min(limits.memo, _LEAST_MEMO + length // _BYTES_PER_MEMO)
         self._fleeting: list[int] = []
         self._made = 0
         self._held = 0
@@ -290,7 +294,7 @@ class _Machine:
     def remember(self, index: int) -> None:
         if not self._stack or self._stack[-1] is _MARK:
             raise self._damaged("an instruction lacks its values")
-        if len(self._memo) >= self._limits.memo:
+        if len(self._memo) >= self._memo_room:
             raise self._too_large("too many values are kept")
         self._memo[index] = self._stack[-1]
         if not _is_small(self._stack[-1]):
@@ -491,7 +495,7 @@ def _brief(value: Any) -> str:
 def _is_small(value: Any) -> bool:
     """Worth keeping from one batch to the next: names, texts and formats; containers belong to their own item."""
     if isinstance(value, (str, bytes)):
-        return len(value) <= 1024
+        return len(value) <= 256
     if isinstance(value, tuple):
         return len(value) <= 4 and all(type(one) is int for one in value)
     return value is None or isinstance(value, (bool, int, float, _Global, _Dtype))

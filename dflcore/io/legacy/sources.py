@@ -9,8 +9,10 @@ from pathlib import Path
 from dflcore.errors import InvalidInput, NotFound
 from dflcore.io.legacy.meta_dat import META_NAME
 from dflcore.io.legacy.pak import MAX_FACE_BYTES, PAK_NAME, FaceEntry, PakReader
+from dflcore.io.legacy.reading import translate_read_errors
 
 _SUFFIXES = frozenset({".jpg", ".jpeg"})
+_OTHER_PICTURES = frozenset({".png", ".tif", ".tiff", ".webp", ".exr"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,7 @@ def open_source(path: Path) -> LegacySource:
 
     Raises:
         NotFound: there is nothing of that name.
-        InvalidInput: neither folder nor pak, no faces in it, or a hostile index.
+        InvalidInput: neither folder nor pak, no faces in it, not readable for this user, or a hostile index.
         Unsupported, DataCorrupt: the pak cannot be read at all.
     """
     path = Path(path)
@@ -50,6 +52,11 @@ def open_source(path: Path) -> LegacySource:
         return _pak_source(path, ())
     if not path.is_dir():
         raise NotFound(f"There is no faceset {path}.", reason="LEGACY_FACESET_NOT_FOUND", path=path)
+    with translate_read_errors(path):
+        return _folder_source(path)
+
+
+def _folder_source(path: Path) -> LegacySource:
     files = [(file, "") for file in _pictures(path)]
     if (path / PAK_NAME).is_file():
         note = f"{path} holds {PAK_NAME} and {len(files)} JPEG files; the packed faces are taken, the files are not."
@@ -62,12 +69,15 @@ def open_source(path: Path) -> LegacySource:
             reason="NO_LEGACY_FACES",
             path=path,
         )
+    others = sum(file.suffix.lower() in _OTHER_PICTURES for file in path.iterdir())
+    note = f"{others} pictures of {path} are not JPEG files; they hold no face metadata and are left out."
     saved = path / META_NAME
     return LegacySource(
         path=path,
         label=_label(path),
         entries=[FaceEntry(file.name, person) for file, person in files],
         read=lambda position: _read_file(files[position][0]),
+        notes=(note,) if others else (),
         saved_metadata=saved if saved.is_file() else None,
     )
 
