@@ -104,7 +104,8 @@ class FaceLocator:
         landmarker: for faces that do not turn far.
         name: its registry name.
         mesh: for the others; None where it is not here.
-        mesh_above_yaw: degrees of yaw, as the first landmarker sees it, to either side, at which both count the same.
+        mesh_above_yaw: degrees of yaw, as the first landmarker sees it, to either side, at which both count the same;
+            0 takes the mesh for every face.
         passes, looks, seed: see :func:`locate_face`.
     """
 
@@ -140,7 +141,7 @@ class FaceLocator:
         """With a landmarker by registry name or ``auto``; without the mesh where it cannot be had.
 
         Args:
-            mesh_above_yaw: degrees; None never uses the mesh.
+            mesh_above_yaw: degrees; None, and 90 or more, never use the mesh.
 
         Raises:
             NotFound: no such landmarker, or its weights are missing.
@@ -150,8 +151,7 @@ class FaceLocator:
         chosen = choose_landmarker(name, store)
         landmarker = create_landmarker(chosen, store, device=device)
         limit = 90.0 if mesh_above_yaw is None else mesh_above_yaw
-        wants_mesh = mesh_above_yaw is not None and chosen != MESH_NAME
-        mesh = _create_mesh(store, device) if wants_mesh else None
+        mesh = _create_mesh(store, device) if limit < 90.0 and chosen != MESH_NAME else None
         return cls(landmarker, chosen, mesh=mesh, mesh_above_yaw=limit, passes=passes, looks=looks, seed=seed)
 
     @property
@@ -170,8 +170,11 @@ class FaceLocator:
 
     def _mesh_share(self, yaw: float) -> float:
         """Weight of the mesh: 0 up to the band, 1 beyond it, smooth between."""
-        x = (abs(math.degrees(yaw)) - self._mesh_above_yaw + MESH_BAND) / (2.0 * MESH_BAND)
-        x = min(max(x, 0.0), 1.0)
+        above = abs(math.degrees(yaw)) - self._mesh_above_yaw
+        band = min(MESH_BAND, self._mesh_above_yaw)
+        if above >= band:
+            return 1.0
+        x = max(above + band, 0.0) / (2.0 * band)
         return x * x * (3.0 - 2.0 * x)
 
     def _refine(self, landmarker: Landmarker, image: NDArray[np.uint8], crop: FaceCrop, name: str) -> LocatedFace:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dflcore.detect.base import DETECTORS, choose_detector, create_detector, scale_detections, shrink_image
+from dflcore.detect.batch import detect_batch
 from dflcore.detect.dlib_hog import DlibHogDetector
 from dflcore.errors import DataCorrupt, NotFound, Unsupported
 from dflcore.types import Box, Detection
@@ -81,6 +82,8 @@ def test_one_hog_detector_serves_several_threads(hog, astronaut, hopper):
     meeting = threading.Barrier(3)
     with ThreadPoolExecutor(3, initializer=meeting.wait) as pool:
         assert list(pool.map(hog.detect, pictures)) == alone
+    for _ in range(2):
+        assert detect_batch(hog, pictures) == alone
 
 
 @pytest.mark.slow
@@ -93,7 +96,8 @@ def test_dlib_cnn_sees_the_portrait_and_no_face_in_a_cup(astronaut):
     assert abs((found.box.left + found.box.right) / 2 - 119) < 12
     assert abs((found.box.top + found.box.bottom) / 2 - 120) < 12
     assert 75 < found.box.width < 120
-    assert detector.detect(skimage.data.coffee()[:200, :300]) == []
+    cup = skimage.data.coffee()[:256, :256]
+    assert detect_batch(detector, [cup, astronaut[:256, 100:356]]) == [[], [found]]
     assert create_detector("dlib_cnn", WeightStore(), min_score=2.0).detect(astronaut[:256, 100:356]) == []
 
 

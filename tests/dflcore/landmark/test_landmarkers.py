@@ -159,6 +159,7 @@ def test_fan_from_the_store_without_network(tmp_path, monkeypatch, astronaut, bo
         create_landmarker("fan2d", fan_store(tmp_path, monkeypatch, {"a": torch.zeros(1)}))
 
 
+@pytest.mark.slow
 def test_one_batched_look_is_several_looks(tmp_path, monkeypatch, request, astronaut):
     from face_alignment.models.fan import FAN
 

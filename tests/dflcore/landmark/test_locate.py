@@ -130,6 +130,12 @@ def test_the_mesh_takes_over_without_a_jump(side):
     assert 0.5 * MESH_BAND < names.count("dlib68+mesh468") * 0.5 < 4.0 * MESH_BAND
 
 
+def test_a_limit_of_zero_means_the_mesh_always():
+    truth = head()
+    locator = FaceLocator(PulledLandmarker(truth, 0.0), "dlib68", mesh=Mesh(truth), mesh_above_yaw=0.0)
+    assert locator.locate(IMAGE, box_around(truth)).landmarker == "mesh468"
+
+
 def test_without_the_mesh_the_first_points_stay(tmp_path):
     truth = head(60.0)
     found = FaceLocator(PulledLandmarker(truth, 0.0), "mine", mesh_above_yaw=20.0).locate(IMAGE, box_around(truth))
@@ -141,6 +147,12 @@ def test_without_the_mesh_the_first_points_stay(tmp_path):
     with pytest.raises(DataCorrupt):
         FaceLocator.create("auto", WeightStore([tmp_path]), mesh_above_yaw=40.0)
     assert not FaceLocator.create("auto", WeightStore([tmp_path])).has_mesh
+    assert not FaceLocator.create("auto", WeightStore([tmp_path]), mesh_above_yaw=90.0).has_mesh
+
+
+def test_the_mesh_is_loaded_where_its_weights_are(mesh468, material):
+    assert FaceLocator.create("auto", WeightStore([material / "models"]), mesh_above_yaw=40.0).has_mesh
+    assert not FaceLocator.create("mesh468", WeightStore([material / "models"]), mesh_above_yaw=40.0).has_mesh
 
 
 def test_crops_move_along_the_head():
