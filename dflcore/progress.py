@@ -24,13 +24,17 @@ class StopRequest(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameProgress:
-    """Frames done of frames asked; ``frame`` is the last finished frame number, ``path`` its file if there is one."""
+    """Frames done of frames asked; ``frame`` is the last finished frame number, ``path`` its file if there is one.
+
+    Work that goes over its frames more than once names what it does in ``stage`` and counts anew in each.
+    """
 
     done: int
     total: int
     frame: int | None = None
     path: str | None = None
     faces: int | None = None
+    stage: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

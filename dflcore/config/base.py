@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -77,13 +77,18 @@ class Settings(BaseModel):
         """Plain JSON-able values of every field."""
         return self.model_dump(mode="json")
 
-    def digest(self) -> str:
-        """16 hex digits over the settings that matter for pixels; equal settings give equal digests."""
+    def digest(self, names: Collection[str] | None = None) -> str:
+        """16 hex digits over the settings that matter for pixels; equal settings give equal digests.
+
+        Args:
+            names: only these settings count; by default all of them.
+        """
         fields = type(self).model_fields
         kept = {
             name: value
             for name, value in self.values().items()
             if cast("dict[str, Any]", fields[name].json_schema_extra or {}).get("affects_pixels", True)
+            and (names is None or name in names)
         }
         text = json.dumps(kept, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -17,6 +17,31 @@ AlignedFormat = Literal["png", "png16", "exr", "jpeg"]
 People = Literal["together", "separate"]
 
 
+LOOK_FIELDS = frozenset(
+    {
+        "detector",
+        "landmarker",
+        "max_faces",
+        "min_face_size",
+        "min_score",
+        "detect_size",
+        "rotations",
+        "landmark_passes",
+        "landmark_looks",
+        "mesh_above_yaw",
+        "compute_identity",
+        "identity_encoder",
+        "input_colorspace",
+        "ocio_config",
+    }
+)
+"""What is seen in a frame depends on these; frames are looked at again when one of them changes."""
+CUT_FIELDS = frozenset(
+    {"face_type", "aligned_size", "aligned_format", "jpeg_quality", "input_colorspace", "ocio_config"}
+)
+"""How a face is cut out depends on these; which faces there are is part of what is cut."""
+
+
 class ExtractSettings(Settings):
     """Everything ``extract`` can be told."""
 
@@ -26,7 +51,7 @@ class ExtractSettings(Settings):
     aligned_size: int = knob(256, "Side of the square aligned image.", ge=64, le=2048, unit="px")
     aligned_format: AlignedFormat = knob(
         "png",
-        "File of an aligned face: 8-bit or 16-bit PNG, half-float EXR in linear Rec.709 that keeps light above 1, or JPEG.",
+        "File of an aligned face: 8- or 16-bit PNG, half-float EXR in linear Rec.709 that keeps light above 1, or JPEG.",
     )
     jpeg_quality: int = knob(95, "Quality of JPEG files.", ge=50, le=100, unit="%")
     max_faces: int = knob(0, "Keep only the largest faces of a frame; 0 keeps all.", ge=0, le=100)
@@ -120,6 +145,14 @@ class ExtractSettings(Settings):
     authorization_reference: str = knob(
         "", "Contract or release number that gives the permission.", affects_pixels=False
     )
+
+    def look_digest(self) -> str:
+        """16 hex digits over :data:`LOOK_FIELDS`."""
+        return self.digest(LOOK_FIELDS)
+
+    def cut_digest(self) -> str:
+        """16 hex digits over :data:`CUT_FIELDS`."""
+        return self.digest(CUT_FIELDS)
 
     @field_validator("authorization_until")
     @classmethod

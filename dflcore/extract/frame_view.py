@@ -7,16 +7,17 @@ Convention:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from dflcore.color.ocio import ColorConverter
-from dflcore.detect.base import Detector, scale_detections, shrink_image
+from dflcore.detect.base import shrink_image
 from dflcore.geometry import affine
 from dflcore.geometry.warp import plate_bounds, warp_to_aligned
+from dflcore.io.aligned_image import to_uint8
 from dflcore.io.plate import PlateImage
 from dflcore.types import Affine, Box, Detection, FloatArray
 
@@ -53,18 +54,29 @@ class FrameView:
         self._aspect = image.pixel_aspect
         self._origin = (image.data_window.x - image.display_window.x, image.data_window.y - image.display_window.y)
 
-    def detect(self, detector: Detector, longest_side: int) -> list[Detection]:
-        """Faces in plate pixels, the largest first; the frame is shrunk to ``longest_side`` before."""
+    def shrunk(self, longest_side: int) -> NDArray[np.uint8]:
+        """The whole frame for detection: (h, w, 3) uint8 RGB, sRGB-encoded, square pixels, sides up to that long."""
         height, width = self._rgb.shape[:2]
         wanted_width = width * self._aspect
         scale = min(1.0, longest_side / max(wanted_width, height))
         small_width, small_height = max(round(wanted_width * scale), 1), max(round(height * scale), 1)
-        small = self._encode(shrink_image(self._rgb, small_width, small_height))
-        found = scale_detections(detector.detect(small), width / small_width, height / small_height)
+        return self._encode(shrink_image(self._rgb, small_width, small_height))
+
+    def in_plate(self, detection: Detection, shrunk: NDArray[np.uint8]) -> Detection:
+        """A detection in :meth:`shrunk` as one in plate pixels."""
         x, y = self._origin
-        return [
-            Detection(Box(f.box.left + x, f.box.top + y, f.box.right + x, f.box.bottom + y), f.score) for f in found
-        ]
+        scale_x, scale_y = self._rgb.shape[1] / shrunk.shape[1], self._rgb.shape[0] / shrunk.shape[0]
+        box = detection.box
+        return replace(
+            detection,
+            box=Box(box.left * scale_x + x, box.top * scale_y + y, box.right * scale_x + x, box.bottom * scale_y + y),
+        )
+
+    def shows(self, box: Box) -> bool:
+        """A part of the box lies in the picture."""
+        height, width = self._rgb.shape[:2]
+        x, y = self._origin
+        return box.right > x and box.bottom > y and box.left < x + width and box.top < y + height
 
     def face(self, box: Box) -> FaceView:
         """The surroundings of a detection, for landmarks and identity."""
@@ -85,8 +97,8 @@ class FrameView:
         image = self._encode(shrink_image(part, width, height))
         return FaceView(image, Box(*(float(value) for value in corners.ravel())), view_from_plate)
 
-    def align(self, aligned_from_plate: Affine, size: int) -> NDArray[np.uint8]:
-        """(size, size, 3) uint8 RGB, sRGB-encoded; the frame's edge is repeated outside it."""
+    def align(self, aligned_from_plate: Affine, size: int) -> FloatArray:
+        """(size, size, 3) float32 RGB, sRGB-encoded, unbounded; the frame's edge is repeated outside it."""
         x, y, width, height = plate_bounds(aligned_from_plate, size)
         margin = int(_ALIGN_MARGIN_PX * max(1.0, 1.0 / affine.scale_of(aligned_from_plate)))
         left, top, right, bottom = self._clip(x - margin, y - margin, x + width + margin, y + height + margin)
@@ -94,7 +106,7 @@ class FrameView:
         tensor = torch.from_numpy(part).permute(2, 0, 1).contiguous()  # (3, h, w)
         origin = (left + self._origin[0], top + self._origin[1])
         aligned = warp_to_aligned(tensor, aligned_from_plate, size, origin=origin, padding="border")
-        return _to_uint8(aligned.permute(1, 2, 0).numpy())
+        return aligned.permute(1, 2, 0).numpy()
 
     @property
     def square_from_plate(self) -> Affine:
@@ -113,10 +125,4 @@ class FrameView:
 
     def _encode(self, rgb: FloatArray) -> NDArray[np.uint8]:
         """Plate colours to 8-bit sRGB."""
-        return _to_uint8(self._converter.to_network(rgb, self._space))
-
-
-def _to_uint8(encoded: FloatArray) -> NDArray[np.uint8]:
-    """Clips: this is display encoding."""
-    finite = np.nan_to_num(encoded, nan=0.0, posinf=1.0, neginf=0.0)
-    return np.asarray(np.rint(np.clip(finite, 0.0, 1.0) * 255.0), dtype=np.uint8)
+        return to_uint8(self._converter.to_network(rgb, self._space))

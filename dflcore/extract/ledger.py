@@ -1,82 +1,77 @@
-"""What earlier runs already did for a plate, so that a run repeats nothing and trusts nothing made otherwise.
-
-Every examined frame carries a key of the settings its faces were made with and of the file they were made from. A
-frame with another key is done again, so a run with other settings or on a changed plate repeats what it must, and one
-that was interrupted leaves nothing that counts as done for either.
-"""
+"""What a faceset already holds of a plate: the names its images get, what a person deleted, what went stale."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 
-from dflcore.config.extract import ExtractSettings
-from dflcore.errors import NotFound
-from dflcore.frames import FrameRange
+import numpy as np
+from numpy.typing import NDArray
+
+from dflcore.errors import DataCorrupt, NotFound
+from dflcore.extract.corrections import overlap
 from dflcore.io.faceset import Faceset
 from dflcore.io.plate import Plate
+from dflcore.types import FaceRecord, Origin
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 _PADDING = re.compile(r"(?:%0?\d*d|[#@]+|<[A-Za-z]+>)")
+_SAME_FACE_OVERLAP = 0.5
 
 
 class Ledger:
-    """The state of one plate in one faceset.
+    """The state of one plate in one faceset, as it is when the run begins.
 
     Attributes:
         stem: what the names of this plate's aligned images begin with; differs from those of other plates in the set.
     """
 
-    def __init__(self, faceset_path: Path, plate: Plate, settings: ExtractSettings) -> None:
+    def __init__(self, faceset_path: Path, plate: Plate) -> None:
         self._path = faceset_path
         self._plate = plate
-        digest = settings.digest()
-        self._keys = {frame: _key(digest, plate.identity(frame)) for frame in plate.frames}
-        self._old_names: dict[int, list[str]] = {}
-        plates: list[str] = []
-        try:
-            with Faceset.open(faceset_path) as faceset:
-                plates = list(faceset.info.plates)
-                for frame, records in faceset.records_by_frame(plate.name).items():
-                    self._old_names[frame] = [record.name for record in records]
-        except NotFound:
-            pass  # the first run into this folder
-        self.stem = _unique_stem(plate.name, plates)
+        self._names: dict[int, list[str]] = {}
+        self._deleted: dict[int, list[FaceRecord]] = {}
+        self._seen: dict[int, list[FaceRecord]] = {}
+        with Faceset.open(faceset_path) as faceset:
+            present = set(faceset.names)
+            for record in faceset.every_record(plate.name):
+                self._names.setdefault(record.frame, []).append(record.name)
+                if record.name not in present:
+                    self._deleted.setdefault(record.frame, []).append(record)
+                elif record.track_id is not None and record.origin is not Origin.INTERPOLATED:
+                    self._seen.setdefault(record.track_id, []).append(record)
+            self.stem = _unique_stem(plate.name, list(faceset.info.plates))
 
-    def key(self, frame: int) -> str:
-        """What the faces of a frame are made from: these settings and the frame's file as it was when the run began.
+    def is_deleted(self, record: FaceRecord) -> bool:
+        """A person deleted this face, or moved it to the trash: it is where a row without an image says one was."""
+        return any(overlap(record.box, gone.box) >= _SAME_FACE_OVERLAP for gone in self._deleted.get(record.frame, ()))
 
-        A file that changes during the run thus has its frame done again by the next one.
-        """
-        return self._keys[frame]
+    def recall(self, track_id: int, frame: int) -> NDArray[np.uint8] | None:
+        """The aligned image of a track's seen face nearest to a frame, as earlier runs left it."""
+        nearest = min(self._seen.get(track_id, ()), key=lambda one: abs(one.frame - frame), default=None)
+        if nearest is None:
+            return None
+        with contextlib.suppress(NotFound, DataCorrupt), Faceset.open(self._path) as faceset:
+            return faceset.read_image(nearest.name)
+        return None
 
-    def frames_to_do(self, examined: Mapping[int, str]) -> FrameRange:
-        """Frames of the plate that were not yet looked at, as they are now, with these settings.
-
-        Args:
-            examined: the keys of frames looked at by earlier runs.
-        """
-        return FrameRange(tuple(frame for frame in self._plate.frames if examined.get(frame) != self._keys[frame]))
+    def frames_with_deleted(self) -> frozenset[int]:
+        return frozenset(self._deleted)
 
     def remove_stale_images(self, frame: int, kept: Collection[str]) -> None:
         """Delete images of a frame that was done again and now has fewer faces or other names."""
-        for name in self._old_names.get(frame, ()):
+        for name in self._names.get(frame, ()):
             if name not in kept:
                 (self._path / name).unlink(missing_ok=True)
 
-    def count(self) -> tuple[int, int]:
-        """Frames of the plate with faces, and their faces, as the faceset has them now."""
+    def faces_now(self) -> list[FaceRecord]:
+        """Faces of the frames asked for which the faceset has now."""
         asked = set(self._plate.frames)
         with Faceset.open(self._path) as faceset:
-            by_frame = faceset.records_by_frame(self._plate.name)
-        found = [len(records) for frame, records in by_frame.items() if frame in asked]
-        return len(found), sum(found)
-
-
-def _key(settings_digest: str, identity: str) -> str:
-    return hashlib.sha256(f"{settings_digest}\0{identity}".encode()).hexdigest()[:16]
+            return [one for one in faceset.records() if one.plate == self._plate.name and one.frame in asked]
 
 
 def _unique_stem(plate: str, plates: list[str]) -> str:

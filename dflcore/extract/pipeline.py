@@ -1,68 +1,77 @@
-"""Plate → detected, aligned, described faces → faceset.
+"""Plate → what its frames show → tracked, steadied, chosen faces → faceset.
 
-One thread reads files; the calling thread converts colours and does the rest. A frame is written whole or not at all,
-so a run may be stopped or killed anywhere and goes on where it was.
+Two passes over the plate. The first *looks*: detection, landmarks and identity of every frame not yet looked at, kept
+in the sighting store. Then everything known of the plate is planned as a whole (:mod:`dflcore.extract.plan`), and the
+second pass *cuts* the faces that are not in the faceset as planned. Other settings thus repeat only the half they
+concern. One thread reads files; the calling thread converts colours and does the rest. A frame is looked at or written
+whole or not at all, so a run may be stopped or killed anywhere and goes on where it was.
 """
 
 from __future__ import annotations
 
-import logging
-import math
+import contextlib
+import hashlib
+import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from dflcore.color.ocio import ColorConverter
 from dflcore.config.extract import ExtractSettings
-from dflcore.detect.base import Detector, choose_detector, create_detector
-from dflcore.errors import InvalidInput
-from dflcore.extract.frame_view import FrameView
+from dflcore.detect.base import choose_detector
+from dflcore.errors import Conflict, InvalidInput
+from dflcore.extract.corrections import Correction
+from dflcore.extract.cut import FaceCutter
 from dflcore.extract.ledger import Ledger
-from dflcore.extract.quality import measure_sharpness
+from dflcore.extract.look import Looker, Networks
+from dflcore.extract.plan import Plan, PlannedFace, plan_faces
+from dflcore.extract.sightings import SightingStore
 from dflcore.frames import FrameRange
-from dflcore.geometry import affine
-from dflcore.geometry.landmarks import aligned_from_landmarks
-from dflcore.geometry.pose import estimate_pose, pose_in_plate
-from dflcore.identity.base import IdentityEncoder, create_identity_encoder
-from dflcore.io.faceset import FacesetWriter
-from dflcore.io.plate import Plate, PlateImage
-from dflcore.landmark.base import Landmarker, choose_landmarker, create_landmarker, upright_face
+from dflcore.io.atomic import translate_disk_errors
+from dflcore.io.faceset import INDEX_NAME, FacesetWriter, lock_faceset
+from dflcore.io.plate import Plate, PlateImage, open_plate
+from dflcore.landmark.base import choose_landmarker
 from dflcore.progress import FrameProgress, Notice, RunControl, StopRequest
-from dflcore.types import Authorization, Detection, FaceRecord, Landmarks
+from dflcore.types import Authorization, FaceRecord, FloatArray, Origin
 from dflcore.weights.store import WeightStore
 
-logger = logging.getLogger(__name__)
-
 READ_AHEAD_FRAMES = 3
+GPU_BATCH_FRAMES = 8
 MAX_SINGLE_NOTICES = 3
-"""Frames without a face that are reported one by one; the rest are summed up at the end."""
-MAX_BOX_DISAGREEMENT = 2.0
-"""Landmarks whose face is this many times larger or smaller than the detection are not landmarks of a face."""
+"""Frames without a face that are reported one by one; the rest are summed up."""
+ANY_DISTANCE = 1.0
+"""Where no face has a descriptor and faces are linked by place alone."""
+PERSON_FOLDER = "person_{:02d}"
 
-Face = tuple[FaceRecord, NDArray[np.uint8]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtractResult:
-    """What an extraction left in the faceset for the frames it was asked for, earlier runs included.
+    """What an extraction left for the frames it was asked for, earlier runs included.
 
     Attributes:
         frames: frames examined.
         frames_with_faces: of those.
-        faces: faces found in them that are still there.
-        stopped: why it ended early, None when every frame was examined.
+        faces: faces in them that are in the faceset, or in the facesets of all people.
+        interpolated_faces: of those, the ones no detector saw, filled in between their neighbours.
+        tracks, people, shots: what the plate as far as it is known holds.
+        stopped: why it ended early, None when every frame was done.
     """
 
     frames: int
     frames_with_faces: int
     faces: int
-    stopped: StopRequest | None
+    interpolated_faces: int = 0
+    tracks: int = 0
+    people: int = 0
+    shots: int = 0
+    stopped: StopRequest | None = None
 
 
 def extract_faces(
@@ -75,18 +84,19 @@ def extract_faces(
     converter: ColorConverter | None = None,
     device: str = "auto",
 ) -> ExtractResult:
-    """Find every face of a plate and add it to a faceset.
+    """Find every face of a plate and add it to a faceset, or to one per person.
 
     Args:
         plate: opened with the range, colour space and missing-frame policy of the settings.
-        faceset_path: folder of the faceset, made when needed.
+        faceset_path: folder of the faceset, made when needed; of the people's facesets with ``people="separate"``.
         control: told of every frame, asked for a stop before each.
         store: where weights come from.
         converter: of the OCIO config to use; by default that of the settings.
         device: torch device for detector and landmarker; ``auto`` takes CUDA where it is.
 
     Raises:
-        InvalidInput: no frame of the plate shows a face, or the colour space is unknown.
+        InvalidInput: no frame of the plate shows a face, the person or track asked for is not there, a correction
+            leads nowhere, or the colour space is unknown.
         NotFound: unknown component, or its weights are missing.
         Conflict: the faceset holds faces of another type or size, or is being written.
         Unsupported: the faceset was written by a version with another layout.
@@ -94,149 +104,250 @@ def extract_faces(
     """
     converter = converter or ColorConverter(settings.ocio_config)
     converter.resolve(plate.color_space)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     settings = _resolve(settings, plate, store)
-    finder = FaceFinder.create(settings, store, device)
+    networks = Networks.create(settings, store, device)
     _report_plate(plate, control)
-    ledger = Ledger(faceset_path, plate, settings)
-    with FacesetWriter(
-        faceset_path,
-        face_type=settings.face_type,
-        aligned_size=settings.aligned_size,
-        settings={**settings.values()},
-        authorization=_authorization(settings),
-    ) as writer:
-        todo = ledger.frames_to_do(writer.examined_frames(plate.name))
-        done, stopped = _extract_frames(plate, todo, finder, converter, ledger, writer, control)
-    with_faces, faces = ledger.count()
-    if stopped is None and not faces:
-        raise _no_face_error(plate, settings)
-    return ExtractResult(frames=done, frames_with_faces=with_faces, faces=faces, stopped=stopped)
+    run = _Run(plate, settings, converter, control, Looker(networks, settings, converter))
+    references = run.describe_references()
+    own_distance = ANY_DISTANCE if networks.encoder is None else networks.encoder.same_person_distance
+    distance = settings.same_person_distance or own_distance
+    with _Home.open(Path(faceset_path), settings) as home, SightingStore.open(Path(faceset_path)) as sightings:
+        done, stopped = run.look(sightings, batch=settings.detect_batch or _default_batch(device))
+        looks = sightings.looks(plate.name, settings.look_digest())
+        if stopped is not None:
+            return ExtractResult(frames=done, frames_with_faces=0, faces=0, stopped=stopped)
+        plan = plan_faces(
+            looks,
+            settings,
+            same_person_distance=distance,
+            references=references,
+            corrections=sightings.corrections(plate.name),
+        )
+        faces, done, stopped = run.cut(home, plan)
+    with_faces = {face.frame for face in faces}
+    if stopped is None:
+        if not any(frame in plan.faces for frame in plate.frames):
+            raise _no_face_error(plate, settings)
+        run.report_empty([frame for frame in plate.frames if frame not in with_faces])
+    return ExtractResult(
+        frames=done,
+        frames_with_faces=len(with_faces),
+        faces=len(faces),
+        interpolated_faces=sum(face.origin is Origin.INTERPOLATED for face in faces),
+        tracks=plan.track_count,
+        people=plan.person_count,
+        shots=len(plan.cuts) + 1,
+        stopped=stopped,
+    )
 
 
-class FaceFinder:
-    """The networks of a run, applied to one frame at a time. Use :meth:`create`."""
+class _Home:
+    """Where the faces go: one faceset, or a folder with one per person. Holds the lock of the folder."""
 
-    def __init__(
-        self,
-        settings: ExtractSettings,
-        detector: Detector,
-        landmarker: Landmarker,
-        encoder: IdentityEncoder | None,
-    ) -> None:
+    def __init__(self, folder: Path, settings: ExtractSettings, stack: contextlib.ExitStack) -> None:
+        self.folder = folder
         self._settings = settings
-        self._detector = detector
-        self._landmarker = landmarker
-        self._encoder = encoder
+        self._stack = stack
 
     @classmethod
-    def create(cls, settings: ExtractSettings, store: WeightStore, device: str = "auto") -> FaceFinder:
-        """With the components the settings name.
+    @contextlib.contextmanager
+    def open(cls, folder: Path, settings: ExtractSettings) -> Iterator[_Home]:
+        """Raises Conflict where the folder is in use or is the other of the two."""
+        with contextlib.ExitStack() as stack:
+            home = cls(folder, settings, stack)
+            is_faceset = (folder / INDEX_NAME).exists()
+            if settings.people == "together":
+                if not is_faceset and (folder / PERSON_FOLDER.format(1) / INDEX_NAME).exists():
+                    raise Conflict(
+                        f"{folder} holds the facesets of several people; give another folder for one of them all.",
+                        reason="FACESET_DIFFERS",
+                        path=folder,
+                    )
+                home._whole = home._writer(folder)
+            else:
+                if is_faceset:
+                    raise Conflict(
+                        f"{folder} is a faceset already; give another folder for the facesets of the people in it.",
+                        reason="FACESET_DIFFERS",
+                        path=folder,
+                    )
+                with translate_disk_errors(folder):
+                    folder.mkdir(parents=True, exist_ok=True)
+                stack.callback(os.close, lock_faceset(folder))
+            yield home
+
+    def parts(self, plan: Plan) -> list[tuple[FacesetWriter, Mapping[int, tuple[PlannedFace, ...]]]]:
+        """Writers, and which faces of the plan each is for."""
+        if self._settings.people == "together":
+            return [(self._whole, plan.faces)]
+        return [
+            (self._writer(self.folder / PERSON_FOLDER.format(person)), plan.of_person(person))
+            for person in plan.person_ids
+        ]
+
+    def _writer(self, folder: Path) -> FacesetWriter:
+        settings = self._settings
+        return self._stack.enter_context(
+            FacesetWriter(
+                folder,
+                face_type=settings.face_type,
+                aligned_size=settings.aligned_size,
+                settings={**settings.values()},
+                authorization=_authorization(settings),
+                aligned_format=settings.aligned_format,
+                jpeg_quality=settings.jpeg_quality,
+            )
+        )
+
+    _whole: FacesetWriter
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What stays the same during one extraction."""
+
+    plate: Plate
+    settings: ExtractSettings
+    converter: ColorConverter
+    control: RunControl
+    looker: Looker
+
+    def look(self, sightings: SightingStore, *, batch: int) -> tuple[int, StopRequest | None]:
+        """Look at every frame that was not yet, as it is now, with these settings; returns how many are done."""
+        digest = self.settings.look_digest()
+        corrections = sightings.corrections(self.plate.name)
+        keys = {
+            frame: _look_key(digest, self.plate.identity(frame), corrections.get(frame, ()))
+            for frame in self.plate.frames
+        }
+        known = sightings.keys(self.plate.name)
+        todo = FrameRange(tuple(frame for frame in self.plate.frames if known.get(frame) != keys[frame]))
+        total = len(self.plate.frames)
+        done = total - len(todo)
+        if not todo:
+            return done, None
+        self.control.emit(FrameProgress(done=done, total=total, stage="look"))
+        for images in _grouped(_read_ahead(self.plate, todo, ahead=READ_AHEAD_FRAMES + batch), batch):
+            stopped = self.control.stop_requested()
+            if stopped is not None:
+                return done, stopped
+            for look in self.looker.look(images, [corrections.get(image.frame, ()) for image in images]):
+                sightings.add(self.plate.name, look, digest=digest, key=keys[look.frame])
+                done += 1
+                count = len(look.sightings)
+                self.control.emit(FrameProgress(done=done, total=total, frame=look.frame, faces=count, stage="look"))
+        return done, None
+
+    def cut(self, home: _Home, plan: Plan) -> tuple[list[FaceRecord], int, StopRequest | None]:
+        """Write every face that is not in its faceset as planned.
+
+        Returns:
+            the faces there are now, how many frames are done, and why it ended early, if it did.
+        """
+        faces: list[FaceRecord] = []
+        for writer, planned in home.parts(plan):
+            ledger = Ledger(writer.path, self.plate)
+            done, stopped = self._cut_part(writer, planned, ledger)
+            faces += ledger.faces_now()
+            if stopped is not None:
+                return faces, done, stopped
+        return faces, len(self.plate.frames), None
+
+    def _cut_part(
+        self, writer: FacesetWriter, faces: Mapping[int, tuple[PlannedFace, ...]], ledger: Ledger
+    ) -> tuple[int, StopRequest | None]:
+        cutter = FaceCutter(self.plate, self.settings, self.converter, ledger.stem, ledger.recall)
+        keys = {frame: cutter.key(frame, faces.get(frame, ())) for frame in self.plate.frames}
+        known = writer.examined_frames(self.plate.name)
+        restored = ledger.frames_with_deleted() if self.settings.restore_deleted else frozenset[int]()
+        todo = [frame for frame in self.plate.frames if known.get(frame) != keys[frame] or frame in restored]
+        total = len(self.plate.frames)
+        done = total - len(todo)
+        self.control.emit(FrameProgress(done=done, total=total, stage="cut"))
+        for frame in [frame for frame in todo if not faces.get(frame)]:
+            writer.add_frame(self.plate.name, frame, self.plate.size, [], key=keys[frame])
+            ledger.remove_stale_images(frame, ())
+            done += 1
+        shown = FrameRange(tuple(frame for frame in todo if faces.get(frame)))
+        for image in _read_ahead(self.plate, shown, ahead=READ_AHEAD_FRAMES):
+            stopped = self.control.stop_requested()
+            if stopped is not None:
+                return done, stopped
+            pairs = cutter.cut(image, faces[image.frame])
+            kept = [
+                (record, None if ledger.is_deleted(record) and not self.settings.restore_deleted else aligned)
+                for record, aligned in pairs
+            ]
+            writer.add_frame(self.plate.name, image.frame, self.plate.size, kept, key=keys[image.frame])
+            ledger.remove_stale_images(image.frame, [record.name for record, _ in pairs])
+            done += 1
+            path = str(writer.path / pairs[0][0].name) if pairs else None
+            self.control.emit(
+                FrameProgress(done=done, total=total, frame=image.frame, path=path, faces=len(pairs), stage="cut")
+            )
+        return done, None
+
+    def describe_references(self) -> list[FloatArray]:
+        """Descriptors of the pictures of the only person to keep.
 
         Raises:
-            NotFound: no such component, or its weights are missing.
-            Unsupported: a component cannot be loaded here.
+            InvalidInput: a picture shows no face, or descriptors are switched off.
+            NotFound: there is no such picture.
         """
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(
-            settings,
-            create_detector(settings.detector, store, device=device, min_score=settings.min_score),
-            create_landmarker(settings.landmarker, store, device=device),
-            create_identity_encoder(store=store, device=device) if settings.compute_identity else None,
-        )
+        paths = [Path(part) for part in self.settings.keep_person.split(os.pathsep) if part]
+        if paths and not self.settings.compute_identity:
+            raise InvalidInput(
+                "A person is told from others by identity descriptors; switch compute_identity on.",
+                reason="BAD_SETTING",
+                field="keep_person",
+            )
+        descriptors = []
+        for path in paths:
+            with contextlib.closing(open_plate(str(path), resolve_space=self.converter.find)) as picture:
+                seen = self.looker.describe_largest(picture.read(picture.frames.frames[0]))
+            if seen is None or seen.identity is None:
+                raise InvalidInput(
+                    f"The picture {path} of the person to keep shows no face that can be found.",
+                    reason="NO_FACE_FOUND",
+                    path=path,
+                )
+            descriptors.append(seen.identity)
+        return descriptors
 
-    def find(self, image: PlateImage, plate: Plate, stem: str, converter: ColorConverter) -> list[Face]:
-        """Records and aligned images of all faces of a frame, the largest first."""
-        view = FrameView(image, converter)
-        faces: list[Face] = []
-        for detection in self._detections(view):
-            if self._settings.max_faces and len(faces) >= self._settings.max_faces:
-                break
-            try:
-                faces.append(self._describe(view, detection, image, plate, stem, len(faces)))
-            except InvalidInput as error:
-                logger.debug("Frame %d: a detection is not a face: %s", image.frame, error)
-        return faces
-
-    def _detections(self, view: FrameView) -> list[Detection]:
-        found = view.detect(self._detector, self._settings.detect_size)
-        least = self._settings.min_face_size
-        return [one for one in found if min(one.box.width, one.box.height) >= least]
-
-    def _describe(
-        self, view: FrameView, detection: Detection, image: PlateImage, plate: Plate, stem: str, index: int
-    ) -> Face:
-        """One face. Raises InvalidInput when the landmarks make no sense."""
-        size, face_type = self._settings.aligned_size, self._settings.face_type
-        face = view.face(detection.box)
-        seen = self._landmarker.locate(face.image, face.box)
-        _check_plausible(seen, face.box.width)
-        plate_from_view = affine.invert(face.view_from_plate)
-        plate_points = affine.apply(plate_from_view, seen.points)
-        square_points = affine.apply(view.square_from_plate, plate_points)
-        aligned_from_square = aligned_from_landmarks(square_points, face_type, size)
-        aligned_from_plate = affine.compose(aligned_from_square, view.square_from_plate)
-        pose = estimate_pose(affine.apply(aligned_from_plate, plate_points), size)
-        aligned = view.align(aligned_from_plate, size)
-        depth = None if seen.depth is None else seen.depth * np.float32(affine.scale_of(plate_from_view))
-        record = FaceRecord(
-            name=f"{stem}_{image.frame:06d}_{index}.png",
-            plate=plate.name,
-            frame=image.frame,
-            face_index=index,
-            plate_size=plate.size,
-            box=detection.box,
-            score=detection.score,
-            landmarks=Landmarks(points=plate_points.astype(np.float32), layout=seen.layout, depth=depth),
-            face_type=face_type,
-            aligned_size=size,
-            aligned_from_plate=aligned_from_plate,
-            pose=pose_in_plate(pose, aligned_from_square),
-            sharpness=measure_sharpness(aligned),
-            detector=self._settings.detector,
-            landmarker=self._settings.landmarker,
-            identity=None if self._encoder is None else self._encoder.describe(face.image, seen),
-        )
-        return record, aligned
+    def report_empty(self, frames: Sequence[int]) -> None:
+        """Say which frames show no face."""
+        if len(frames) <= MAX_SINGLE_NOTICES:
+            for frame in frames:
+                self.control.emit(_no_face_notice(f"Frame {frame} shows no face.", [frame]))
+            return
+        text = FrameRange.of(frames)
+        count = len(self.plate.frames)
+        self.control.emit(_no_face_notice(f"{len(frames)} of {count} frames show no face: {text}.", frames))
 
 
-def _extract_frames(
-    plate: Plate,
-    todo: FrameRange,
-    finder: FaceFinder,
-    converter: ColorConverter,
-    ledger: Ledger,
-    writer: FacesetWriter,
-    control: RunControl,
-) -> tuple[int, StopRequest | None]:
-    """Every frame still to do; returns how many are done in all, and why it ended early, if it did."""
-    total = len(plate.frames)
-    done = total - len(todo)
-    empty: list[int] = []
-    stopped: StopRequest | None = None
-    if done:
-        control.emit(FrameProgress(done=done, total=total))
-    for image in _read_ahead(plate, todo):
-        stopped = control.stop_requested()
-        if stopped is not None:
-            break
-        faces = finder.find(image, plate, ledger.stem, converter)
-        writer.add_frame(plate.name, image.frame, plate.size, faces, key=ledger.key(image.frame))
-        ledger.remove_stale_images(image.frame, [record.name for record, _ in faces])
-        done += 1
-        path = str(writer.path / faces[0][0].name) if faces else None
-        control.emit(FrameProgress(done=done, total=total, frame=image.frame, path=path, faces=len(faces)))
-        if not faces:
-            empty.append(image.frame)
-            if len(empty) <= MAX_SINGLE_NOTICES:
-                control.emit(_no_face_notice(f"Frame {image.frame} shows no face.", empty[-1:]))
-    if len(empty) > MAX_SINGLE_NOTICES:
-        frames = FrameRange.of(empty)
-        control.emit(_no_face_notice(f"{len(empty)} of {len(todo)} frames show no face: {frames}.", empty))
-    return done, stopped
+def _look_key(digest: str, identity: str, corrections: Sequence[Correction]) -> str:
+    stated = [correction.values() for correction in corrections]
+    return hashlib.sha256(f"{digest}\0{identity}\0{stated if stated else ''}".encode()).hexdigest()[:16]
 
 
-def _read_ahead(plate: Plate, frames: FrameRange) -> Iterator[PlateImage]:
+def _default_batch(device: str) -> int:
+    return 1 if device == "cpu" else GPU_BATCH_FRAMES
+
+
+def _grouped(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    group: list[T] = []
+    for item in items:
+        group.append(item)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _read_ahead(plate: Plate, frames: FrameRange, *, ahead: int) -> Iterator[PlateImage]:
     """Frames in order, read by a thread of their own, a few ahead (see the warning in :mod:`dflcore.color.ocio`)."""
     waiting: deque[Future[PlateImage]] = deque()
     numbers = iter(frames)
@@ -244,21 +355,12 @@ def _read_ahead(plate: Plate, frames: FrameRange) -> Iterator[PlateImage]:
         try:
             for number in numbers:
                 waiting.append(pool.submit(plate.read, number))
-                if len(waiting) > READ_AHEAD_FRAMES:
+                if len(waiting) > ahead:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _check_plausible(landmarks: Landmarks, box_side: float) -> None:
-    """Raises InvalidInput when the landmarks' face is far larger or smaller than the detection."""
-    if not np.isfinite(landmarks.points).all():
-        raise InvalidInput("The landmarks are not numbers.", reason="BAD_POINTS")
-    _, side, _ = upright_face(landmarks.points)
-    if abs(math.log(side / box_side)) > math.log(MAX_BOX_DISAGREEMENT):
-        raise InvalidInput(f"The landmarks span {side:.0f} px in a box of {box_side:.0f} px.", reason="BAD_POINTS")
 
 
 def _resolve(settings: ExtractSettings, plate: Plate, store: WeightStore) -> ExtractSettings:
@@ -297,7 +399,7 @@ def _authorization(settings: ExtractSettings) -> Authorization:
     )
 
 
-def _no_face_notice(message: str, frames: list[int]) -> Notice:
+def _no_face_notice(message: str, frames: Sequence[int]) -> Notice:
     return Notice(message=message, reason="NO_FACE_IN_FRAME", details={"frame": str(FrameRange.of(frames))})
 
 

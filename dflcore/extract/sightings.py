@@ -30,7 +30,7 @@ BUSY_TIMEOUT_S = 10.0
 _SCHEMA = """
 CREATE TABLE plate (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE look (plate_id INTEGER NOT NULL, frame INTEGER NOT NULL, digest TEXT NOT NULL, key TEXT NOT NULL,
-    signature BLOB NOT NULL, PRIMARY KEY (plate_id, frame)) STRICT;
+    signature BLOB NOT NULL, pixel_aspect REAL NOT NULL, PRIMARY KEY (plate_id, frame)) STRICT;
 CREATE TABLE sighting (plate_id INTEGER NOT NULL, frame INTEGER NOT NULL, number INTEGER NOT NULL, box BLOB NOT NULL,
     score REAL NOT NULL, layout TEXT NOT NULL, landmarks BLOB NOT NULL, depth BLOB, spread REAL, identity BLOB,
     detector TEXT NOT NULL, landmarker TEXT NOT NULL, origin TEXT NOT NULL,
@@ -47,11 +47,13 @@ class Look:
     Attributes:
         signature: (k,) float32, tells frames of different shots apart; see :mod:`dflcore.extract.cuts`.
         sightings: faces, the largest first.
+        pixel_aspect: width of a plate pixel in heights.
     """
 
     frame: int
     signature: FloatArray
     sightings: tuple[Sighting, ...]
+    pixel_aspect: float = 1.0
 
 
 class SightingStore:
@@ -80,6 +82,11 @@ class SightingStore:
                 raise
         return cls(path, database)
 
+    def plates(self) -> list[str]:
+        """Plates that were looked at or corrected, in the order they came."""
+        with _damage_means(self.path):
+            return [name for (name,) in self._database.execute("SELECT name FROM plate ORDER BY id")]
+
     def keys(self, plate: str) -> dict[int, str]:
         """Frames of a plate that were looked at, and the key each was given."""
         with _damage_means(self.path):
@@ -103,8 +110,8 @@ class SightingStore:
                 [(plate_id, look.frame, number, *_row(seen)) for number, seen in enumerate(look.sightings)],
             )
             self._database.execute(
-                "INSERT OR REPLACE INTO look VALUES (?, ?, ?, ?, ?)",
-                (plate_id, look.frame, digest, key, look.signature.astype("<f4").tobytes()),
+                "INSERT OR REPLACE INTO look VALUES (?, ?, ?, ?, ?, ?)",
+                (plate_id, look.frame, digest, key, look.signature.astype("<f4").tobytes(), look.pixel_aspect),
             )
 
     def looks(self, plate: str, digest: str) -> list[Look]:
@@ -119,11 +126,11 @@ class SightingStore:
             ):
                 seen.setdefault(frame, []).append(_sighting(frame, row))
             rows = self._database.execute(
-                "SELECT frame, signature FROM look JOIN plate ON plate.id = plate_id "
+                "SELECT frame, signature, pixel_aspect FROM look JOIN plate ON plate.id = plate_id "
                 "WHERE plate.name = ? AND digest = ? ORDER BY frame",
                 (plate, digest),
             )
-            return [Look(frame, _floats(signature), tuple(seen.get(frame, ()))) for frame, signature in rows]
+            return [Look(frame, _floats(mark), tuple(seen.get(frame, ())), aspect) for frame, mark, aspect in rows]
 
     def correct(self, plate: str, corrections: Iterable[Correction], *, replace: bool = True) -> list[int]:
         """Remember what an artist says of some frames; the next extraction of the plate acts on it.

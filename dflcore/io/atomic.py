@@ -14,6 +14,8 @@ from dflcore.errors import InvalidInput, ResourceExhausted
 
 TEMPORARY_MARK = ".partial-"
 """Part of every temporary name."""
+MAX_STEM_BYTES = 150
+"""Of a temporary name: file systems take 255 bytes in all."""
 LEFTOVER_AGE_S = 3600.0
 """A temporary file this old belongs to nobody any more: its writer was killed."""
 
@@ -29,7 +31,8 @@ def atomic_path(final: Path) -> Iterator[Path]:
         ResourceExhausted: the disk is full.
         InvalidInput: the folder cannot be written.
     """
-    temporary = final.with_name(f".{final.stem}{TEMPORARY_MARK}{os.getpid()}-{secrets.token_hex(4)}{final.suffix}")
+    stem = final.stem.encode()[:MAX_STEM_BYTES].decode(errors="ignore")  # the mark must not make the name too long
+    temporary = final.with_name(f".{stem}{TEMPORARY_MARK}{os.getpid()}-{secrets.token_hex(4)}{final.suffix}")
     try:
         with translate_disk_errors(final):
             final.parent.mkdir(parents=True, exist_ok=True)
@@ -89,6 +92,12 @@ def translate_disk_errors(path: Path) -> Iterator[None]:
             raise ResourceExhausted(
                 f"The disk is full while writing {path}. Free some space and run again; finished work is kept.",
                 reason="DISK_FULL",
+                path=path,
+            ) from error
+        if error.errno == errno.ENAMETOOLONG:
+            raise InvalidInput(
+                f"The name {path.name} is too long for the file system; choose a shorter one.",
+                reason="NAME_TOO_LONG",
                 path=path,
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

@@ -150,6 +150,11 @@ class Faceset:
         for name in names:
             yield self.record(name)
 
+    def every_record(self, plate: str) -> Iterator[FaceRecord]:
+        """Rows of a plate, those too whose image a person deleted, in frame order."""
+        where = " WHERE plate.name = ? ORDER BY face.frame, face.face_index"
+        yield from (self._record(row) for row in self._database.execute(_SELECT_FACE + where, (plate,)))
+
     def record(self, name: str) -> FaceRecord:
         """The row of one face. Raises NotFound."""
         row = self._database.execute(_SELECT_FACE + " WHERE face.name = ?", (name,)).fetchone()

@@ -49,3 +49,11 @@ def test_leftovers_of_killed_writers_go_when_they_are_old(tmp_path: Path) -> Non
         os.utime(path, (long_ago, long_ago))
     assert atomic.remove_leftovers(tmp_path) == 1
     assert sorted(os.listdir(tmp_path)) == sorted([young.name, frame.name])
+
+
+def test_a_name_as_long_as_the_file_system_takes(tmp_path: Path) -> None:
+    final = tmp_path / ("é" * 124 + ".json")  # 253 bytes
+    atomic.write_text(final, "x")
+    assert final.read_text() == "x"
+    with pytest.raises(InvalidInput, match="too long"):
+        atomic.write_text(tmp_path / ("é" * 200 + ".json"), "x")
