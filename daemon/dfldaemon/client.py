@@ -205,9 +205,43 @@ class DaemonClient:
 
     def get_faceset(self, path: str) -> faceset_service_pb2.Faceset:
         """What a faceset says about itself."""
-        stub = cast(Any, faceset_service_pb2_grpc).FacesetServiceStub(self._channel)
         request = faceset_service_pb2.GetFacesetRequest(path=path)
-        return self._call(stub.GetFaceset, request, faceset_service_pb2.GetFacesetResponse).faceset
+        return self._call(self._facesets().GetFaceset, request, faceset_service_pb2.GetFacesetResponse).faceset
+
+    def list_faces(self, path: str, **request: Any) -> Iterator[faceset_service_pb2.Face]:
+        """Faces of a faceset, page by page. Keywords are fields of ``ListFacesRequest``. Raises DflError."""
+        token = ""
+        while True:
+            asked = faceset_service_pb2.ListFacesRequest(path=path, page_token=token, **request)
+            page = self._call(self._facesets().ListFaces, asked, faceset_service_pb2.ListFacesResponse, attempts=2)
+            yield from page.faces
+            token = page.next_page_token
+            if not token:
+                return
+
+    def list_tracks(self, path: str) -> list[faceset_service_pb2.Track]:
+        """People followed through shots. Raises DflError."""
+        request = faceset_service_pb2.ListTracksRequest(path=path)
+        answer = self._call(self._facesets().ListTracks, request, faceset_service_pb2.ListTracksResponse, attempts=2)
+        return list(answer.tracks)
+
+    def describe_curation(self) -> faceset_service_pb2.DescribeCurationResponse:
+        """Fields of filters, sorts and operations. Raises DflError."""
+        request = faceset_service_pb2.DescribeCurationRequest()
+        return self._call(
+            self._facesets().DescribeCuration, request, faceset_service_pb2.DescribeCurationResponse, attempts=2
+        )
+
+    def correct_faces(self, request: faceset_service_pb2.CorrectFacesRequest) -> list[int]:
+        """Remember corrections; the frames the next extraction looks at again. Raises DflError."""
+        answer = self._call(self._facesets().CorrectFaces, request, faceset_service_pb2.CorrectFacesResponse)
+        return list(answer.frames)
+
+    def list_corrections(self, path: str, plate: str = "") -> list[faceset_service_pb2.FaceCorrection]:
+        """What artists said of a plate. Raises DflError."""
+        request = faceset_service_pb2.ListCorrectionsRequest(path=path, plate=plate)
+        answer = self._call(self._facesets().ListCorrections, request, faceset_service_pb2.ListCorrectionsResponse)
+        return list(answer.corrections)
 
     def get_model(self, path: str) -> model_service_pb2.Model:
         """What a model folder says about itself."""
@@ -283,6 +317,9 @@ class DaemonClient:
 
     def _jobs(self) -> Any:
         return cast(Any, job_service_pb2_grpc).JobServiceStub(self._channel)
+
+    def _facesets(self) -> Any:
+        return cast(Any, faceset_service_pb2_grpc).FacesetServiceStub(self._channel)
 
     def _daemon(self) -> Any:
         return cast(Any, daemon_service_pb2_grpc).DaemonServiceStub(self._channel)

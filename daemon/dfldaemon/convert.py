@@ -11,21 +11,25 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from dflcore.config.base import Audience, Settings
 from dflcore.config.describe import KnobDescription, describe_settings
+from dflcore.config.curate import OPERATIONS
 from dflcore.config.extract import ExtractSettings
 from dflcore.config.merge import MergeSettings
+from dflcore.config.segment import MaskTrainSettings
 from dflcore.config.train import TrainSettings
 from dflcore.errors import DataCorrupt, InvalidInput
 from dflcore.progress import FrameProgress, Notice, Preview, Saved, TrainProgress
 from dflcore.types import Authorization, FaceRecord, FacesetInfo
 from dfldaemon.errors import report_to_message
-from dfldaemon.jobs import EventBody, Job, JobEvent, JobKind, JobState, StateChange, Work
+from dfldaemon.jobs import FACESET_PREFIX, EventBody, Job, JobEvent, JobKind, JobState, StateChange, Work
 from dflproto.v1 import common_pb2, daemon_service_pb2, faceset_service_pb2, job_service_pb2
 
 SETTINGS_CLASSES: Mapping[JobKind, type[Settings]] = {
     JobKind.EXTRACT: ExtractSettings,
     JobKind.TRAIN: TrainSettings,
     JobKind.MERGE: MergeSettings,
+    JobKind.TRAIN_MASK: MaskTrainSettings,
 }
+"""Of the kinds that do one thing; a curate job has those of its operation, see :func:`settings_class_of`."""
 
 STATE_NAMES: Mapping[JobState, str] = {state: f"JOB_STATE_{state.name}" for state in JobState}
 KIND_NAMES: Mapping[JobKind, str] = {kind: f"JOB_KIND_{kind.name}" for kind in JobKind}
@@ -53,6 +57,24 @@ def audience_from_message(value: int) -> Audience:
     return _known(AUDIENCE_NAMES, daemon_service_pb2.Audience.items(), value, "audience")
 
 
+def settings_class_of(kind: JobKind, operation: str = "") -> type[Settings]:
+    """The settings of a kind of job.
+
+    Raises:
+        InvalidInput: a curate job without an operation, or with one this daemon does not know.
+    """
+    if kind is not JobKind.CURATE:
+        return SETTINGS_CLASSES[kind]
+    if operation not in OPERATIONS:
+        raise InvalidInput(
+            f"{operation or 'Nothing'} is not something that can be done to a faceset; name one of "
+            f"{', '.join(OPERATIONS)}.",
+            reason="UNKNOWN_OPERATION",
+            field="operation",
+        )
+    return OPERATIONS[operation].settings_class
+
+
 def work_from_spec(spec: job_service_pb2.JobSpec) -> Work:
     """What a client asked for, with every default filled in.
 
@@ -60,17 +82,27 @@ def work_from_spec(spec: job_service_pb2.JobSpec) -> Work:
         InvalidInput: the spec is empty, or a setting is unknown or out of range.
     """
     kind, body = _body(spec)
-    settings = SETTINGS_CLASSES[kind].from_values(_present(body.settings))
-    return Work(kind=kind, paths=_paths(kind, body), frames=_frames(kind, body), settings=settings.values())
+    operation, message = _settings_of(kind, body)
+    settings = settings_class_of(kind, operation).from_values(_present(message))
+    return _work(kind, body, operation, settings)
 
 
 def spec_from_work(work: Work) -> job_service_pb2.JobSpec:
     """The spec with resolved settings: what is stored, and shown to clients."""
     values = {name: value for name, value in work.settings.items() if value is not None}
-    plate = {"path": work.paths.get("plate", ""), "frames": work.frames}
-    paths = {f"{name}_path": path for name, path in work.paths.items() if name != "plate"}
+    facesets = work.facesets
+    paths = {
+        f"{name}_path": path
+        for name, path in work.paths.items()
+        if name != "plate" and not name.startswith(FACESET_PREFIX)
+    }
+    if work.kind is JobKind.CURATE:
+        return job_service_pb2.JobSpec(curate={**paths, work.operation: values})
+    if work.kind is JobKind.TRAIN_MASK:
+        return job_service_pb2.JobSpec(train_mask={**paths, "faceset_paths": facesets, "settings": values})
     if work.kind is JobKind.TRAIN:
         return job_service_pb2.JobSpec(train={**paths, "settings": values})
+    plate = {"path": work.paths.get("plate", ""), "frames": work.frames}
     if work.kind is JobKind.EXTRACT:
         return job_service_pb2.JobSpec(extract={**paths, "plate": plate, "settings": values})
     return job_service_pb2.JobSpec(merge={**paths, "plate": plate, "settings": values})
@@ -88,10 +120,10 @@ def work_from_stored(spec: bytes) -> Work:
     except DecodeError as error:
         raise DataCorrupt("The stored job cannot be read; submit it again.", reason="SPEC_DAMAGED") from error
     kind, body = _body(message)
-    settings_class = SETTINGS_CLASSES[kind]
+    operation, stored = _settings_of(kind, body)
+    settings_class = settings_class_of(kind, operation)
     empty = {knob.name: None for knob in describe_settings(settings_class) if knob.optional}
-    settings = settings_class.from_values({**empty, **_present(body.settings)})
-    return Work(kind=kind, paths=_paths(kind, body), frames=_frames(kind, body), settings=settings.values())
+    return _work(kind, body, operation, settings_class.from_values({**empty, **_present(stored)}))
 
 
 def job_to_message(job: Job) -> job_service_pb2.Job:
@@ -168,7 +200,7 @@ def faceset_to_message(info: FacesetInfo) -> faceset_service_pb2.Faceset:
     )
 
 
-def face_to_message(record: FaceRecord) -> faceset_service_pb2.Face:
+def face_to_message(record: FaceRecord, sort_value: float | None = None) -> faceset_service_pb2.Face:
     box = record.box
     return faceset_service_pb2.Face(
         name=record.name,
@@ -182,7 +214,45 @@ def face_to_message(record: FaceRecord) -> faceset_service_pb2.Face:
         sharpness=record.sharpness,
         box_xyxy_px=(box.left, box.top, box.right, box.bottom),
         landmarks_px=record.landmarks.points.ravel().tolist(),
+        track_id=record.track_id,
+        spread=record.spread,
+        origin=record.origin.value,
+        original_name=record.original_name or "",
+        sort_value=sort_value,
     )
+
+
+def correction_from_message(message: faceset_service_pb2.FaceCorrection) -> dict[str, object]:
+    """As in the JSON file; what is wrong with it is said where that is read."""
+    values: dict[str, object] = {"frame": message.frame}
+    if message.box_xyxy_px:
+        values["box"] = list(message.box_xyxy_px)
+    if message.landmarks_px:
+        numbers = list(message.landmarks_px)
+        values["landmarks"] = [numbers[index : index + 2] for index in range(0, len(numbers), 2)]
+    if message.HasField("placement"):
+        placed = message.placement
+        nose = [placed.nose_x_px, placed.nose_y_px]
+        values["placement"] = {"nose": nose, "size": placed.size_px, "roll": placed.roll_deg}
+    if message.remove:
+        values["remove"] = True
+    return values
+
+
+def correction_to_message(values: Mapping[str, Any]) -> faceset_service_pb2.FaceCorrection:
+    """Inverse of :func:`correction_from_message`."""
+    message = faceset_service_pb2.FaceCorrection(
+        frame=values["frame"],
+        box_xyxy_px=values.get("box", ()),
+        landmarks_px=[number for point in values.get("landmarks", ()) for number in point],
+        remove=values.get("remove", False),
+    )
+    if "placement" in values:
+        placed = values["placement"]
+        x, y = placed["nose"]
+        message.placement.nose_x_px, message.placement.nose_y_px = x, y
+        message.placement.size_px, message.placement.roll_deg = placed["size"], placed["roll"]
+    return message
 
 
 def timestamp(seconds: float) -> Timestamp:
@@ -214,23 +284,51 @@ def _body(spec: job_service_pb2.JobSpec) -> tuple[JobKind, Any]:
     name = spec.WhichOneof("work")
     if name is None:
         raise InvalidInput(
-            "The job says neither extract, train nor merge; fill in one of them.", reason="EMPTY_SPEC", field="spec"
+            f"The job does not say what to do; fill in one of {', '.join(kind.value for kind in JobKind)}.",
+            reason="EMPTY_SPEC",
+            field="spec",
         )
     return JobKind(name), getattr(spec, name)
 
 
+def _settings_of(kind: JobKind, body: Any) -> tuple[str, Message]:
+    """The operation of a curate job, empty for others, and the message of the settings."""
+    if kind is not JobKind.CURATE:
+        return "", body.settings
+    operation = body.WhichOneof("operation") or ""
+    return operation, getattr(body, operation) if operation else body
+
+
+def _work(kind: JobKind, body: Any, operation: str, settings: Settings) -> Work:
+    return Work(
+        kind=kind,
+        paths=_paths(kind, body),
+        frames=str(body.plate.frames) if kind in _WITH_PLATE else "",
+        settings=settings.values(),
+        operation=operation,
+    )
+
+
+_WITH_PLATE = (JobKind.EXTRACT, JobKind.MERGE)
+_PATH_NAMES: Mapping[JobKind, tuple[str, ...]] = {
+    JobKind.EXTRACT: ("faceset",),
+    JobKind.TRAIN: ("source", "target", "model"),
+    JobKind.MERGE: ("model", "faceset", "output"),
+    JobKind.CURATE: ("faceset",),
+    JobKind.TRAIN_MASK: ("model",),
+}
+
+
 def _paths(kind: JobKind, body: Any) -> dict[str, str]:
-    names = {
-        JobKind.EXTRACT: ("faceset",),
-        JobKind.TRAIN: ("source", "target", "model"),
-        JobKind.MERGE: ("model", "faceset", "output"),
-    }
-    paths = {name: str(getattr(body, f"{name}_path")) for name in names[kind]}
-    return paths if kind is JobKind.TRAIN else {"plate": body.plate.path, **paths}
-
-
-def _frames(kind: JobKind, body: Any) -> str:
-    return "" if kind is JobKind.TRAIN else str(body.plate.frames)
+    paths = {name: str(getattr(body, f"{name}_path")) for name in _PATH_NAMES[kind]}
+    if kind in _WITH_PLATE:
+        return {"plate": body.plate.path, **paths}
+    if kind is JobKind.CURATE:
+        optional = {"other": str(body.other_path), "output": str(body.output_path)}
+        return paths | {name: path for name, path in optional.items() if path}
+    if kind is JobKind.TRAIN_MASK:
+        return paths | {f"{FACESET_PREFIX}{number:03d}": path for number, path in enumerate(body.faceset_paths)}
+    return paths
 
 
 def _present(settings: Message) -> dict[str, object]:
@@ -271,6 +369,7 @@ def _frame_progress(progress: FrameProgress) -> job_service_pb2.FrameProgress:
         frame=progress.frame,
         path=progress.path,
         face_count=progress.faces,
+        stage=progress.stage,
     )
 
 

@@ -47,6 +47,8 @@ class JobKind(enum.Enum):
     EXTRACT = "extract"
     TRAIN = "train"
     MERGE = "merge"
+    CURATE = "curate"
+    TRAIN_MASK = "train_mask"
 
 
 class Verb(enum.Enum):
@@ -99,15 +101,23 @@ class Work:
     """What a worker is told to do: plain values, ready for JSON.
 
     Attributes:
-        paths: ``plate``, ``faceset``, ``model``, ``source``, ``target``, ``output``: those that the kind needs.
+        paths: ``plate``, ``faceset``, ``model``, ``source``, ``target``, ``output``, ``other``: those that the kind
+            needs; of several facesets ``faceset_0``, ``faceset_1``...
         frames: frame range text of the plate, empty for every frame on disk.
         settings: all fields of the kind's settings class, as resolved when the job was submitted.
+        operation: what is done to a faceset, by the name of its field in ``CurateSpec``; of a curate job only.
     """
 
     kind: JobKind
     paths: Mapping[str, str]
     frames: str
     settings: Mapping[str, object]
+    operation: str = ""
+
+    @property
+    def facesets(self) -> list[str]:
+        """Folders of a job that takes several facesets, in order."""
+        return [path for name, path in sorted(self.paths.items()) if name.startswith(FACESET_PREFIX)]
 
     @property
     def output(self) -> str:
@@ -119,14 +129,19 @@ OUTPUT_PATHS: Mapping[JobKind, str] = {
     JobKind.EXTRACT: "faceset",
     JobKind.TRAIN: "model",
     JobKind.MERGE: "output",
+    JobKind.CURATE: "faceset",
+    JobKind.TRAIN_MASK: "model",
 }
 """Which of its paths a job of a kind produces."""
+FACESET_PREFIX = "faceset_"
 INSTALL_COMMAND = "pip install 'dfl-compositor[core,daemon]'"
 """What a person does about a library that is not there."""
 SETTINGS_TO_LOWER: Mapping[JobKind, str] = {
     JobKind.EXTRACT: "detect_size or max_faces",
     JobKind.TRAIN: "batch_size, resolution or cache_mb",
     JobKind.MERGE: "the number of layers",
+    JobKind.CURATE: "threads or batch_size",
+    JobKind.TRAIN_MASK: "batch_size or resolution",
 }
 """What a person can do about memory that ran out."""
 

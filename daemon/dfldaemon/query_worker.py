@@ -8,6 +8,7 @@ needs them.
 from __future__ import annotations
 
 import base64
+import json
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +18,14 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from dflcore.errors import DflError, Internal, InvalidInput
-from dfldaemon.convert import authorization_to_message, face_to_message, faceset_to_message, timestamp
+from dflcore.errors import DflError, Internal, InvalidInput, NotFound
+from dfldaemon.convert import (
+    authorization_to_message,
+    correction_to_message,
+    face_to_message,
+    faceset_to_message,
+    timestamp,
+)
 from dfldaemon.jobs import ErrorReport
 from dfldaemon.model_facts import read_model_facts
 from dfldaemon.worker_channel import Channel, die_with_parent, name_process
@@ -35,25 +42,143 @@ def answer_faceset(path: str) -> Message:
         return faceset_service_pb2.GetFacesetResponse(faceset=faceset_to_message(faceset.info))
 
 
-def answer_faces(path: str, size: int, page_token: str) -> Message:
+def answer_faces(path: str, size: int, page_token: str, where: str, sort_by: str, reverse: int, view: str) -> Message:
     """A page that starts after the face named by the token. Raises NotFound, DataCorrupt, InvalidInput."""
     from dflcore.io.faceset import Faceset
 
     with Faceset.open(Path(path)) as faceset:
+        names, values = faceset.names, dict[str, float]()
+        if where or sort_by or view:
+            names, values = _selected(Path(path), where=where, sort_by=sort_by, reverse=bool(reverse), view=view)
         first = 0
         if page_token:
-            if page_token not in faceset.names:
+            if page_token not in names:
                 raise InvalidInput(
                     "The face at which this page starts is gone; list from the first page.",
                     reason="BAD_PAGE",
                     field="page_token",
                 )
-            first = faceset.names.index(page_token) + 1
-        names = faceset.names[first : first + size]
-        is_last = first + size >= len(faceset.names)
-        faces = [face_to_message(record) for record in faceset.records(names)]
-    token = "" if is_last or not names else names[-1]
-    return faceset_service_pb2.ListFacesResponse(faces=faces, next_page_token=token)
+            first = names.index(page_token) + 1
+        page = names[first : first + size]
+        is_last = first + size >= len(names)
+        faces = [face_to_message(record, values.get(record.name)) for record in faceset.records(page)]
+    token = "" if is_last or not page else page[-1]
+    return faceset_service_pb2.ListFacesResponse(faces=faces, next_page_token=token, total_count=len(names))
+
+
+def answer_tracks(path: str) -> Message:
+    """Raises NotFound, DataCorrupt."""
+    from dflcore.io.faceset import Faceset
+    from dflcore.types import FaceRecord, Origin
+
+    tracks: dict[tuple[str, int], list[FaceRecord]] = {}
+    with Faceset.open(Path(path)) as faceset:
+        for record in faceset.records():
+            if record.track_id is not None:
+                tracks.setdefault((record.plate, record.track_id), []).append(record)
+    return faceset_service_pb2.ListTracksResponse(
+        tracks=[
+            faceset_service_pb2.Track(
+                plate=plate,
+                track_id=track_id,
+                first_frame=min(record.frame for record in records),
+                last_frame=max(record.frame for record in records),
+                face_count=len(records),
+                interpolated_count=sum(record.origin is Origin.INTERPOLATED for record in records),
+                sample_face=max(records, key=lambda record: record.sharpness).name,
+            )
+            for (plate, track_id), records in sorted(tracks.items())
+        ]
+    )
+
+
+def answer_curation() -> Message:
+    """Fields of filters, sorts and operations."""
+    from dflcore.config.curate import OPERATIONS
+    from dflcore.curate.sorts import SORTS
+    from dflcore.curate.where import FIELDS
+
+    return faceset_service_pb2.DescribeCurationResponse(
+        fields=[
+            faceset_service_pb2.FaceField(
+                name=field.name, unit=field.unit, help=field.help, needs_measure=field.needs_measure
+            )
+            for field in FIELDS
+        ],
+        sorts=[
+            faceset_service_pb2.FaceSort(name=sort.name, help=sort.help, needs_measure=sort.needs_measure)
+            for sort in SORTS
+        ],
+        operations=[
+            faceset_service_pb2.Operation(
+                name=name,
+                help=operation.help,
+                other_help=operation.other,
+                other_optional=operation.is_other_optional,
+                output_help=operation.output,
+                output_optional=operation.is_output_optional,
+            )
+            for name, operation in OPERATIONS.items()
+        ],
+    )
+
+
+def answer_correct(path: str, plate: str, corrections: str, add: int, forget: str) -> Message:
+    """Raises InvalidInput for a correction that cannot be read, NotFound."""
+    from dflcore.extract.corrections import parse_corrections
+    from dflcore.extract.sightings import SightingStore
+
+    folder = _faceset_folder(path)
+    parsed = parse_corrections(json.loads(corrections), where="the request")
+    with SightingStore.open(folder) as store:
+        named = _plate_named(store.plates(), plate)
+        frames = store.correct(named, parsed, replace=not add)
+        forgotten = json.loads(forget)
+        store.forget_corrections(named, forgotten)
+    return faceset_service_pb2.CorrectFacesResponse(frames=sorted({*frames, *forgotten}))
+
+
+def answer_corrections(path: str, plate: str) -> Message:
+    """Raises NotFound, InvalidInput."""
+    from dflcore.extract.sightings import SightingStore
+
+    with SightingStore.open(_faceset_folder(path)) as store:
+        plates = store.plates()
+        found = store.corrections(_plate_named(plates, plate)) if plates or plate else {}
+    return faceset_service_pb2.ListCorrectionsResponse(
+        corrections=[correction_to_message(one.values()) for _, stated in sorted(found.items()) for one in stated]
+    )
+
+
+def _faceset_folder(path: str) -> Path:
+    folder = Path(path)
+    if not folder.is_dir():
+        raise NotFound(
+            f"There is no faceset folder {folder}; make one with `dfl extract`.", reason="FACESET_NOT_FOUND", path=path
+        )
+    return folder
+
+
+def _plate_named(plates: Sequence[str], plate: str) -> str:
+    """The plate meant; the only one where none is named. Raises InvalidInput."""
+    if plate:
+        return plate
+    if len(plates) != 1:
+        listed = ", ".join(plates) if plates else "none yet"
+        raise InvalidInput(
+            f"Name the plate the corrections are for; the faceset knows {listed}.",
+            reason="PLATE_MISSING",
+            field="plate",
+        )
+    return plates[0]
+
+
+def _selected(path: Path, *, where: str, sort_by: str, reverse: bool, view: str) -> tuple[list[str], dict[str, float]]:
+    """Names in the order asked for, and what they were sorted by."""
+    from dflcore.curate.operations import select_faces
+
+    selection = select_faces(path, where=where, sort_by=sort_by, reverse=reverse, view=view)
+    return list(selection.names), dict(selection.values)
 
 
 def answer_model(path: str) -> Message:
@@ -135,6 +260,10 @@ def answer_output(output: str) -> Message:
 ANSWERS: Mapping[str, Callable[..., Message]] = {
     "faceset": answer_faceset,
     "faces": answer_faces,
+    "tracks": answer_tracks,
+    "curation": answer_curation,
+    "correct": answer_correct,
+    "corrections": answer_corrections,
     "model": answer_model,
     "presets": answer_presets,
     "layers": answer_layers,

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from dflcore.config.curate import OPERATIONS
 from dflcore.errors import InvalidInput, NotFound
 from dflcore.frames import FrameRange
 from dflcore.io.sequence import MOVIE_SUFFIXES, SequencePattern
@@ -23,6 +24,8 @@ _NEEDED_FOLDERS = {
     JobKind.EXTRACT: (),
     JobKind.TRAIN: (("source", JobKind.EXTRACT), ("target", JobKind.EXTRACT)),
     JobKind.MERGE: (("faceset", JobKind.EXTRACT), ("model", JobKind.TRAIN)),
+    JobKind.CURATE: (("faceset", JobKind.EXTRACT),),
+    JobKind.TRAIN_MASK: (),
 }
 """Folders a kind reads, and the kind of job that makes them."""
 
@@ -69,6 +72,15 @@ def check_work_paths(work: Work, roots: Sequence[str]) -> None:
     config = str(work.settings.get("ocio_config") or "")
     if config and not is_builtin_config(config):
         check_path(config, "ocio_config", roots)
+    for picture in str(work.settings.get("keep_person") or "").split(os.pathsep):
+        if picture:
+            check_path(picture, "keep_person", roots)
+    if work.kind is JobKind.CURATE:
+        _check_operation_paths(work, roots)
+    if work.kind is JobKind.TRAIN_MASK and not work.facesets:
+        raise InvalidInput(
+            "No faceset is named; name at least one with labels.", reason="PATH_MISSING", field="faceset_paths"
+        )
     plate = work.paths.get("plate")
     if plate is not None and os.path.realpath(work.output) == os.path.realpath(plate):
         raise InvalidInput(
@@ -78,6 +90,32 @@ def check_work_paths(work: Work, roots: Sequence[str]) -> None:
         )
     if work.frames:
         FrameRange.parse(work.frames)
+
+
+def _check_operation_paths(work: Work, roots: Sequence[str]) -> None:
+    """What an operation needs is there, and nothing else. Raises InvalidInput."""
+    operation = OPERATIONS[work.operation]
+    wanted = {
+        "other": (operation.other, operation.is_other_optional),
+        "output": (operation.output, operation.is_output_optional),
+    }
+    for name, (meaning, is_optional) in wanted.items():
+        path = work.paths.get(name, "")
+        if path and not meaning:
+            raise InvalidInput(f"{work.operation} takes no {name} path.", reason="PATH_UNUSED", field=f"{name}_path")
+        if meaning and not path and not is_optional:
+            raise InvalidInput(
+                f"{work.operation} needs a path: {meaning}.", reason="PATH_MISSING", field=f"{name}_path"
+            )
+    reference = str(work.settings.get("reference") or "")
+    if os.sep in reference:
+        check_path(reference, "reference", roots)
+    if work.paths.get("output") and os.path.realpath(work.paths["output"]) == os.path.realpath(work.paths["faceset"]):
+        raise InvalidInput(
+            f"The output {work.paths['output']} is the faceset itself; write somewhere else.",
+            reason="OUTPUT_IS_INPUT",
+            path=work.paths["output"],
+        )
 
 
 def check_links(work: Work, roots: Sequence[str]) -> None:
@@ -124,7 +162,10 @@ def _expanded(text: str) -> Iterator[Path]:
 
 def needed_folders(work: Work) -> list[tuple[str, JobKind]]:
     """Folders the job reads that are not there yet, with the kind of job that could still make each."""
-    needed = ((work.paths[name], maker) for name, maker in _NEEDED_FOLDERS[work.kind])
+    if work.kind is JobKind.CURATE and OPERATIONS[work.operation].makes_faceset:
+        return []
+    needed = [(work.paths[name], maker) for name, maker in _NEEDED_FOLDERS[work.kind]]
+    needed += [(path, JobKind.EXTRACT) for path in work.facesets]
     return [(os.path.normpath(path), maker) for path, maker in needed if not Path(path).is_dir()]
 
 

@@ -124,11 +124,16 @@ def work_to_json(work: Work) -> dict[str, object]:
         "paths": dict(work.paths),
         "frames": work.frames,
         "settings": dict(work.settings),
+        "operation": work.operation,
     }
 
 
 def work_from_json(values: Mapping[str, Any]) -> Work:
     """Inverse of :func:`work_to_json`."""
     return Work(
-        kind=JobKind(values["kind"]), paths=values["paths"], frames=values["frames"], settings=values["settings"]
+        kind=JobKind(values["kind"]),
+        paths=values["paths"],
+        frames=values["frames"],
+        settings=values["settings"],
+        operation=values["operation"],
     )

@@ -21,7 +21,11 @@ KIND_WORDS = {
     common_pb2.JOB_KIND_EXTRACT: "Extracting",
     common_pb2.JOB_KIND_TRAIN: "Training",
     common_pb2.JOB_KIND_MERGE: "Merging",
+    common_pb2.JOB_KIND_CURATE: "Working",
+    common_pb2.JOB_KIND_TRAIN_MASK: "Training",
 }
+STAGE_WORDS = {"look": "Looking", "cut": "Cutting"}
+"""Of jobs that go over their frames more than once."""
 
 
 class JobDisplay(Protocol):
@@ -113,12 +117,17 @@ class LineDisplay:
             self._output.remark(*line[:1], style=line[1])
         elif is_progress(event) and time.monotonic() - self._last_line >= PLAIN_INTERVAL_S:
             self._last_line = time.monotonic()
-            self._output.remark(f"{KIND_WORDS.get(self._job.kind, 'Working')}: {progress_text(event, self._pace)}")
+            self._output.remark(f"{_word(self._job, event)}: {progress_text(event, self._pace)}")
         elif is_progress(event):
             progress_text(event, self._pace)
 
     def interrupted(self, action: str, sentence: str) -> None:
         self._output.error_console.print(sentence)
+
+
+def _word(job: job_service_pb2.Job, event: job_service_pb2.JobEvent) -> str:
+    """What the job is doing."""
+    return STAGE_WORDS.get(event.frame_progress.stage, KIND_WORDS.get(job.kind, "Working"))
 
 
 class _PreviewProgress(Progress):
@@ -165,7 +174,13 @@ class BarDisplay:
             self._output.remark(line[0], style=line[1])
         elif is_progress(event):
             detail = progress_text(event, self._pace)
-            self._progress.update(self._task, total=self._pace.total, completed=self._pace.done, detail=detail)
+            self._progress.update(
+                self._task,
+                description=_word(self._job, event),
+                total=self._pace.total,
+                completed=self._pace.done,
+                detail=detail,
+            )
 
     def interrupted(self, action: str, sentence: str) -> None:
         self._output.remark(sentence, style="bold")

@@ -6,8 +6,10 @@ import argparse
 from typing import NoReturn
 
 from dflcore.config.base import Settings
+from dflcore.config.curate import OPERATIONS
 from dflcore.config.extract import ExtractSettings
 from dflcore.config.merge import MergeSettings
+from dflcore.config.segment import MaskTrainSettings
 from dflcore.config.train import TrainSettings
 from dflcore.errors import InvalidInput
 from dflcore.version import __version__
@@ -55,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_shared(parser, is_top=True)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_work(commands, shared)
+    _add_facesets(commands, shared)
     _add_jobs(commands, shared)
     _add_daemon(commands, shared)
     _add_weights(commands, shared)
@@ -118,6 +121,9 @@ def _add_work(commands: _Commands[CommandParser], shared: CommandParser) -> None
     )
     _add_plate(extract)
     extract.add_argument("--faceset", required=True, metavar="DIR", help="folder of the faceset, made if not there")
+    extract.add_argument(
+        "--corrections", metavar="FILE", help="JSON file of boxes and landmarks set by hand, remembered for this plate"
+    )
     _finish_work(extract, ExtractSettings)
     train = _command(commands, shared, "train", "train a model on two facesets, or go on training it", "work:train")
     train.add_argument("--source", required=True, metavar="DIR", help="faceset of the identity put on")
@@ -135,6 +141,69 @@ def _add_work(commands: _Commands[CommandParser], shared: CommandParser) -> None
         help="frames to write, for example 'out/{version}/shot.####.exr'; {version} makes versioned folders",
     )
     _finish_work(merge, MergeSettings)
+
+
+def _add_facesets(commands: _Commands[CommandParser], shared: CommandParser) -> None:
+    facesets = _group(commands, "faceset", "look into facesets, sort, filter, correct, mask and convert them")
+    info = _command(facesets, shared, "info", "show what a faceset says about itself", "faceset_commands:show_info")
+    listing = _command(facesets, shared, "list", "list faces", "faceset_commands:list_faces")
+    tracks = _command(facesets, shared, "tracks", "list people followed through shots", "faceset_commands:list_tracks")
+    _command(facesets, shared, "fields", "list what filters may ask, and sorts", "faceset_commands:list_fields")
+    correct = _command(
+        facesets, shared, "correct", "set boxes and landmarks by hand; the next extract acts on it",
+        "faceset_commands:correct",
+    )  # fmt: skip
+    for parser in (info, listing, tracks, correct):
+        parser.add_argument("faceset", metavar="DIR", help="folder of the faceset")
+    listing.add_argument("--where", default="", metavar="TEXT", help='filter, for example "abs(yaw) < 40"')
+    listing.add_argument("--sort", default="", metavar="NAME", help="order, see `dfl faceset fields`")
+    listing.add_argument("--reverse", action="store_true", help="last first")
+    listing.add_argument("--view", default="", metavar="NAME", help="a saved view")
+    listing.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many [default 50; 0 lists all]")
+    correct.add_argument(
+        "--plate", default="", metavar="PLATE", help="as it was extracted; needed if there are several"
+    )
+    correct.add_argument("--file", metavar="FILE", help="JSON file of corrections; without it, those made are shown")
+    correct.add_argument("--add", action="store_true", help="keep earlier corrections of the same frames")
+    correct.add_argument("--forget", default="", metavar="RANGE", help="take the corrections of these frames back")
+    for name, operation in OPERATIONS.items():
+        parser = _command(
+            facesets, shared, name.replace("_", "-"), _as_help(operation.help), "faceset_commands:operate"
+        )
+        parser.add_argument("faceset", metavar="DIR", help="folder of the faceset")
+        if operation.other:
+            flag = f"--{operation.other_flag}"
+            parser.add_argument(flag, dest="other", required=True, metavar="PATH", help=operation.other)
+        if operation.output:
+            is_needed = not operation.is_output_optional
+            parser.add_argument("--output", required=is_needed, default="", metavar="PATH", help=operation.output)
+        parser.set_defaults(operation=name)
+        _finish_work(parser, operation.settings_class)
+    segmenter = _command(
+        commands, shared, "train-mask", "train a segmenter on labelled faces, or go on training it",
+        "faceset_commands:train_mask",
+    )  # fmt: skip
+    segmenter.add_argument(
+        "--faceset",
+        required=True,
+        action="append",
+        metavar="DIR",
+        help="faceset with labels; may be given again",
+    )
+    segmenter.add_argument("--model", required=True, metavar="DIR", help="folder of the segmenter, made if not there")
+    _finish_work(segmenter, MaskTrainSettings)
+    labels = _group(commands, "labels", "draw masks by hand")
+    edit = _command(labels, shared, "edit", "open the label editor in a browser, on this machine only",
+                    "label_command:edit")  # fmt: skip
+    edit.add_argument("faceset", metavar="DIR", help="folder of the faceset")
+    edit.add_argument("--view", default="", metavar="NAME", help="faces of a saved view, in its order")
+    edit.add_argument("--port", type=int, default=0, metavar="N", help="port on the loopback [default: any free one]")
+    edit.add_argument("--no-browser", action="store_true", help="print the address only")
+
+
+def _as_help(sentence: str) -> str:
+    """A sentence as argparse shows it in a list of commands."""
+    return (sentence[:1].lower() + sentence[1:]).rstrip(".").replace("%", "%%")
 
 
 def _add_plate(parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 from dflcore.config.base import Settings
 from dflcore.config.extract import ExtractSettings
@@ -13,6 +15,7 @@ from dflcore.errors import DflError
 from dflcore.frames import FrameRange
 from dflcore.types import Authorization
 from dfldaemon.cli.authorization import ask_authorization
+from dfldaemon.cli.correction_files import correction_request
 from dfldaemon.cli.exit_codes import OK
 from dfldaemon.cli.flags import given_settings
 from dfldaemon.cli.following import OnInterrupt, follow_job, report_end
@@ -25,8 +28,15 @@ from dflproto.v1 import common_pb2, job_service_pb2, settings_pb2
 def extract(session: CliSession, options: argparse.Namespace) -> int:
     """Run an extraction. Raises DflError where it cannot be submitted or followed."""
     settings = _plate_settings(session, options, ExtractSettings)
+    if "keep_person" in settings:
+        pictures = str(settings["keep_person"]).split(os.pathsep)
+        settings["keep_person"] = os.pathsep.join(session.absolute(picture) for picture in pictures if picture)
     plate = _plate(session, options)
     with session.connect_or_start() as client:
+        if options.corrections:
+            faceset = Path(session.absolute(options.faceset))
+            faceset.mkdir(parents=True, exist_ok=True)
+            client.correct_faces(correction_request(str(faceset), plate.path, session.absolute(options.corrections)))
         settings |= ask_authorization(session.output, ExtractSettings, settings, is_recorded=lambda: False)
         spec = job_service_pb2.JobSpec(
             extract=job_service_pb2.ExtractSpec(

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from dflcore.config.describe import describe_settings
 from dfldaemon.convert import (
-    SETTINGS_CLASSES,
     audience_from_message,
     kind_from_message,
     knob_to_message,
+    settings_class_of,
     timestamp_from_iso,
 )
 from dfldaemon.discovery import Session
@@ -20,7 +20,7 @@ from dflproto.v1 import daemon_service_pb2 as wire
 from dflproto.v1 import daemon_service_pb2_grpc
 from dflproto.v1.schema_digest import SCHEMA_DIGEST
 
-FEATURES = ("paths", "jobs.extract", "jobs.train", "jobs.merge")
+FEATURES = ("paths", "jobs.extract", "jobs.train", "jobs.merge", "jobs.curate", "jobs.train_mask", "corrections")
 """Abilities a client may look for before it offers them."""
 
 
@@ -50,7 +50,7 @@ class DaemonServicer(daemon_service_pb2_grpc.DaemonServiceServicer):
     async def DescribeSettings(
         self, request: wire.DescribeSettingsRequest, context: Context
     ) -> wire.DescribeSettingsResponse:
-        settings_class = SETTINGS_CLASSES[kind_from_message(request.kind)]
+        settings_class = settings_class_of(kind_from_message(request.kind), request.operation)
         knobs = describe_settings(settings_class, audience_from_message(request.audience))
         return wire.DescribeSettingsResponse(knobs=map(knob_to_message, knobs))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
+from dfldaemon.convert import correction_from_message
 from dfldaemon.grpc_types import Context
 from dfldaemon.queries import QueryProcess
 from dfldaemon.servicers.jobs import page_size
@@ -30,5 +32,40 @@ class FacesetServicer(faceset_service_pb2_grpc.FacesetServiceServicer):
         path = check_path(request.path, "path", self._roots)
         size = page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE)
         return await self._queries.ask(
-            "faces", wire.ListFacesResponse, path=path, size=size, page_token=request.page_token
+            "faces",
+            wire.ListFacesResponse,
+            path=path,
+            size=size,
+            page_token=request.page_token,
+            where=request.where,
+            sort_by=request.sort_by,
+            reverse=int(request.reverse),
+            view=request.view,
         )
+
+    async def ListTracks(self, request: wire.ListTracksRequest, context: Context) -> wire.ListTracksResponse:
+        path = check_path(request.path, "path", self._roots)
+        return await self._queries.ask("tracks", wire.ListTracksResponse, path=path)
+
+    async def DescribeCuration(
+        self, request: wire.DescribeCurationRequest, context: Context
+    ) -> wire.DescribeCurationResponse:
+        return await self._queries.ask("curation", wire.DescribeCurationResponse)
+
+    async def CorrectFaces(self, request: wire.CorrectFacesRequest, context: Context) -> wire.CorrectFacesResponse:
+        path = check_path(request.path, "path", self._roots)
+        return await self._queries.ask(
+            "correct",
+            wire.CorrectFacesResponse,
+            path=path,
+            plate=request.plate,
+            corrections=json.dumps([correction_from_message(one) for one in request.corrections]),
+            add=int(request.add),
+            forget=json.dumps(list(request.forget_frames)),
+        )
+
+    async def ListCorrections(
+        self, request: wire.ListCorrectionsRequest, context: Context
+    ) -> wire.ListCorrectionsResponse:
+        path = check_path(request.path, "path", self._roots)
+        return await self._queries.ask("corrections", wire.ListCorrectionsResponse, path=path, plate=request.plate)

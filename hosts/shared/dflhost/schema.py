@@ -13,9 +13,14 @@ DIGEST
     equals GetServerInfoResponse.schema_digest of a daemon of the same build.
 """
 
-DIGEST = "2a52166ad3d7bc79121e1ef81e0466d1e0780c68da383776e5db1e229745dfab"
+DIGEST = "172c4250e4cd4d420db41e28d880ebfd37ed84a7c961aced982984ee6dc81a82"
 
 MESSAGES = {
+    "dflproto.v1.ApplyMasksSettings": [
+        (1, "source", "optional", "string", "", ""),
+        (2, "batch_size", "optional", "int64", "", ""),
+        (3, "device", "optional", "string", "", ""),
+    ],
     "dflproto.v1.Authorization": [
         (1, "person", "single", "string", "", ""),
         (2, "project", "single", "string", "", ""),
@@ -29,12 +34,68 @@ MESSAGES = {
     "dflproto.v1.CancelJobResponse": [
         (1, "job", "single", "message", "dflproto.v1.Job", ""),
     ],
+    "dflproto.v1.ChangeSettings": [
+        (1, "face_type", "optional", "string", "", ""),
+        (2, "aligned_size", "optional", "int64", "", ""),
+        (3, "from_plate", "optional", "bool", "", ""),
+    ],
+    "dflproto.v1.CorrectFacesRequest": [
+        (1, "path", "single", "string", "", ""),
+        (2, "plate", "single", "string", "", ""),
+        (3, "corrections", "repeated", "message", "dflproto.v1.FaceCorrection", ""),
+        (4, "add", "single", "bool", "", ""),
+        (5, "forget_frames", "repeated", "int64", "", ""),
+    ],
+    "dflproto.v1.CorrectFacesResponse": [
+        (1, "frames", "repeated", "int64", "", ""),
+    ],
+    "dflproto.v1.CoverageSettings": [
+        (1, "reach", "optional", "double", "", ""),
+    ],
+    "dflproto.v1.CurateSpec": [
+        (1, "faceset_path", "single", "string", "", ""),
+        (2, "other_path", "single", "string", "", ""),
+        (3, "output_path", "single", "string", "", ""),
+        (10, "measure", "single", "message", "dflproto.v1.MeasureSettings", "operation"),
+        (11, "sort", "single", "message", "dflproto.v1.SortSettings", "operation"),
+        (12, "trash", "single", "message", "dflproto.v1.TrashSettings", "operation"),
+        (13, "restore", "single", "message", "dflproto.v1.RestoreSettings", "operation"),
+        (14, "empty_trash", "single", "message", "dflproto.v1.EmptyTrashSettings", "operation"),
+        (15, "coverage", "single", "message", "dflproto.v1.CoverageSettings", "operation"),
+        (16, "change", "single", "message", "dflproto.v1.ChangeSettings", "operation"),
+        (17, "enhance", "single", "message", "dflproto.v1.EnhanceSettings", "operation"),
+        (18, "pack", "single", "message", "dflproto.v1.PackSettings", "operation"),
+        (19, "unpack", "single", "message", "dflproto.v1.UnpackSettings", "operation"),
+        (20, "import_legacy", "single", "message", "dflproto.v1.ImportLegacySettings", "operation"),
+        (21, "export_legacy", "single", "message", "dflproto.v1.ExportLegacySettings", "operation"),
+        (22, "save_metadata", "single", "message", "dflproto.v1.SaveMetadataSettings", "operation"),
+        (23, "restore_metadata", "single", "message", "dflproto.v1.RestoreMetadataSettings", "operation"),
+        (24, "recover_names", "single", "message", "dflproto.v1.RecoverNamesSettings", "operation"),
+        (25, "import_labels", "single", "message", "dflproto.v1.ImportLabelsSettings", "operation"),
+        (26, "import_masks", "single", "message", "dflproto.v1.ImportMasksSettings", "operation"),
+        (27, "import_mattes", "single", "message", "dflproto.v1.ImportMattesSettings", "operation"),
+        (28, "export_masks", "single", "message", "dflproto.v1.ExportMasksSettings", "operation"),
+        (29, "remove_masks", "single", "message", "dflproto.v1.RemoveMasksSettings", "operation"),
+        (30, "apply_masks", "single", "message", "dflproto.v1.ApplyMasksSettings", "operation"),
+    ],
+    "dflproto.v1.DescribeCurationRequest": [],
+    "dflproto.v1.DescribeCurationResponse": [
+        (1, "fields", "repeated", "message", "dflproto.v1.FaceField", ""),
+        (2, "sorts", "repeated", "message", "dflproto.v1.FaceSort", ""),
+        (3, "operations", "repeated", "message", "dflproto.v1.Operation", ""),
+    ],
     "dflproto.v1.DescribeSettingsRequest": [
         (1, "kind", "single", "enum", "dflproto.v1.JobKind", ""),
         (2, "audience", "single", "enum", "dflproto.v1.Audience", ""),
+        (3, "operation", "single", "string", "", ""),
     ],
     "dflproto.v1.DescribeSettingsResponse": [
         (1, "knobs", "repeated", "message", "dflproto.v1.Knob", ""),
+    ],
+    "dflproto.v1.EmptyTrashSettings": [],
+    "dflproto.v1.EnhanceSettings": [
+        (1, "enhancer", "optional", "string", "", ""),
+        (2, "strength", "optional", "double", "", ""),
     ],
     "dflproto.v1.ErrorDetail": [
         (1, "reason", "single", "string", "", ""),
@@ -45,6 +106,13 @@ MESSAGES = {
     "dflproto.v1.ErrorDetail.DetailsEntry": [
         (1, "key", "single", "string", "", ""),
         (2, "value", "single", "string", "", ""),
+    ],
+    "dflproto.v1.ExportLegacySettings": [
+        (1, "jpeg_quality", "optional", "int64", "", ""),
+    ],
+    "dflproto.v1.ExportMasksSettings": [
+        (1, "what", "optional", "string", "", ""),
+        (2, "recipe", "optional", "string", "", ""),
     ],
     "dflproto.v1.ExtractSettings": [
         (1, "detector", "optional", "string", "", ""),
@@ -64,6 +132,22 @@ MESSAGES = {
         (15, "authorization_use", "optional", "string", "", ""),
         (16, "authorization_until", "optional", "string", "", ""),
         (17, "authorization_reference", "optional", "string", "", ""),
+        (18, "aligned_format", "optional", "string", "", ""),
+        (19, "jpeg_quality", "optional", "int64", "", ""),
+        (20, "rotations", "optional", "string", "", ""),
+        (21, "landmark_passes", "optional", "int64", "", ""),
+        (22, "landmark_looks", "optional", "int64", "", ""),
+        (23, "mesh_above_yaw", "optional", "double", "", ""),
+        (24, "detect_batch", "optional", "int64", "", ""),
+        (25, "identity_encoder", "optional", "string", "", ""),
+        (26, "smoothing_radius", "optional", "int64", "", ""),
+        (27, "max_gap", "optional", "int64", "", ""),
+        (28, "split_at_cuts", "optional", "bool", "", ""),
+        (29, "keep_person", "optional", "string", "", ""),
+        (30, "keep_tracks", "optional", "string", "", ""),
+        (31, "same_person_distance", "optional", "double", "", ""),
+        (32, "people", "optional", "string", "", ""),
+        (33, "restore_deleted", "optional", "bool", "", ""),
     ],
     "dflproto.v1.ExtractSpec": [
         (1, "plate", "single", "message", "dflproto.v1.PlateSpec", ""),
@@ -82,6 +166,35 @@ MESSAGES = {
         (9, "sharpness", "single", "double", "", ""),
         (10, "box_xyxy_px", "repeated", "double", "", ""),
         (11, "landmarks_px", "repeated", "float", "", ""),
+        (12, "track_id", "optional", "int64", "", ""),
+        (13, "spread", "optional", "double", "", ""),
+        (14, "origin", "single", "string", "", ""),
+        (15, "original_name", "single", "string", "", ""),
+        (16, "sort_value", "optional", "double", "", ""),
+    ],
+    "dflproto.v1.FaceCorrection": [
+        (1, "frame", "single", "int64", "", ""),
+        (2, "box_xyxy_px", "repeated", "double", "", ""),
+        (3, "landmarks_px", "repeated", "double", "", ""),
+        (4, "placement", "single", "message", "dflproto.v1.FacePlacement", ""),
+        (5, "remove", "single", "bool", "", ""),
+    ],
+    "dflproto.v1.FaceField": [
+        (1, "name", "single", "string", "", ""),
+        (2, "unit", "single", "string", "", ""),
+        (3, "help", "single", "string", "", ""),
+        (4, "needs_measure", "single", "bool", "", ""),
+    ],
+    "dflproto.v1.FacePlacement": [
+        (1, "nose_x_px", "single", "double", "", ""),
+        (2, "nose_y_px", "single", "double", "", ""),
+        (3, "size_px", "single", "double", "", ""),
+        (4, "roll_deg", "single", "double", "", ""),
+    ],
+    "dflproto.v1.FaceSort": [
+        (1, "name", "single", "string", "", ""),
+        (2, "help", "single", "string", "", ""),
+        (3, "needs_measure", "single", "bool", "", ""),
     ],
     "dflproto.v1.Faceset": [
         (1, "path", "single", "string", "", ""),
@@ -98,6 +211,7 @@ MESSAGES = {
         (3, "frame", "optional", "int64", "", ""),
         (4, "path", "optional", "string", "", ""),
         (5, "face_count", "optional", "int64", "", ""),
+        (6, "stage", "single", "string", "", ""),
     ],
     "dflproto.v1.GetFacesetRequest": [
         (1, "path", "single", "string", "", ""),
@@ -137,6 +251,22 @@ MESSAGES = {
         (10, "running_count", "single", "int64", "", ""),
         (11, "log_path", "single", "string", "", ""),
     ],
+    "dflproto.v1.ImportLabelsSettings": [],
+    "dflproto.v1.ImportLegacySettings": [
+        (1, "salvage", "optional", "bool", "", ""),
+        (2, "authorization_person", "optional", "string", "", ""),
+        (3, "authorization_project", "optional", "string", "", ""),
+        (4, "authorization_use", "optional", "string", "", ""),
+        (5, "authorization_until", "optional", "string", "", ""),
+        (6, "authorization_reference", "optional", "string", "", ""),
+    ],
+    "dflproto.v1.ImportMasksSettings": [
+        (1, "source", "optional", "string", "", ""),
+    ],
+    "dflproto.v1.ImportMattesSettings": [
+        (1, "source", "optional", "string", "", ""),
+        (2, "plate", "optional", "string", "", ""),
+    ],
     "dflproto.v1.Job": [
         (1, "id", "single", "string", "", ""),
         (2, "kind", "single", "enum", "dflproto.v1.JobKind", ""),
@@ -172,6 +302,8 @@ MESSAGES = {
         (1, "extract", "single", "message", "dflproto.v1.ExtractSpec", "work"),
         (2, "train", "single", "message", "dflproto.v1.TrainSpec", "work"),
         (3, "merge", "single", "message", "dflproto.v1.MergeSpec", "work"),
+        (4, "curate", "single", "message", "dflproto.v1.CurateSpec", "work"),
+        (5, "train_mask", "single", "message", "dflproto.v1.TrainMaskSpec", "work"),
     ],
     "dflproto.v1.Knob": [
         (1, "name", "single", "string", "", ""),
@@ -198,14 +330,26 @@ MESSAGES = {
         (3, "pixel_type", "single", "string", "", ""),
         (4, "help", "single", "string", "", ""),
     ],
+    "dflproto.v1.ListCorrectionsRequest": [
+        (1, "path", "single", "string", "", ""),
+        (2, "plate", "single", "string", "", ""),
+    ],
+    "dflproto.v1.ListCorrectionsResponse": [
+        (1, "corrections", "repeated", "message", "dflproto.v1.FaceCorrection", ""),
+    ],
     "dflproto.v1.ListFacesRequest": [
         (1, "path", "single", "string", "", ""),
         (2, "page_size", "single", "int32", "", ""),
         (3, "page_token", "single", "string", "", ""),
+        (4, "where", "single", "string", "", ""),
+        (5, "sort_by", "single", "string", "", ""),
+        (6, "reverse", "single", "bool", "", ""),
+        (7, "view", "single", "string", "", ""),
     ],
     "dflproto.v1.ListFacesResponse": [
         (1, "faces", "repeated", "message", "dflproto.v1.Face", ""),
         (2, "next_page_token", "single", "string", "", ""),
+        (3, "total_count", "single", "int64", "", ""),
     ],
     "dflproto.v1.ListJobsRequest": [
         (1, "page_size", "single", "int32", "", ""),
@@ -223,6 +367,39 @@ MESSAGES = {
     "dflproto.v1.ListPresetsRequest": [],
     "dflproto.v1.ListPresetsResponse": [
         (1, "presets", "repeated", "message", "dflproto.v1.Preset", ""),
+    ],
+    "dflproto.v1.ListTracksRequest": [
+        (1, "path", "single", "string", "", ""),
+    ],
+    "dflproto.v1.ListTracksResponse": [
+        (1, "tracks", "repeated", "message", "dflproto.v1.Track", ""),
+    ],
+    "dflproto.v1.MaskTrainSettings": [
+        (1, "preset", "optional", "string", "", ""),
+        (2, "masks", "optional", "string", "", ""),
+        (3, "iterations", "optional", "int64", "", ""),
+        (4, "minutes", "optional", "double", "", ""),
+        (5, "batch_size", "optional", "int64", "", ""),
+        (6, "resolution", "optional", "int64", "", ""),
+        (7, "face_type", "optional", "string", "", ""),
+        (8, "learning_rate", "optional", "double", "", ""),
+        (9, "pretrain", "optional", "bool", "", ""),
+        (10, "occluders", "optional", "double", "", ""),
+        (11, "backgrounds", "optional", "double", "", ""),
+        (12, "random_flip", "optional", "bool", "", ""),
+        (13, "save_interval_s", "optional", "double", "", ""),
+        (14, "preview_interval_s", "optional", "double", "", ""),
+        (15, "keep_generations", "optional", "int64", "", ""),
+        (16, "cache_mb", "optional", "int64", "", ""),
+        (17, "seed", "optional", "int64", "", ""),
+        (18, "device", "optional", "string", "", ""),
+        (19, "precision", "optional", "string", "", ""),
+        (20, "authorization_project", "optional", "string", "", ""),
+        (21, "authorization_use", "optional", "string", "", ""),
+        (22, "authorization_reference", "optional", "string", "", ""),
+    ],
+    "dflproto.v1.MeasureSettings": [
+        (1, "threads", "optional", "int64", "", ""),
     ],
     "dflproto.v1.MergeSettings": [
         (1, "profile", "optional", "string", "", ""),
@@ -284,6 +461,15 @@ MESSAGES = {
         (1, "key", "single", "string", "", ""),
         (2, "value", "single", "string", "", ""),
     ],
+    "dflproto.v1.Operation": [
+        (1, "name", "single", "string", "", ""),
+        (2, "help", "single", "string", "", ""),
+        (3, "other_help", "single", "string", "", ""),
+        (4, "other_optional", "single", "bool", "", ""),
+        (5, "output_help", "single", "string", "", ""),
+        (6, "output_optional", "single", "bool", "", ""),
+    ],
+    "dflproto.v1.PackSettings": [],
     "dflproto.v1.PauseJobRequest": [
         (1, "id", "single", "string", "", ""),
     ],
@@ -303,6 +489,16 @@ MESSAGES = {
         (2, "title", "single", "string", "", ""),
         (3, "iteration", "optional", "int64", "", ""),
     ],
+    "dflproto.v1.RecoverNamesSettings": [],
+    "dflproto.v1.RemoveMasksSettings": [
+        (1, "source", "optional", "string", "", ""),
+        (2, "restore", "optional", "bool", "", ""),
+    ],
+    "dflproto.v1.RestoreMetadataSettings": [],
+    "dflproto.v1.RestoreSettings": [
+        (1, "what", "optional", "string", "", ""),
+        (2, "names", "optional", "string", "", ""),
+    ],
     "dflproto.v1.ResumeJobRequest": [
         (1, "id", "single", "string", "", ""),
     ],
@@ -315,6 +511,7 @@ MESSAGES = {
     "dflproto.v1.RetryJobResponse": [
         (1, "job", "single", "message", "dflproto.v1.Job", ""),
     ],
+    "dflproto.v1.SaveMetadataSettings": [],
     "dflproto.v1.SavedEvent": [
         (1, "path", "single", "string", "", ""),
         (2, "iteration", "single", "int64", "", ""),
@@ -322,6 +519,16 @@ MESSAGES = {
     ],
     "dflproto.v1.ShutdownRequest": [],
     "dflproto.v1.ShutdownResponse": [],
+    "dflproto.v1.SortSettings": [
+        (1, "by", "optional", "string", "", ""),
+        (2, "reverse", "optional", "bool", "", ""),
+        (3, "count", "optional", "int64", "", ""),
+        (4, "reference", "optional", "string", "", ""),
+        (5, "where", "optional", "string", "", ""),
+        (6, "view", "optional", "string", "", ""),
+        (7, "trash_rejected", "optional", "bool", "", ""),
+        (8, "browse", "optional", "bool", "", ""),
+    ],
     "dflproto.v1.StateEvent": [
         (1, "state", "single", "enum", "dflproto.v1.JobState", ""),
         (2, "error", "single", "message", "dflproto.v1.ErrorDetail", ""),
@@ -337,6 +544,20 @@ MESSAGES = {
     ],
     "dflproto.v1.SubmitJobResponse": [
         (1, "job", "single", "message", "dflproto.v1.Job", ""),
+    ],
+    "dflproto.v1.Track": [
+        (1, "plate", "single", "string", "", ""),
+        (2, "track_id", "single", "int64", "", ""),
+        (3, "first_frame", "single", "int64", "", ""),
+        (4, "last_frame", "single", "int64", "", ""),
+        (5, "face_count", "single", "int64", "", ""),
+        (6, "interpolated_count", "single", "int64", "", ""),
+        (7, "sample_face", "single", "string", "", ""),
+    ],
+    "dflproto.v1.TrainMaskSpec": [
+        (1, "faceset_paths", "repeated", "string", "", ""),
+        (2, "model_path", "single", "string", "", ""),
+        (3, "settings", "single", "message", "dflproto.v1.MaskTrainSettings", ""),
     ],
     "dflproto.v1.TrainProgress": [
         (1, "iteration", "single", "int64", "", ""),
@@ -381,6 +602,13 @@ MESSAGES = {
         (3, "model_path", "single", "string", "", ""),
         (4, "settings", "single", "message", "dflproto.v1.TrainSettings", ""),
     ],
+    "dflproto.v1.TrashSettings": [
+        (1, "where", "optional", "string", "", ""),
+        (2, "view", "optional", "string", "", ""),
+        (3, "not_in_view", "optional", "bool", "", ""),
+        (4, "names", "optional", "string", "", ""),
+    ],
+    "dflproto.v1.UnpackSettings": [],
     "dflproto.v1.WatchJobRequest": [
         (1, "id", "single", "string", "", ""),
         (2, "after_sequence", "single", "int64", "", ""),
@@ -424,6 +652,8 @@ ENUMS = {
         "JOB_KIND_EXTRACT": 1,
         "JOB_KIND_TRAIN": 2,
         "JOB_KIND_MERGE": 3,
+        "JOB_KIND_CURATE": 4,
+        "JOB_KIND_TRAIN_MASK": 5,
     },
     "dflproto.v1.JobState": {
         "JOB_STATE_UNSPECIFIED": 0,
@@ -458,6 +688,10 @@ SERVICES = {
     "dflproto.v1.FacesetService": {
         "GetFaceset": ("dflproto.v1.GetFacesetRequest", "dflproto.v1.GetFacesetResponse", False),
         "ListFaces": ("dflproto.v1.ListFacesRequest", "dflproto.v1.ListFacesResponse", False),
+        "ListTracks": ("dflproto.v1.ListTracksRequest", "dflproto.v1.ListTracksResponse", False),
+        "DescribeCuration": ("dflproto.v1.DescribeCurationRequest", "dflproto.v1.DescribeCurationResponse", False),
+        "CorrectFaces": ("dflproto.v1.CorrectFacesRequest", "dflproto.v1.CorrectFacesResponse", False),
+        "ListCorrections": ("dflproto.v1.ListCorrectionsRequest", "dflproto.v1.ListCorrectionsResponse", False),
     },
     "dflproto.v1.JobService": {
         "SubmitJob": ("dflproto.v1.SubmitJobRequest", "dflproto.v1.SubmitJobResponse", False),

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x64\x66lproto/v1/common.proto\x12\x0b\x64\x66lproto.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa8\x01\n\x0b\x45rrorDetail\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x36\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32%.dflproto.v1.ErrorDetail.DetailsEntry\x12\x10\n\x08\x63\x61tegory\x18\x04 \x01(\t\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"_\n\rAuthorization\x12\x0e\n\x06person\x18\x01 \x01(\t\x12\x0f\n\x07project\x18\x02 \x01(\t\x12\x0b\n\x03use\x18\x03 \x01(\t\x12\r\n\x05until\x18\x04 \x01(\t\x12\x11\n\treference\x18\x05 \x01(\t\"w\n\x0fModelGeneration\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x11\n\titeration\x18\x02 \x01(\x03\x12-\n\tsave_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03*\xb0\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x14\n\x10JOB_STATE_PAUSED\x10\x03\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x04\x12\x14\n\x10JOB_STATE_FAILED\x10\x05\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x06*a\n\x07JobKind\x12\x18\n\x14JOB_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_KIND_EXTRACT\x10\x01\x12\x12\n\x0eJOB_KIND_TRAIN\x10\x02\x12\x12\n\x0eJOB_KIND_MERGE\x10\x03*M\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x11\n\rSEVERITY_INFO\x10\x01\x12\x14\n\x10SEVERITY_WARNING\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x64\x66lproto/v1/common.proto\x12\x0b\x64\x66lproto.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa8\x01\n\x0b\x45rrorDetail\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x36\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32%.dflproto.v1.ErrorDetail.DetailsEntry\x12\x10\n\x08\x63\x61tegory\x18\x04 \x01(\t\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"_\n\rAuthorization\x12\x0e\n\x06person\x18\x01 \x01(\t\x12\x0f\n\x07project\x18\x02 \x01(\t\x12\x0b\n\x03use\x18\x03 \x01(\t\x12\r\n\x05until\x18\x04 \x01(\t\x12\x11\n\treference\x18\x05 \x01(\t\"w\n\x0fModelGeneration\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x11\n\titeration\x18\x02 \x01(\x03\x12-\n\tsave_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03*\xb0\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x14\n\x10JOB_STATE_PAUSED\x10\x03\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x04\x12\x14\n\x10JOB_STATE_FAILED\x10\x05\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x06*\x8f\x01\n\x07JobKind\x12\x18\n\x14JOB_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_KIND_EXTRACT\x10\x01\x12\x12\n\x0eJOB_KIND_TRAIN\x10\x02\x12\x12\n\x0eJOB_KIND_MERGE\x10\x03\x12\x13\n\x0fJOB_KIND_CURATE\x10\x04\x12\x17\n\x13JOB_KIND_TRAIN_MASK\x10\x05*M\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x11\n\rSEVERITY_INFO\x10\x01\x12\x14\n\x10SEVERITY_WARNING\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,10 +36,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ERRORDETAIL_DETAILSENTRY']._serialized_options = b'8\001'
   _globals['_JOBSTATE']._serialized_start=464
   _globals['_JOBSTATE']._serialized_end=640
-  _globals['_JOBKIND']._serialized_start=642
-  _globals['_JOBKIND']._serialized_end=739
-  _globals['_SEVERITY']._serialized_start=741
-  _globals['_SEVERITY']._serialized_end=818
+  _globals['_JOBKIND']._serialized_start=643
+  _globals['_JOBKIND']._serialized_end=786
+  _globals['_SEVERITY']._serialized_start=788
+  _globals['_SEVERITY']._serialized_end=865
   _globals['_ERRORDETAIL']._serialized_start=75
   _globals['_ERRORDETAIL']._serialized_end=243
   _globals['_ERRORDETAIL_DETAILSENTRY']._serialized_start=197

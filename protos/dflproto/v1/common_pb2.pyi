@@ -23,6 +23,8 @@ class JobKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     JOB_KIND_EXTRACT: _ClassVar[JobKind]
     JOB_KIND_TRAIN: _ClassVar[JobKind]
     JOB_KIND_MERGE: _ClassVar[JobKind]
+    JOB_KIND_CURATE: _ClassVar[JobKind]
+    JOB_KIND_TRAIN_MASK: _ClassVar[JobKind]
 
 class Severity(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -40,6 +42,8 @@ JOB_KIND_UNSPECIFIED: JobKind
 JOB_KIND_EXTRACT: JobKind
 JOB_KIND_TRAIN: JobKind
 JOB_KIND_MERGE: JobKind
+JOB_KIND_CURATE: JobKind
+JOB_KIND_TRAIN_MASK: JobKind
 SEVERITY_UNSPECIFIED: Severity
 SEVERITY_INFO: Severity
 SEVERITY_WARNING: Severity

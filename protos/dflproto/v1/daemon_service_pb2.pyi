@@ -103,12 +103,14 @@ class GetServerInfoResponse(_message.Message):
     def __init__(self, version: _Optional[str] = ..., api_minor: _Optional[int] = ..., features: _Optional[_Iterable[str]] = ..., schema_digest: _Optional[str] = ..., pid: _Optional[int] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., address: _Optional[str] = ..., roots: _Optional[_Iterable[str]] = ..., queued_count: _Optional[int] = ..., running_count: _Optional[int] = ..., log_path: _Optional[str] = ...) -> None: ...
 
 class DescribeSettingsRequest(_message.Message):
-    __slots__ = ("kind", "audience")
+    __slots__ = ("kind", "audience", "operation")
     KIND_FIELD_NUMBER: _ClassVar[int]
     AUDIENCE_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
     kind: _common_pb2.JobKind
     audience: Audience
-    def __init__(self, kind: _Optional[_Union[_common_pb2.JobKind, str]] = ..., audience: _Optional[_Union[Audience, str]] = ...) -> None: ...
+    operation: str
+    def __init__(self, kind: _Optional[_Union[_common_pb2.JobKind, str]] = ..., audience: _Optional[_Union[Audience, str]] = ..., operation: _Optional[str] = ...) -> None: ...
 
 class DescribeSettingsResponse(_message.Message):
     __slots__ = ("knobs",)

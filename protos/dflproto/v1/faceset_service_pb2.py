@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from dflproto.v1 import common_pb2 as dflproto_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!dflproto/v1/faceset_service.proto\x12\x0b\x64\x66lproto.v1\x1a\x18\x64\x66lproto/v1/common.proto\"\xac\x01\n\x07\x46\x61\x63\x65set\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x12\n\nface_count\x18\x02 \x01(\x03\x12\x11\n\tface_type\x18\x03 \x01(\t\x12\x17\n\x0f\x61ligned_size_px\x18\x04 \x01(\x05\x12\x0e\n\x06plates\x18\x05 \x03(\t\x12\x31\n\rauthorization\x18\x06 \x01(\x0b\x32\x1a.dflproto.v1.Authorization\x12\x10\n\x08software\x18\x07 \x01(\t\"\xc9\x01\n\x04\x46\x61\x63\x65\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05plate\x18\x02 \x01(\t\x12\r\n\x05\x66rame\x18\x03 \x01(\x03\x12\x12\n\nface_index\x18\x04 \x01(\x05\x12\r\n\x05score\x18\x05 \x01(\x01\x12\x11\n\tpitch_rad\x18\x06 \x01(\x01\x12\x0f\n\x07yaw_rad\x18\x07 \x01(\x01\x12\x10\n\x08roll_rad\x18\x08 \x01(\x01\x12\x11\n\tsharpness\x18\t \x01(\x01\x12\x13\n\x0b\x62ox_xyxy_px\x18\n \x03(\x01\x12\x14\n\x0clandmarks_px\x18\x0b \x03(\x02\"!\n\x11GetFacesetRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\";\n\x12GetFacesetResponse\x12%\n\x07\x66\x61\x63\x65set\x18\x01 \x01(\x0b\x32\x14.dflproto.v1.Faceset\"G\n\x10ListFacesRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"N\n\x11ListFacesResponse\x12 \n\x05\x66\x61\x63\x65s\x18\x01 \x03(\x0b\x32\x11.dflproto.v1.Face\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xab\x01\n\x0e\x46\x61\x63\x65setService\x12M\n\nGetFaceset\x12\x1e.dflproto.v1.GetFacesetRequest\x1a\x1f.dflproto.v1.GetFacesetResponse\x12J\n\tListFaces\x12\x1d.dflproto.v1.ListFacesRequest\x1a\x1e.dflproto.v1.ListFacesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!dflproto/v1/faceset_service.proto\x12\x0b\x64\x66lproto.v1\x1a\x18\x64\x66lproto/v1/common.proto\"\xac\x01\n\x07\x46\x61\x63\x65set\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x12\n\nface_count\x18\x02 \x01(\x03\x12\x11\n\tface_type\x18\x03 \x01(\t\x12\x17\n\x0f\x61ligned_size_px\x18\x04 \x01(\x05\x12\x0e\n\x06plates\x18\x05 \x03(\t\x12\x31\n\rauthorization\x18\x06 \x01(\x0b\x32\x1a.dflproto.v1.Authorization\x12\x10\n\x08software\x18\x07 \x01(\t\"\xdc\x02\n\x04\x46\x61\x63\x65\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05plate\x18\x02 \x01(\t\x12\r\n\x05\x66rame\x18\x03 \x01(\x03\x12\x12\n\nface_index\x18\x04 \x01(\x05\x12\r\n\x05score\x18\x05 \x01(\x01\x12\x11\n\tpitch_rad\x18\x06 \x01(\x01\x12\x0f\n\x07yaw_rad\x18\x07 \x01(\x01\x12\x10\n\x08roll_rad\x18\x08 \x01(\x01\x12\x11\n\tsharpness\x18\t \x01(\x01\x12\x13\n\x0b\x62ox_xyxy_px\x18\n \x03(\x01\x12\x14\n\x0clandmarks_px\x18\x0b \x03(\x02\x12\x15\n\x08track_id\x18\x0c \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x06spread\x18\r \x01(\x01H\x01\x88\x01\x01\x12\x0e\n\x06origin\x18\x0e \x01(\t\x12\x15\n\roriginal_name\x18\x0f \x01(\t\x12\x17\n\nsort_value\x18\x10 \x01(\x01H\x02\x88\x01\x01\x42\x0b\n\t_track_idB\t\n\x07_spreadB\r\n\x0b_sort_value\"!\n\x11GetFacesetRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\";\n\x12GetFacesetResponse\x12%\n\x07\x66\x61\x63\x65set\x18\x01 \x01(\x0b\x32\x14.dflproto.v1.Faceset\"\x86\x01\n\x10ListFacesRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\r\n\x05where\x18\x04 \x01(\t\x12\x0f\n\x07sort_by\x18\x05 \x01(\t\x12\x0f\n\x07reverse\x18\x06 \x01(\x08\x12\x0c\n\x04view\x18\x07 \x01(\t\"c\n\x11ListFacesResponse\x12 \n\x05\x66\x61\x63\x65s\x18\x01 \x03(\x0b\x32\x11.dflproto.v1.Face\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0btotal_count\x18\x03 \x01(\x03\"\x96\x01\n\x05Track\x12\r\n\x05plate\x18\x01 \x01(\t\x12\x10\n\x08track_id\x18\x02 \x01(\x03\x12\x13\n\x0b\x66irst_frame\x18\x03 \x01(\x03\x12\x12\n\nlast_frame\x18\x04 \x01(\x03\x12\x12\n\nface_count\x18\x05 \x01(\x03\x12\x1a\n\x12interpolated_count\x18\x06 \x01(\x03\x12\x13\n\x0bsample_face\x18\x07 \x01(\t\"!\n\x11ListTracksRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\"8\n\x12ListTracksResponse\x12\"\n\x06tracks\x18\x01 \x03(\x0b\x32\x12.dflproto.v1.Track\"L\n\tFaceField\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\x0c\n\x04help\x18\x03 \x01(\t\x12\x15\n\rneeds_measure\x18\x04 \x01(\x08\"=\n\x08\x46\x61\x63\x65Sort\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04help\x18\x02 \x01(\t\x12\x15\n\rneeds_measure\x18\x03 \x01(\x08\"\x81\x01\n\tOperation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04help\x18\x02 \x01(\t\x12\x12\n\nother_help\x18\x03 \x01(\t\x12\x16\n\x0eother_optional\x18\x04 \x01(\x08\x12\x13\n\x0boutput_help\x18\x05 \x01(\t\x12\x17\n\x0foutput_optional\x18\x06 \x01(\x08\"\x19\n\x17\x44\x65scribeCurationRequest\"\x94\x01\n\x18\x44\x65scribeCurationResponse\x12&\n\x06\x66ields\x18\x01 \x03(\x0b\x32\x16.dflproto.v1.FaceField\x12$\n\x05sorts\x18\x02 \x03(\x0b\x32\x15.dflproto.v1.FaceSort\x12*\n\noperations\x18\x03 \x03(\x0b\x32\x16.dflproto.v1.Operation\"X\n\rFacePlacement\x12\x11\n\tnose_x_px\x18\x01 \x01(\x01\x12\x11\n\tnose_y_px\x18\x02 \x01(\x01\x12\x0f\n\x07size_px\x18\x03 \x01(\x01\x12\x10\n\x08roll_deg\x18\x04 \x01(\x01\"\x89\x01\n\x0e\x46\x61\x63\x65\x43orrection\x12\r\n\x05\x66rame\x18\x01 \x01(\x03\x12\x13\n\x0b\x62ox_xyxy_px\x18\x02 \x03(\x01\x12\x14\n\x0clandmarks_px\x18\x03 \x03(\x01\x12-\n\tplacement\x18\x04 \x01(\x0b\x32\x1a.dflproto.v1.FacePlacement\x12\x0e\n\x06remove\x18\x05 \x01(\x08\"\x88\x01\n\x13\x43orrectFacesRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\r\n\x05plate\x18\x02 \x01(\t\x12\x30\n\x0b\x63orrections\x18\x03 \x03(\x0b\x32\x1b.dflproto.v1.FaceCorrection\x12\x0b\n\x03\x61\x64\x64\x18\x04 \x01(\x08\x12\x15\n\rforget_frames\x18\x05 \x03(\x03\"&\n\x14\x43orrectFacesResponse\x12\x0e\n\x06\x66rames\x18\x01 \x03(\x03\"5\n\x16ListCorrectionsRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\r\n\x05plate\x18\x02 \x01(\t\"K\n\x17ListCorrectionsResponse\x12\x30\n\x0b\x63orrections\x18\x01 \x03(\x0b\x32\x1b.dflproto.v1.FaceCorrection2\x8e\x04\n\x0e\x46\x61\x63\x65setService\x12M\n\nGetFaceset\x12\x1e.dflproto.v1.GetFacesetRequest\x1a\x1f.dflproto.v1.GetFacesetResponse\x12J\n\tListFaces\x12\x1d.dflproto.v1.ListFacesRequest\x1a\x1e.dflproto.v1.ListFacesResponse\x12M\n\nListTracks\x12\x1e.dflproto.v1.ListTracksRequest\x1a\x1f.dflproto.v1.ListTracksResponse\x12_\n\x10\x44\x65scribeCuration\x12$.dflproto.v1.DescribeCurationRequest\x1a%.dflproto.v1.DescribeCurationResponse\x12S\n\x0c\x43orrectFaces\x12 .dflproto.v1.CorrectFacesRequest\x1a!.dflproto.v1.CorrectFacesResponse\x12\\\n\x0fListCorrections\x12#.dflproto.v1.ListCorrectionsRequest\x1a$.dflproto.v1.ListCorrectionsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,15 +35,43 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FACESET']._serialized_start=77
   _globals['_FACESET']._serialized_end=249
   _globals['_FACE']._serialized_start=252
-  _globals['_FACE']._serialized_end=453
-  _globals['_GETFACESETREQUEST']._serialized_start=455
-  _globals['_GETFACESETREQUEST']._serialized_end=488
-  _globals['_GETFACESETRESPONSE']._serialized_start=490
-  _globals['_GETFACESETRESPONSE']._serialized_end=549
-  _globals['_LISTFACESREQUEST']._serialized_start=551
-  _globals['_LISTFACESREQUEST']._serialized_end=622
-  _globals['_LISTFACESRESPONSE']._serialized_start=624
-  _globals['_LISTFACESRESPONSE']._serialized_end=702
-  _globals['_FACESETSERVICE']._serialized_start=705
-  _globals['_FACESETSERVICE']._serialized_end=876
+  _globals['_FACE']._serialized_end=600
+  _globals['_GETFACESETREQUEST']._serialized_start=602
+  _globals['_GETFACESETREQUEST']._serialized_end=635
+  _globals['_GETFACESETRESPONSE']._serialized_start=637
+  _globals['_GETFACESETRESPONSE']._serialized_end=696
+  _globals['_LISTFACESREQUEST']._serialized_start=699
+  _globals['_LISTFACESREQUEST']._serialized_end=833
+  _globals['_LISTFACESRESPONSE']._serialized_start=835
+  _globals['_LISTFACESRESPONSE']._serialized_end=934
+  _globals['_TRACK']._serialized_start=937
+  _globals['_TRACK']._serialized_end=1087
+  _globals['_LISTTRACKSREQUEST']._serialized_start=1089
+  _globals['_LISTTRACKSREQUEST']._serialized_end=1122
+  _globals['_LISTTRACKSRESPONSE']._serialized_start=1124
+  _globals['_LISTTRACKSRESPONSE']._serialized_end=1180
+  _globals['_FACEFIELD']._serialized_start=1182
+  _globals['_FACEFIELD']._serialized_end=1258
+  _globals['_FACESORT']._serialized_start=1260
+  _globals['_FACESORT']._serialized_end=1321
+  _globals['_OPERATION']._serialized_start=1324
+  _globals['_OPERATION']._serialized_end=1453
+  _globals['_DESCRIBECURATIONREQUEST']._serialized_start=1455
+  _globals['_DESCRIBECURATIONREQUEST']._serialized_end=1480
+  _globals['_DESCRIBECURATIONRESPONSE']._serialized_start=1483
+  _globals['_DESCRIBECURATIONRESPONSE']._serialized_end=1631
+  _globals['_FACEPLACEMENT']._serialized_start=1633
+  _globals['_FACEPLACEMENT']._serialized_end=1721
+  _globals['_FACECORRECTION']._serialized_start=1724
+  _globals['_FACECORRECTION']._serialized_end=1861
+  _globals['_CORRECTFACESREQUEST']._serialized_start=1864
+  _globals['_CORRECTFACESREQUEST']._serialized_end=2000
+  _globals['_CORRECTFACESRESPONSE']._serialized_start=2002
+  _globals['_CORRECTFACESRESPONSE']._serialized_end=2040
+  _globals['_LISTCORRECTIONSREQUEST']._serialized_start=2042
+  _globals['_LISTCORRECTIONSREQUEST']._serialized_end=2095
+  _globals['_LISTCORRECTIONSRESPONSE']._serialized_start=2097
+  _globals['_LISTCORRECTIONSRESPONSE']._serialized_end=2172
+  _globals['_FACESETSERVICE']._serialized_start=2175
+  _globals['_FACESETSERVICE']._serialized_end=2701
 # @@protoc_insertion_point(module_scope)

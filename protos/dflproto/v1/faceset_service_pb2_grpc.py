@@ -45,6 +45,26 @@ class FacesetServiceStub(object):
                 request_serializer=dflproto_dot_v1_dot_faceset__service__pb2.ListFacesRequest.SerializeToString,
                 response_deserializer=dflproto_dot_v1_dot_faceset__service__pb2.ListFacesResponse.FromString,
                 _registered_method=True)
+        self.ListTracks = channel.unary_unary(
+                '/dflproto.v1.FacesetService/ListTracks',
+                request_serializer=dflproto_dot_v1_dot_faceset__service__pb2.ListTracksRequest.SerializeToString,
+                response_deserializer=dflproto_dot_v1_dot_faceset__service__pb2.ListTracksResponse.FromString,
+                _registered_method=True)
+        self.DescribeCuration = channel.unary_unary(
+                '/dflproto.v1.FacesetService/DescribeCuration',
+                request_serializer=dflproto_dot_v1_dot_faceset__service__pb2.DescribeCurationRequest.SerializeToString,
+                response_deserializer=dflproto_dot_v1_dot_faceset__service__pb2.DescribeCurationResponse.FromString,
+                _registered_method=True)
+        self.CorrectFaces = channel.unary_unary(
+                '/dflproto.v1.FacesetService/CorrectFaces',
+                request_serializer=dflproto_dot_v1_dot_faceset__service__pb2.CorrectFacesRequest.SerializeToString,
+                response_deserializer=dflproto_dot_v1_dot_faceset__service__pb2.CorrectFacesResponse.FromString,
+                _registered_method=True)
+        self.ListCorrections = channel.unary_unary(
+                '/dflproto.v1.FacesetService/ListCorrections',
+                request_serializer=dflproto_dot_v1_dot_faceset__service__pb2.ListCorrectionsRequest.SerializeToString,
+                response_deserializer=dflproto_dot_v1_dot_faceset__service__pb2.ListCorrectionsResponse.FromString,
+                _registered_method=True)
 
 
 class FacesetServiceServicer(object):
@@ -59,7 +79,35 @@ class FacesetServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListFaces(self, request, context):
-        """Faces in plate and frame order, paged.
+        """Faces in plate and frame order or any other, all or those a filter chooses, paged.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTracks(self, request, context):
+        """People followed through shots of the plates.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeCuration(self, request, context):
+        """What filters may ask, sorts there are, and operations a CurateSpec may name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CorrectFaces(self, request, context):
+        """Remembers what an artist says of some frames; the next extraction of the plate acts on it, in these frames only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCorrections(self, request, context):
+        """What artists said of a plate.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -77,6 +125,26 @@ def add_FacesetServiceServicer_to_server(servicer, server):
                     servicer.ListFaces,
                     request_deserializer=dflproto_dot_v1_dot_faceset__service__pb2.ListFacesRequest.FromString,
                     response_serializer=dflproto_dot_v1_dot_faceset__service__pb2.ListFacesResponse.SerializeToString,
+            ),
+            'ListTracks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTracks,
+                    request_deserializer=dflproto_dot_v1_dot_faceset__service__pb2.ListTracksRequest.FromString,
+                    response_serializer=dflproto_dot_v1_dot_faceset__service__pb2.ListTracksResponse.SerializeToString,
+            ),
+            'DescribeCuration': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeCuration,
+                    request_deserializer=dflproto_dot_v1_dot_faceset__service__pb2.DescribeCurationRequest.FromString,
+                    response_serializer=dflproto_dot_v1_dot_faceset__service__pb2.DescribeCurationResponse.SerializeToString,
+            ),
+            'CorrectFaces': grpc.unary_unary_rpc_method_handler(
+                    servicer.CorrectFaces,
+                    request_deserializer=dflproto_dot_v1_dot_faceset__service__pb2.CorrectFacesRequest.FromString,
+                    response_serializer=dflproto_dot_v1_dot_faceset__service__pb2.CorrectFacesResponse.SerializeToString,
+            ),
+            'ListCorrections': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCorrections,
+                    request_deserializer=dflproto_dot_v1_dot_faceset__service__pb2.ListCorrectionsRequest.FromString,
+                    response_serializer=dflproto_dot_v1_dot_faceset__service__pb2.ListCorrectionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +202,114 @@ class FacesetService(object):
             '/dflproto.v1.FacesetService/ListFaces',
             dflproto_dot_v1_dot_faceset__service__pb2.ListFacesRequest.SerializeToString,
             dflproto_dot_v1_dot_faceset__service__pb2.ListFacesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTracks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dflproto.v1.FacesetService/ListTracks',
+            dflproto_dot_v1_dot_faceset__service__pb2.ListTracksRequest.SerializeToString,
+            dflproto_dot_v1_dot_faceset__service__pb2.ListTracksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeCuration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dflproto.v1.FacesetService/DescribeCuration',
+            dflproto_dot_v1_dot_faceset__service__pb2.DescribeCurationRequest.SerializeToString,
+            dflproto_dot_v1_dot_faceset__service__pb2.DescribeCurationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CorrectFaces(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dflproto.v1.FacesetService/CorrectFaces',
+            dflproto_dot_v1_dot_faceset__service__pb2.CorrectFacesRequest.SerializeToString,
+            dflproto_dot_v1_dot_faceset__service__pb2.CorrectFacesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCorrections(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dflproto.v1.FacesetService/ListCorrections',
+            dflproto_dot_v1_dot_faceset__service__pb2.ListCorrectionsRequest.SerializeToString,
+            dflproto_dot_v1_dot_faceset__service__pb2.ListCorrectionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -31,7 +31,31 @@ class FacesetServiceStub:
         dflproto.v1.faceset_service_pb2.ListFacesRequest,
         dflproto.v1.faceset_service_pb2.ListFacesResponse,
     ]
-    """Faces in plate and frame order, paged."""
+    """Faces in plate and frame order or any other, all or those a filter chooses, paged."""
+
+    ListTracks: grpc.UnaryUnaryMultiCallable[
+        dflproto.v1.faceset_service_pb2.ListTracksRequest,
+        dflproto.v1.faceset_service_pb2.ListTracksResponse,
+    ]
+    """People followed through shots of the plates."""
+
+    DescribeCuration: grpc.UnaryUnaryMultiCallable[
+        dflproto.v1.faceset_service_pb2.DescribeCurationRequest,
+        dflproto.v1.faceset_service_pb2.DescribeCurationResponse,
+    ]
+    """What filters may ask, sorts there are, and operations a CurateSpec may name."""
+
+    CorrectFaces: grpc.UnaryUnaryMultiCallable[
+        dflproto.v1.faceset_service_pb2.CorrectFacesRequest,
+        dflproto.v1.faceset_service_pb2.CorrectFacesResponse,
+    ]
+    """Remembers what an artist says of some frames; the next extraction of the plate acts on it, in these frames only."""
+
+    ListCorrections: grpc.UnaryUnaryMultiCallable[
+        dflproto.v1.faceset_service_pb2.ListCorrectionsRequest,
+        dflproto.v1.faceset_service_pb2.ListCorrectionsResponse,
+    ]
+    """What artists said of a plate."""
 
 class FacesetServiceAsyncStub:
     """Looking into facesets."""
@@ -46,7 +70,31 @@ class FacesetServiceAsyncStub:
         dflproto.v1.faceset_service_pb2.ListFacesRequest,
         dflproto.v1.faceset_service_pb2.ListFacesResponse,
     ]
-    """Faces in plate and frame order, paged."""
+    """Faces in plate and frame order or any other, all or those a filter chooses, paged."""
+
+    ListTracks: grpc.aio.UnaryUnaryMultiCallable[
+        dflproto.v1.faceset_service_pb2.ListTracksRequest,
+        dflproto.v1.faceset_service_pb2.ListTracksResponse,
+    ]
+    """People followed through shots of the plates."""
+
+    DescribeCuration: grpc.aio.UnaryUnaryMultiCallable[
+        dflproto.v1.faceset_service_pb2.DescribeCurationRequest,
+        dflproto.v1.faceset_service_pb2.DescribeCurationResponse,
+    ]
+    """What filters may ask, sorts there are, and operations a CurateSpec may name."""
+
+    CorrectFaces: grpc.aio.UnaryUnaryMultiCallable[
+        dflproto.v1.faceset_service_pb2.CorrectFacesRequest,
+        dflproto.v1.faceset_service_pb2.CorrectFacesResponse,
+    ]
+    """Remembers what an artist says of some frames; the next extraction of the plate acts on it, in these frames only."""
+
+    ListCorrections: grpc.aio.UnaryUnaryMultiCallable[
+        dflproto.v1.faceset_service_pb2.ListCorrectionsRequest,
+        dflproto.v1.faceset_service_pb2.ListCorrectionsResponse,
+    ]
+    """What artists said of a plate."""
 
 class FacesetServiceServicer(metaclass=abc.ABCMeta):
     """Looking into facesets."""
@@ -65,6 +113,38 @@ class FacesetServiceServicer(metaclass=abc.ABCMeta):
         request: dflproto.v1.faceset_service_pb2.ListFacesRequest,
         context: _ServicerContext,
     ) -> typing.Union[dflproto.v1.faceset_service_pb2.ListFacesResponse, collections.abc.Awaitable[dflproto.v1.faceset_service_pb2.ListFacesResponse]]:
-        """Faces in plate and frame order, paged."""
+        """Faces in plate and frame order or any other, all or those a filter chooses, paged."""
+
+    @abc.abstractmethod
+    def ListTracks(
+        self,
+        request: dflproto.v1.faceset_service_pb2.ListTracksRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[dflproto.v1.faceset_service_pb2.ListTracksResponse, collections.abc.Awaitable[dflproto.v1.faceset_service_pb2.ListTracksResponse]]:
+        """People followed through shots of the plates."""
+
+    @abc.abstractmethod
+    def DescribeCuration(
+        self,
+        request: dflproto.v1.faceset_service_pb2.DescribeCurationRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[dflproto.v1.faceset_service_pb2.DescribeCurationResponse, collections.abc.Awaitable[dflproto.v1.faceset_service_pb2.DescribeCurationResponse]]:
+        """What filters may ask, sorts there are, and operations a CurateSpec may name."""
+
+    @abc.abstractmethod
+    def CorrectFaces(
+        self,
+        request: dflproto.v1.faceset_service_pb2.CorrectFacesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[dflproto.v1.faceset_service_pb2.CorrectFacesResponse, collections.abc.Awaitable[dflproto.v1.faceset_service_pb2.CorrectFacesResponse]]:
+        """Remembers what an artist says of some frames; the next extraction of the plate acts on it, in these frames only."""
+
+    @abc.abstractmethod
+    def ListCorrections(
+        self,
+        request: dflproto.v1.faceset_service_pb2.ListCorrectionsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[dflproto.v1.faceset_service_pb2.ListCorrectionsResponse, collections.abc.Awaitable[dflproto.v1.faceset_service_pb2.ListCorrectionsResponse]]:
+        """What artists said of a plate."""
 
 def add_FacesetServiceServicer_to_server(servicer: FacesetServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

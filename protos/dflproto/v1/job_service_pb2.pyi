@@ -52,15 +52,81 @@ class MergeSpec(_message.Message):
     settings: _settings_pb2.MergeSettings
     def __init__(self, plate: _Optional[_Union[PlateSpec, _Mapping]] = ..., model_path: _Optional[str] = ..., faceset_path: _Optional[str] = ..., output_path: _Optional[str] = ..., settings: _Optional[_Union[_settings_pb2.MergeSettings, _Mapping]] = ...) -> None: ...
 
+class CurateSpec(_message.Message):
+    __slots__ = ("faceset_path", "other_path", "output_path", "measure", "sort", "trash", "restore", "empty_trash", "coverage", "change", "enhance", "pack", "unpack", "import_legacy", "export_legacy", "save_metadata", "restore_metadata", "recover_names", "import_labels", "import_masks", "import_mattes", "export_masks", "remove_masks", "apply_masks")
+    FACESET_PATH_FIELD_NUMBER: _ClassVar[int]
+    OTHER_PATH_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_PATH_FIELD_NUMBER: _ClassVar[int]
+    MEASURE_FIELD_NUMBER: _ClassVar[int]
+    SORT_FIELD_NUMBER: _ClassVar[int]
+    TRASH_FIELD_NUMBER: _ClassVar[int]
+    RESTORE_FIELD_NUMBER: _ClassVar[int]
+    EMPTY_TRASH_FIELD_NUMBER: _ClassVar[int]
+    COVERAGE_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    ENHANCE_FIELD_NUMBER: _ClassVar[int]
+    PACK_FIELD_NUMBER: _ClassVar[int]
+    UNPACK_FIELD_NUMBER: _ClassVar[int]
+    IMPORT_LEGACY_FIELD_NUMBER: _ClassVar[int]
+    EXPORT_LEGACY_FIELD_NUMBER: _ClassVar[int]
+    SAVE_METADATA_FIELD_NUMBER: _ClassVar[int]
+    RESTORE_METADATA_FIELD_NUMBER: _ClassVar[int]
+    RECOVER_NAMES_FIELD_NUMBER: _ClassVar[int]
+    IMPORT_LABELS_FIELD_NUMBER: _ClassVar[int]
+    IMPORT_MASKS_FIELD_NUMBER: _ClassVar[int]
+    IMPORT_MATTES_FIELD_NUMBER: _ClassVar[int]
+    EXPORT_MASKS_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_MASKS_FIELD_NUMBER: _ClassVar[int]
+    APPLY_MASKS_FIELD_NUMBER: _ClassVar[int]
+    faceset_path: str
+    other_path: str
+    output_path: str
+    measure: _settings_pb2.MeasureSettings
+    sort: _settings_pb2.SortSettings
+    trash: _settings_pb2.TrashSettings
+    restore: _settings_pb2.RestoreSettings
+    empty_trash: _settings_pb2.EmptyTrashSettings
+    coverage: _settings_pb2.CoverageSettings
+    change: _settings_pb2.ChangeSettings
+    enhance: _settings_pb2.EnhanceSettings
+    pack: _settings_pb2.PackSettings
+    unpack: _settings_pb2.UnpackSettings
+    import_legacy: _settings_pb2.ImportLegacySettings
+    export_legacy: _settings_pb2.ExportLegacySettings
+    save_metadata: _settings_pb2.SaveMetadataSettings
+    restore_metadata: _settings_pb2.RestoreMetadataSettings
+    recover_names: _settings_pb2.RecoverNamesSettings
+    import_labels: _settings_pb2.ImportLabelsSettings
+    import_masks: _settings_pb2.ImportMasksSettings
+    import_mattes: _settings_pb2.ImportMattesSettings
+    export_masks: _settings_pb2.ExportMasksSettings
+    remove_masks: _settings_pb2.RemoveMasksSettings
+    apply_masks: _settings_pb2.ApplyMasksSettings
+    def __init__(self, faceset_path: _Optional[str] = ..., other_path: _Optional[str] = ..., output_path: _Optional[str] = ..., measure: _Optional[_Union[_settings_pb2.MeasureSettings, _Mapping]] = ..., sort: _Optional[_Union[_settings_pb2.SortSettings, _Mapping]] = ..., trash: _Optional[_Union[_settings_pb2.TrashSettings, _Mapping]] = ..., restore: _Optional[_Union[_settings_pb2.RestoreSettings, _Mapping]] = ..., empty_trash: _Optional[_Union[_settings_pb2.EmptyTrashSettings, _Mapping]] = ..., coverage: _Optional[_Union[_settings_pb2.CoverageSettings, _Mapping]] = ..., change: _Optional[_Union[_settings_pb2.ChangeSettings, _Mapping]] = ..., enhance: _Optional[_Union[_settings_pb2.EnhanceSettings, _Mapping]] = ..., pack: _Optional[_Union[_settings_pb2.PackSettings, _Mapping]] = ..., unpack: _Optional[_Union[_settings_pb2.UnpackSettings, _Mapping]] = ..., import_legacy: _Optional[_Union[_settings_pb2.ImportLegacySettings, _Mapping]] = ..., export_legacy: _Optional[_Union[_settings_pb2.ExportLegacySettings, _Mapping]] = ..., save_metadata: _Optional[_Union[_settings_pb2.SaveMetadataSettings, _Mapping]] = ..., restore_metadata: _Optional[_Union[_settings_pb2.RestoreMetadataSettings, _Mapping]] = ..., recover_names: _Optional[_Union[_settings_pb2.RecoverNamesSettings, _Mapping]] = ..., import_labels: _Optional[_Union[_settings_pb2.ImportLabelsSettings, _Mapping]] = ..., import_masks: _Optional[_Union[_settings_pb2.ImportMasksSettings, _Mapping]] = ..., import_mattes: _Optional[_Union[_settings_pb2.ImportMattesSettings, _Mapping]] = ..., export_masks: _Optional[_Union[_settings_pb2.ExportMasksSettings, _Mapping]] = ..., remove_masks: _Optional[_Union[_settings_pb2.RemoveMasksSettings, _Mapping]] = ..., apply_masks: _Optional[_Union[_settings_pb2.ApplyMasksSettings, _Mapping]] = ...) -> None: ...
+
+class TrainMaskSpec(_message.Message):
+    __slots__ = ("faceset_paths", "model_path", "settings")
+    FACESET_PATHS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_PATH_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    faceset_paths: _containers.RepeatedScalarFieldContainer[str]
+    model_path: str
+    settings: _settings_pb2.MaskTrainSettings
+    def __init__(self, faceset_paths: _Optional[_Iterable[str]] = ..., model_path: _Optional[str] = ..., settings: _Optional[_Union[_settings_pb2.MaskTrainSettings, _Mapping]] = ...) -> None: ...
+
 class JobSpec(_message.Message):
-    __slots__ = ("extract", "train", "merge")
+    __slots__ = ("extract", "train", "merge", "curate", "train_mask")
     EXTRACT_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
     MERGE_FIELD_NUMBER: _ClassVar[int]
+    CURATE_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_MASK_FIELD_NUMBER: _ClassVar[int]
     extract: ExtractSpec
     train: TrainSpec
     merge: MergeSpec
-    def __init__(self, extract: _Optional[_Union[ExtractSpec, _Mapping]] = ..., train: _Optional[_Union[TrainSpec, _Mapping]] = ..., merge: _Optional[_Union[MergeSpec, _Mapping]] = ...) -> None: ...
+    curate: CurateSpec
+    train_mask: TrainMaskSpec
+    def __init__(self, extract: _Optional[_Union[ExtractSpec, _Mapping]] = ..., train: _Optional[_Union[TrainSpec, _Mapping]] = ..., merge: _Optional[_Union[MergeSpec, _Mapping]] = ..., curate: _Optional[_Union[CurateSpec, _Mapping]] = ..., train_mask: _Optional[_Union[TrainMaskSpec, _Mapping]] = ...) -> None: ...
 
 class Job(_message.Message):
     __slots__ = ("id", "kind", "state", "spec", "create_time", "start_time", "end_time", "attempt_count", "error", "frame_progress", "train_progress", "last_sequence", "stop_requested", "ahead_count", "result")
@@ -104,18 +170,20 @@ class Job(_message.Message):
     def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.JobKind, str]] = ..., state: _Optional[_Union[_common_pb2.JobState, str]] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., attempt_count: _Optional[int] = ..., error: _Optional[_Union[_common_pb2.ErrorDetail, _Mapping]] = ..., frame_progress: _Optional[_Union[FrameProgress, _Mapping]] = ..., train_progress: _Optional[_Union[TrainProgress, _Mapping]] = ..., last_sequence: _Optional[int] = ..., stop_requested: bool = ..., ahead_count: _Optional[int] = ..., result: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class FrameProgress(_message.Message):
-    __slots__ = ("done_count", "total_count", "frame", "path", "face_count")
+    __slots__ = ("done_count", "total_count", "frame", "path", "face_count", "stage")
     DONE_COUNT_FIELD_NUMBER: _ClassVar[int]
     TOTAL_COUNT_FIELD_NUMBER: _ClassVar[int]
     FRAME_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     FACE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
     done_count: int
     total_count: int
     frame: int
     path: str
     face_count: int
-    def __init__(self, done_count: _Optional[int] = ..., total_count: _Optional[int] = ..., frame: _Optional[int] = ..., path: _Optional[str] = ..., face_count: _Optional[int] = ...) -> None: ...
+    stage: str
+    def __init__(self, done_count: _Optional[int] = ..., total_count: _Optional[int] = ..., frame: _Optional[int] = ..., path: _Optional[str] = ..., face_count: _Optional[int] = ..., stage: _Optional[str] = ...) -> None: ...
 
 class TrainProgress(_message.Message):
     __slots__ = ("iteration", "target_iterations", "elapsed_s", "target_s", "losses", "step_ms", "data_ms", "learning_rate")

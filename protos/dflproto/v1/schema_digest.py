@@ -1,3 +1,3 @@
 """Made by protos/generate.py. DO NOT EDIT!"""
 
-SCHEMA_DIGEST = "2a52166ad3d7bc79121e1ef81e0466d1e0780c68da383776e5db1e229745dfab"
+SCHEMA_DIGEST = "172c4250e4cd4d420db41e28d880ebfd37ed84a7c961aced982984ee6dc81a82"

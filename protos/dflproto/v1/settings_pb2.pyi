@@ -5,7 +5,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ExtractSettings(_message.Message):
-    __slots__ = ("detector", "landmarker", "face_type", "aligned_size", "max_faces", "min_face_size", "min_score", "detect_size", "compute_identity", "input_colorspace", "ocio_config", "missing_frames", "authorization_person", "authorization_project", "authorization_use", "authorization_until", "authorization_reference")
+    __slots__ = ("detector", "landmarker", "face_type", "aligned_size", "max_faces", "min_face_size", "min_score", "detect_size", "compute_identity", "input_colorspace", "ocio_config", "missing_frames", "authorization_person", "authorization_project", "authorization_use", "authorization_until", "authorization_reference", "aligned_format", "jpeg_quality", "rotations", "landmark_passes", "landmark_looks", "mesh_above_yaw", "detect_batch", "identity_encoder", "smoothing_radius", "max_gap", "split_at_cuts", "keep_person", "keep_tracks", "same_person_distance", "people", "restore_deleted")
     DETECTOR_FIELD_NUMBER: _ClassVar[int]
     LANDMARKER_FIELD_NUMBER: _ClassVar[int]
     FACE_TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -23,6 +23,22 @@ class ExtractSettings(_message.Message):
     AUTHORIZATION_USE_FIELD_NUMBER: _ClassVar[int]
     AUTHORIZATION_UNTIL_FIELD_NUMBER: _ClassVar[int]
     AUTHORIZATION_REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    ALIGNED_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    JPEG_QUALITY_FIELD_NUMBER: _ClassVar[int]
+    ROTATIONS_FIELD_NUMBER: _ClassVar[int]
+    LANDMARK_PASSES_FIELD_NUMBER: _ClassVar[int]
+    LANDMARK_LOOKS_FIELD_NUMBER: _ClassVar[int]
+    MESH_ABOVE_YAW_FIELD_NUMBER: _ClassVar[int]
+    DETECT_BATCH_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_ENCODER_FIELD_NUMBER: _ClassVar[int]
+    SMOOTHING_RADIUS_FIELD_NUMBER: _ClassVar[int]
+    MAX_GAP_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_AT_CUTS_FIELD_NUMBER: _ClassVar[int]
+    KEEP_PERSON_FIELD_NUMBER: _ClassVar[int]
+    KEEP_TRACKS_FIELD_NUMBER: _ClassVar[int]
+    SAME_PERSON_DISTANCE_FIELD_NUMBER: _ClassVar[int]
+    PEOPLE_FIELD_NUMBER: _ClassVar[int]
+    RESTORE_DELETED_FIELD_NUMBER: _ClassVar[int]
     detector: str
     landmarker: str
     face_type: str
@@ -40,7 +56,23 @@ class ExtractSettings(_message.Message):
     authorization_use: str
     authorization_until: str
     authorization_reference: str
-    def __init__(self, detector: _Optional[str] = ..., landmarker: _Optional[str] = ..., face_type: _Optional[str] = ..., aligned_size: _Optional[int] = ..., max_faces: _Optional[int] = ..., min_face_size: _Optional[int] = ..., min_score: _Optional[float] = ..., detect_size: _Optional[int] = ..., compute_identity: bool = ..., input_colorspace: _Optional[str] = ..., ocio_config: _Optional[str] = ..., missing_frames: _Optional[str] = ..., authorization_person: _Optional[str] = ..., authorization_project: _Optional[str] = ..., authorization_use: _Optional[str] = ..., authorization_until: _Optional[str] = ..., authorization_reference: _Optional[str] = ...) -> None: ...
+    aligned_format: str
+    jpeg_quality: int
+    rotations: str
+    landmark_passes: int
+    landmark_looks: int
+    mesh_above_yaw: float
+    detect_batch: int
+    identity_encoder: str
+    smoothing_radius: int
+    max_gap: int
+    split_at_cuts: bool
+    keep_person: str
+    keep_tracks: str
+    same_person_distance: float
+    people: str
+    restore_deleted: bool
+    def __init__(self, detector: _Optional[str] = ..., landmarker: _Optional[str] = ..., face_type: _Optional[str] = ..., aligned_size: _Optional[int] = ..., max_faces: _Optional[int] = ..., min_face_size: _Optional[int] = ..., min_score: _Optional[float] = ..., detect_size: _Optional[int] = ..., compute_identity: bool = ..., input_colorspace: _Optional[str] = ..., ocio_config: _Optional[str] = ..., missing_frames: _Optional[str] = ..., authorization_person: _Optional[str] = ..., authorization_project: _Optional[str] = ..., authorization_use: _Optional[str] = ..., authorization_until: _Optional[str] = ..., authorization_reference: _Optional[str] = ..., aligned_format: _Optional[str] = ..., jpeg_quality: _Optional[int] = ..., rotations: _Optional[str] = ..., landmark_passes: _Optional[int] = ..., landmark_looks: _Optional[int] = ..., mesh_above_yaw: _Optional[float] = ..., detect_batch: _Optional[int] = ..., identity_encoder: _Optional[str] = ..., smoothing_radius: _Optional[int] = ..., max_gap: _Optional[int] = ..., split_at_cuts: bool = ..., keep_person: _Optional[str] = ..., keep_tracks: _Optional[str] = ..., same_person_distance: _Optional[float] = ..., people: _Optional[str] = ..., restore_deleted: bool = ...) -> None: ...
 
 class TrainSettings(_message.Message):
     __slots__ = ("preset", "iterations", "minutes", "batch_size", "resolution", "learning_rate", "random_warp", "random_flip_source", "random_flip_target", "masked_training", "save_interval_s", "preview_interval_s", "keep_generations", "cache_mb", "seed", "device", "authorization_project", "authorization_use", "authorization_reference", "face_type", "precision")
@@ -127,3 +159,211 @@ class MergeSettings(_message.Message):
     authorization_project: str
     authorization_use: str
     def __init__(self, profile: _Optional[str] = ..., layers: _Optional[str] = ..., matte_mode: _Optional[str] = ..., matte_erode: _Optional[float] = ..., matte_feather: _Optional[float] = ..., color_transfer: _Optional[str] = ..., opacity: _Optional[float] = ..., face_scale: _Optional[float] = ..., bit_depth: _Optional[str] = ..., compression: _Optional[str] = ..., input_colorspace: _Optional[str] = ..., ocio_config: _Optional[str] = ..., missing_frames: _Optional[str] = ..., overwrite: bool = ..., provenance_attributes: _Optional[str] = ..., device: _Optional[str] = ..., authorization_project: _Optional[str] = ..., authorization_use: _Optional[str] = ...) -> None: ...
+
+class MeasureSettings(_message.Message):
+    __slots__ = ("threads",)
+    THREADS_FIELD_NUMBER: _ClassVar[int]
+    threads: int
+    def __init__(self, threads: _Optional[int] = ...) -> None: ...
+
+class SortSettings(_message.Message):
+    __slots__ = ("by", "reverse", "count", "reference", "where", "view", "trash_rejected", "browse")
+    BY_FIELD_NUMBER: _ClassVar[int]
+    REVERSE_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    WHERE_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    TRASH_REJECTED_FIELD_NUMBER: _ClassVar[int]
+    BROWSE_FIELD_NUMBER: _ClassVar[int]
+    by: str
+    reverse: bool
+    count: int
+    reference: str
+    where: str
+    view: str
+    trash_rejected: bool
+    browse: bool
+    def __init__(self, by: _Optional[str] = ..., reverse: bool = ..., count: _Optional[int] = ..., reference: _Optional[str] = ..., where: _Optional[str] = ..., view: _Optional[str] = ..., trash_rejected: bool = ..., browse: bool = ...) -> None: ...
+
+class TrashSettings(_message.Message):
+    __slots__ = ("where", "view", "not_in_view", "names")
+    WHERE_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    NOT_IN_VIEW_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    where: str
+    view: str
+    not_in_view: bool
+    names: str
+    def __init__(self, where: _Optional[str] = ..., view: _Optional[str] = ..., not_in_view: bool = ..., names: _Optional[str] = ...) -> None: ...
+
+class RestoreSettings(_message.Message):
+    __slots__ = ("what", "names")
+    WHAT_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    what: str
+    names: str
+    def __init__(self, what: _Optional[str] = ..., names: _Optional[str] = ...) -> None: ...
+
+class EmptyTrashSettings(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class CoverageSettings(_message.Message):
+    __slots__ = ("reach",)
+    REACH_FIELD_NUMBER: _ClassVar[int]
+    reach: float
+    def __init__(self, reach: _Optional[float] = ...) -> None: ...
+
+class ChangeSettings(_message.Message):
+    __slots__ = ("face_type", "aligned_size", "from_plate")
+    FACE_TYPE_FIELD_NUMBER: _ClassVar[int]
+    ALIGNED_SIZE_FIELD_NUMBER: _ClassVar[int]
+    FROM_PLATE_FIELD_NUMBER: _ClassVar[int]
+    face_type: str
+    aligned_size: int
+    from_plate: bool
+    def __init__(self, face_type: _Optional[str] = ..., aligned_size: _Optional[int] = ..., from_plate: bool = ...) -> None: ...
+
+class EnhanceSettings(_message.Message):
+    __slots__ = ("enhancer", "strength")
+    ENHANCER_FIELD_NUMBER: _ClassVar[int]
+    STRENGTH_FIELD_NUMBER: _ClassVar[int]
+    enhancer: str
+    strength: float
+    def __init__(self, enhancer: _Optional[str] = ..., strength: _Optional[float] = ...) -> None: ...
+
+class PackSettings(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class UnpackSettings(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ImportLegacySettings(_message.Message):
+    __slots__ = ("salvage", "authorization_person", "authorization_project", "authorization_use", "authorization_until", "authorization_reference")
+    SALVAGE_FIELD_NUMBER: _ClassVar[int]
+    AUTHORIZATION_PERSON_FIELD_NUMBER: _ClassVar[int]
+    AUTHORIZATION_PROJECT_FIELD_NUMBER: _ClassVar[int]
+    AUTHORIZATION_USE_FIELD_NUMBER: _ClassVar[int]
+    AUTHORIZATION_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    AUTHORIZATION_REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    salvage: bool
+    authorization_person: str
+    authorization_project: str
+    authorization_use: str
+    authorization_until: str
+    authorization_reference: str
+    def __init__(self, salvage: bool = ..., authorization_person: _Optional[str] = ..., authorization_project: _Optional[str] = ..., authorization_use: _Optional[str] = ..., authorization_until: _Optional[str] = ..., authorization_reference: _Optional[str] = ...) -> None: ...
+
+class ExportLegacySettings(_message.Message):
+    __slots__ = ("jpeg_quality",)
+    JPEG_QUALITY_FIELD_NUMBER: _ClassVar[int]
+    jpeg_quality: int
+    def __init__(self, jpeg_quality: _Optional[int] = ...) -> None: ...
+
+class SaveMetadataSettings(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class RestoreMetadataSettings(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class RecoverNamesSettings(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ImportLabelsSettings(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ImportMasksSettings(_message.Message):
+    __slots__ = ("source",)
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    def __init__(self, source: _Optional[str] = ...) -> None: ...
+
+class ImportMattesSettings(_message.Message):
+    __slots__ = ("source", "plate")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    PLATE_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    plate: str
+    def __init__(self, source: _Optional[str] = ..., plate: _Optional[str] = ...) -> None: ...
+
+class ExportMasksSettings(_message.Message):
+    __slots__ = ("what", "recipe")
+    WHAT_FIELD_NUMBER: _ClassVar[int]
+    RECIPE_FIELD_NUMBER: _ClassVar[int]
+    what: str
+    recipe: str
+    def __init__(self, what: _Optional[str] = ..., recipe: _Optional[str] = ...) -> None: ...
+
+class RemoveMasksSettings(_message.Message):
+    __slots__ = ("source", "restore")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    RESTORE_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    restore: bool
+    def __init__(self, source: _Optional[str] = ..., restore: bool = ...) -> None: ...
+
+class ApplyMasksSettings(_message.Message):
+    __slots__ = ("source", "batch_size", "device")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    batch_size: int
+    device: str
+    def __init__(self, source: _Optional[str] = ..., batch_size: _Optional[int] = ..., device: _Optional[str] = ...) -> None: ...
+
+class MaskTrainSettings(_message.Message):
+    __slots__ = ("preset", "masks", "iterations", "minutes", "batch_size", "resolution", "face_type", "learning_rate", "pretrain", "occluders", "backgrounds", "random_flip", "save_interval_s", "preview_interval_s", "keep_generations", "cache_mb", "seed", "device", "precision", "authorization_project", "authorization_use", "authorization_reference")
+    PRESET_FIELD_NUMBER: _ClassVar[int]
+    MASKS_FIELD_NUMBER: _ClassVar[int]
+    ITERATIONS_FIELD_NUMBER: _ClassVar[int]
+    MINUTES_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    RESOLUTION_FIELD_NUMBER: _ClassVar[int]
+    FACE_TYPE_FIELD_NUMBER: _ClassVar[int]
+    LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
+    PRETRAIN_FIELD_NUMBER: _ClassVar[int]
+    OCCLUDERS_FIELD_NUMBER: _ClassVar[int]
+    BACKGROUNDS_FIELD_NUMBER: _ClassVar[int]
+    RANDOM_FLIP_FIELD_NUMBER: _ClassVar[int]
+    SAVE_INTERVAL_S_FIELD_NUMBER: _ClassVar[int]
+    PREVIEW_INTERVAL_S_FIELD_NUMBER: _ClassVar[int]
+    KEEP_GENERATIONS_FIELD_NUMBER: _ClassVar[int]
+    CACHE_MB_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
+    AUTHORIZATION_PROJECT_FIELD_NUMBER: _ClassVar[int]
+    AUTHORIZATION_USE_FIELD_NUMBER: _ClassVar[int]
+    AUTHORIZATION_REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    preset: str
+    masks: str
+    iterations: int
+    minutes: float
+    batch_size: int
+    resolution: int
+    face_type: str
+    learning_rate: float
+    pretrain: bool
+    occluders: float
+    backgrounds: float
+    random_flip: bool
+    save_interval_s: float
+    preview_interval_s: float
+    keep_generations: int
+    cache_mb: int
+    seed: int
+    device: str
+    precision: str
+    authorization_project: str
+    authorization_use: str
+    authorization_reference: str
+    def __init__(self, preset: _Optional[str] = ..., masks: _Optional[str] = ..., iterations: _Optional[int] = ..., minutes: _Optional[float] = ..., batch_size: _Optional[int] = ..., resolution: _Optional[int] = ..., face_type: _Optional[str] = ..., learning_rate: _Optional[float] = ..., pretrain: bool = ..., occluders: _Optional[float] = ..., backgrounds: _Optional[float] = ..., random_flip: bool = ..., save_interval_s: _Optional[float] = ..., preview_interval_s: _Optional[float] = ..., keep_generations: _Optional[int] = ..., cache_mb: _Optional[int] = ..., seed: _Optional[int] = ..., device: _Optional[str] = ..., precision: _Optional[str] = ..., authorization_project: _Optional[str] = ..., authorization_use: _Optional[str] = ..., authorization_reference: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,20 @@
+"""``dfl labels edit``: the label editor, in a process of its own that reads pictures."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+from dfldaemon.cli.session import CliSession
+
+
+def edit(session: CliSession, options: argparse.Namespace) -> int:
+    """Serve the editor until it is closed; its exit code is ours."""
+    command = [sys.executable, "-m", "dfldaemon.label_editor", "--faceset", session.absolute(options.faceset)]
+    command += ["--port", str(options.port)]
+    if options.view:
+        command += ["--view", options.view]
+    if options.no_browser:
+        command.append("--no-browser")
+    return subprocess.run(command, check=False).returncode
