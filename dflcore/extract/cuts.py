@@ -31,12 +31,17 @@ _FLAT: Final = 0.02
 """Contrast (of 1) below which a picture has no structure: black, white, fog."""
 _NEIGHBOURS = 3
 """Frames on each side that are compared; a disturbance shorter than this is no cut."""
+_CELLS_THAT_COUNT: Final = 0.8
+"""Share of the cells that are compared, those least changed: somebody who passes by changes few at a time."""
+_WORTH_FOLLOWING: Final = 0.01
+"""Structures that differ by less are not compared at other shifts; most frames of a plate need none."""
+_ROWS_AT_ONCE = 2048
 _BRIGHTNESS_SAY: Final = 2.0
 _COLOR_SAY: Final = 20.0
 """What a full change of the histogram and of the colours (by all of 1) adds to a change of structure."""
-_CUT_DISTANCE: Final = 0.08
+_CUT_DISTANCE: Final = 0.05
 """Least distance across a cut, see :func:`signature_distance`."""
-_SURE_DISTANCE: Final = 0.25
+_SURE_DISTANCE: Final = 0.15
 """From here on one lively neighbour, such as another cut, is forgiven."""
 _ACTIVITY_RATIO: Final = 2.0
 """A cut stands out from the changes beside it by this factor: whip pans and people who pass by change on and on."""
@@ -88,18 +93,17 @@ def find_cuts(frames: Sequence[int], signatures: FloatArray) -> list[int]:
             f"Expected {len(frames)} signatures of {SIGNATURE_SIZE} numbers, got an array of shape {table.shape}.",
             reason="BAD_SIGNATURES",
         )
-    reach = min(2 * _NEIGHBOURS - 1, len(table) - 1)
-    distances = [signature_distance(table[:-apart], table[apart:]) for apart in range(1, reach + 1)]
-    return [int(frames[at]) for at in range(1, len(table)) if _is_cut(distances, at)]
+    steps = signature_distance(table[:-1], table[1:])
+    return [int(frames[at]) for at in range(1, len(table)) if _is_cut(table, steps, at)]
 
 
-def _is_cut(distances: Sequence[NDArray[np.float64]], at: int) -> bool:
-    """Whether a shot begins at index ``at``; ``distances[k][i]`` is that of frames i and i + k + 1."""
-    steps = distances[0]
+def _is_cut(table: NDArray[np.float64], steps: NDArray[np.float64], at: int) -> bool:
+    """Whether a shot begins at index ``at``; ``steps[i]`` is the distance of frames i and i + 1."""
     if steps[at - 1] <= _CUT_DISTANCE:
         return False
-    before, after = range(max(at - _NEIGHBOURS, 0), at), range(at, min(at + _NEIGHBOURS, len(steps) + 1))
-    across = min(float(distances[b - a - 1][a]) for a in before for b in after)
+    before, after = range(max(at - _NEIGHBOURS, 0), at), range(at, min(at + _NEIGHBOURS, len(table)))
+    pairs = np.array([(a, b) for a in before for b in after])
+    across = float(signature_distance(table[pairs[:, 0]], table[pairs[:, 1]]).min())
     beside = [steps[max(at - 1 - _NEIGHBOURS, 0) : at - 1], steps[at : at + _NEIGHBOURS]]
     liveliest = np.median if across > _SURE_DISTANCE else np.max
     activity = max((float(liveliest(side)) for side in beside if len(side)), default=0.0)
@@ -118,16 +122,23 @@ def signature_distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArra
     Returns:
         (n,).
     """
+    parts = [slice(first, first + _ROWS_AT_ONCE) for first in range(0, len(a), _ROWS_AT_ONCE)]
+    return np.concatenate([_distance(a[part], b[part]) for part in parts] or [np.zeros(0)])
+
+
+def _distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     luma_size, chroma_size = LUMA_GRID[0] * LUMA_GRID[1], 2 * CHROMA_GRID[0] * CHROMA_GRID[1]
-    pictures = [one[:, :luma_size].reshape(-1, *LUMA_GRID) for one in (a, b)]
-    structure = np.full(len(a), np.inf)
-    for down in range(-_MAX_SHIFT[0], _MAX_SHIFT[0] + 1):
-        for right in range(-_MAX_SHIFT[1], _MAX_SHIFT[1] + 1):
-            structure = np.minimum(structure, _unlikeness(*_overlap(pictures[0], pictures[1], down, right)))
-    colors = [one[:, luma_size : luma_size + chroma_size] for one in (a, b)]
-    color = np.abs(colors[0] - colors[1]).mean(-1)
-    histograms = [one[:, luma_size + chroma_size :] for one in (a, b)]
-    brightness = 0.5 * ((histograms[0] - histograms[1]) ** 2).sum(-1)  # Hellinger's, squared: 0 to 1
+    ours, theirs = (one[:, :luma_size].reshape(-1, *LUMA_GRID) for one in (a, b))
+    structure = _unlikeness(*_overlap(ours, theirs, 0, 0))
+    lively = np.flatnonzero(structure > _WORTH_FOLLOWING)
+    if len(lively):
+        best = structure[lively]
+        for down in range(-_MAX_SHIFT[0], _MAX_SHIFT[0] + 1):
+            for right in range(-_MAX_SHIFT[1], _MAX_SHIFT[1] + 1):
+                best = np.minimum(best, _unlikeness(*_overlap(ours[lively], theirs[lively], down, right)))
+        structure[lively] = best
+    color = np.abs(a - b)[:, luma_size : luma_size + chroma_size].mean(-1)
+    brightness = 0.5 * ((a - b)[:, luma_size + chroma_size :] ** 2).sum(-1)  # Hellinger's, squared: 0 to 1
     return np.asarray(structure * (1.0 + _BRIGHTNESS_SAY * brightness + _COLOR_SAY * color))
 
 
@@ -149,9 +160,11 @@ def _overlap(
 
 
 def _unlikeness(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """1 minus the correlation over 2, of pictures (n, cells); pictures without structure are alike."""
+    """How far the structure of pictures (n, cells) differs in the cells that differ least; 0 to about 1."""
     a = a - a.mean(-1, keepdims=True)
     b = b - b.mean(-1, keepdims=True)
     a = a / np.sqrt((a**2).mean(-1, keepdims=True) + _FLAT**2)
     b = b / np.sqrt((b**2).mean(-1, keepdims=True) + _FLAT**2)
-    return np.asarray(((a - b) ** 2).mean(-1) / 4.0)
+    squares = (a - b) ** 2
+    kept = max(round(_CELLS_THAT_COUNT * squares.shape[1]), 1)
+    return np.asarray(np.partition(squares, kept - 1, axis=-1)[:, :kept].mean(-1) / 4.0)
