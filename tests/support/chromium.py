@@ -19,7 +19,9 @@ DEADLINE_S = 60.0
 """A busy machine starts a browser slowly."""
 _FIRST_HIGH_DESCRIPTOR = 100
 # The browser reads commands from descriptor 3 and writes to 4; which numbers the pipes have here is up to chance.
-_TRAMPOLINE = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
+_TRAMPOLINE = (
+    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
+)
 CONTROL, SHIFT = 2, 8
 _NAMED_KEYS = {"Enter": 13, "Escape": 27, "Delete": 46, "ArrowRight": 39, "ArrowLeft": 37, "Home": 36, "End": 35}
 

@@ -15,7 +15,8 @@ PUT         /api/faces/<name>/label           yes    {based_on, label} → {vers
 GET         /api/faces/<name>/masks           yes    {sources: {name: version}}
 GET         /api/faces/<name>/masks/<source>  yes    a stored mask as grey PNG
 GET         /api/faces/<name>/hull            yes    {points}: the outline of the landmarks' hull
-POST        /api/faces/<name>/trash           yes    moves the face to the faceset's trash
+POST        /api/faces/<name>/trash           yes    moves the face to the faceset's trash; the faceset as it is now
+POST        /api/restore                      yes    {name}: brings a face back from there; the same answer
 ==========  ================================  =====  ==============================================================
 
 Names are percent-encoded. A face is found in the faceset's index or not at all; no part of a path is ever opened.
@@ -38,6 +39,7 @@ from dfldaemon.label_editor.workspace import Workspace
 PAGE_PACKAGE: Final = "dfldaemon.label_editor"
 MAX_LISTED: Final = 1000
 _MAX_PAGE_ID: Final = 64
+_MAX_NAME: Final = 4096
 _ASSET_TYPES: Final = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -137,6 +139,7 @@ class Routes:
             _row("GET", face + "masks/{source}", self._mask),
             _row("GET", face + "hull", lambda call: Answer.of_json({"points": workspace.hull(call.arguments["name"])})),
             _row("POST", face + "trash", self._trash, takes_body=True),
+            _row("POST", "api/restore", self._restore, takes_body=True),
         )
 
     def _session(self, call: Request) -> Answer:
@@ -175,6 +178,11 @@ class Routes:
     def _trash(self, call: Request) -> Answer:
         self._workspace.trash(call.arguments["name"])
         return Answer.of_json(self._workspace.describe())
+
+    def _restore(self, call: Request) -> Answer:
+        name = _text(call.body, "name", longest=_MAX_NAME)
+        self._workspace.restore(name)
+        return Answer.of_json(self._workspace.describe(face=name, look_again=True))
 
 
 def _row(

@@ -216,6 +216,7 @@ class _Handler(BaseHTTPRequestHandler):
         return answer
 
     def _send(self, answer: Answer) -> None:
+        self.request_version = self.protocol_version  # what claims to be older than headers gets them all the same
         self.send_response(answer.status)
         for name, value in {**HEADERS, **answer.headers}.items():
             self.send_header(name, value)
@@ -231,7 +232,7 @@ class _Handler(BaseHTTPRequestHandler):
         """What the base class refuses itself, a request it cannot read, gets our headers too, and no HTML."""
         self.command = getattr(self, "command", None) or ""
         with contextlib.suppress(ConnectionError):
-            self._send(self._refuse(code, "BAD_REQUEST", message or "This is no request the editor understands."))
+            self._send(self._refuse(code, "BAD_REQUEST", "This is no request the editor understands."))
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """No log of requests: they name faces, and nobody reads them."""

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound
+from dflcore.curate.trash import move_to_trash, restore
+from dflcore.curate.views import load_view
+from dflcore.errors import Conflict, NotFound
 from dflcore.io.faceset import Faceset
 from dflcore.io.lock import take_lock
 from dflcore.io.mask_labels import check_label, label_from_values
@@ -21,7 +23,6 @@ from dflcore.io.masks import LABEL_SOURCE, Label, MaskStore
 from dfldaemon.label_editor import pictures
 
 MADE_BY: Final = "label_editor"
-VIEWS_FOLDER: Final = "views"
 LOCK_NAME: Final = ".labels.lock"
 LOCK_DEADLINE_S: Final = 5.0
 """It is held for one small transaction; whoever waits longer waits for something that hangs."""
@@ -29,7 +30,6 @@ _LOCK_RETRY_S: Final = 0.01
 _HEAD_BYTES: Final = 64
 _THUMBNAILS_KEPT: Final = 2000
 """A few kilobytes each."""
-_TRASH_REASON: Final = "label editor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,17 +202,29 @@ class Workspace:
         return pictures.hull_outline(record)
 
     def trash(self, name: str) -> None:
-        """Move a face into the faceset's trash, from where it can be brought back; its label stays stored.
+        """Move a face into the faceset's trash; its label stays stored.
 
         Raises:
             NotFound: there is no such face.
+            InvalidInput, Conflict: as :func:`~dflcore.curate.trash.move_to_trash`.
         """
-        from dflcore.curate.trash import move_to_trash
-
         self._file(name)
-        move_to_trash(self.path, [name], _TRASH_REASON)
+        if not move_to_trash(self.path, [name], MADE_BY).moved:
+            raise self._gone(name)
         with self._lock:
             self._set_names([other for other in self._names if other != name])
+
+    def restore(self, name: str) -> None:
+        """Move a face back from the trash.
+
+        Raises:
+            NotFound: it is not there.
+            InvalidInput, Conflict: as :func:`~dflcore.curate.trash.restore`.
+        """
+        result = restore(self.path, [name])
+        if not result.moved:
+            why = result.skipped.get(name, "not in the trash")
+            raise NotFound(f"The face {name} was not brought back: {why}.", reason="NOT_RESTORED", face=name)
 
     def close(self) -> None:
         self._store.close()
@@ -272,19 +284,4 @@ class Workspace:
 
 def _viewed(faceset: Faceset, view: str | None) -> Sequence[str]:
     """Names of the faces that are there, as the view orders and chooses them."""
-    if view is None:
-        return faceset.names
-    if not view or view != Path(view).name or view.startswith("."):
-        raise InvalidInput(f"{view!r} cannot name a view.", reason="BAD_VIEW_NAME", field="view")
-    path = faceset.path / VIEWS_FOLDER / f"{view}.json"
-    try:
-        read = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise NotFound(f"There is no view {path}.", reason="VIEW_NOT_FOUND", path=path) from error
-    except ValueError as error:
-        raise DataCorrupt(f"The view {path} is damaged: {error}.", reason="VIEW_DAMAGED", path=path) from error
-    names = read.get("names") if isinstance(read, dict) else None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise DataCorrupt(f"The view {path} is damaged: it has no list of names.", reason="VIEW_DAMAGED", path=path)
-    present = set(faceset.names)
-    return [name for name in dict.fromkeys(names) if name in present]
+    return faceset.names if view is None else load_view(faceset, view).names

@@ -17,6 +17,7 @@ import pytest
 from dflcore.geometry.landmarks import aligned_from_landmarks
 from dflcore.io.faceset import FacesetWriter
 from dflcore.types import Authorization, Box, FaceRecord, FaceType, Landmarks, Pose
+from dfldaemon.label_editor import server
 from dfldaemon.label_editor.lifetime import Lifetime
 from dfldaemon.label_editor.server import LabelEditorServer
 from dfldaemon.label_editor.workspace import Workspace
@@ -135,6 +136,12 @@ class Editor:
         self.workspace.close()
 
 
+@pytest.fixture(autouse=True)
+def _quick_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers notice sooner that it is time to end."""
+    monkeypatch.setattr(server, "POLL_S", 0.02)
+
+
 @pytest.fixture
 def start_editor() -> Iterator[Callable[..., Editor]]:
     """Starts editors that end with the test."""
@@ -152,3 +159,9 @@ def start_editor() -> Iterator[Callable[..., Editor]]:
 @pytest.fixture
 def editor(faceset: Path, start_editor: Callable[..., Editor]) -> Editor:
     return start_editor(faceset)
+
+
+@pytest.fixture
+def names() -> tuple[str, ...]:
+    """The faces of the faceset, in order."""
+    return NAMES

@@ -107,6 +107,10 @@ export class Api {
     return (await this.send("POST", `${facePath(name)}/trash`, {})).json();
   }
 
+  async restore(name) {
+    return (await this.send("POST", "api/restore", { name })).json();
+  }
+
   hello(page) {
     return this.send("POST", "api/hello", { page });
   }

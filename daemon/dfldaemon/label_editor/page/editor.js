@@ -24,6 +24,7 @@ export class Editor {
     this.gammaStep = 0;
     this.sessions = new Map(); // name → {history, version, saved}: undo lists outlive a visit to another face
     this.session = null;
+    this.trashed = []; // names, in the order they went
     this.previewed = null;
     this.selection = null;
     this.saveState = "";
@@ -241,7 +242,7 @@ export class Editor {
     if (choice === "mine") return this.save();
     this.select(null);
     this.edit(session.saved);
-    return true;
+    return false; // they want to see it
   }
 
   /** Store while the page goes away: nobody waits for the answer. */
@@ -332,6 +333,8 @@ export class Editor {
 
   /** Move the open face to the trash and open the one that takes its place. */
   async trash() {
+    await this.going;
+    if (!this.session) return;
     const { name } = this;
     if (!(await this.leave())) return;
     try {
@@ -342,9 +345,27 @@ export class Editor {
     }
     this.sessions.delete(name);
     this.forget();
-    this.ui.tell(`${name} is in the faceset’s trash, with its label; it can be brought back from there.`);
+    this.trashed.push(name);
+    this.ui.tell(`${name} is in the faceset’s trash. R brings it back.`);
     this.ui.changed();
     await this.go(Math.min(this.lastIndex, this.faces.total - 1));
+  }
+
+  /** Bring back the face that was moved to the trash last, and open it. */
+  async restore() {
+    await this.going;
+    const name = this.trashed.at(-1);
+    if (name === undefined) {
+      this.ui.tell("No face was moved to the trash since this page was opened.");
+      return;
+    }
+    if (this.session && !(await this.leave())) return;
+    const facts = await this.api.restore(name);
+    this.trashed.pop();
+    this.faces.describe(facts);
+    if (this.session) this.forget();
+    await this.go(facts.position);
+    this.ui.tell(`${name} is back.`);
   }
 
   /** Nothing is open any more, so that the next face opens even at the same position. */

@@ -74,6 +74,7 @@ const actions = {
   redo: () => editor.redo(),
   save: async () => (editor.isDirty ? editor.save() : ui.tell("Nothing has changed since the last save.")),
   trash: () => editor.trash(),
+  restore: () => editor.restore(),
   "show-label": () => editor.toggle("label"),
   "show-hull": () => editor.toggle("hull"),
   "show-mask": () => editor.nextMask(),
@@ -90,7 +91,7 @@ const actions = {
 const KEYS = {
   a: "previous", d: "next", arrowleft: "previous", arrowright: "next", home: "first", end: "last", g: "go-to",
   q: "include", w: "exclude", h: "hull", c: "copy", t: "turn", enter: "close", escape: "escape",
-  delete: "delete", backspace: "delete", s: "save", x: "trash", z: "undo", y: "redo",
+  delete: "delete", backspace: "delete", s: "save", x: "trash", r: "restore", z: "undo", y: "redo",
   1: "show-label", 2: "show-hull", 3: "show-mask", 4: "show-cutout", "[": "darker", "]": "brighter", "\\": "tone-off",
   0: "fit", "+": "zoom-in", "=": "zoom-in", "-": "zoom-out", "?": "help",
 };
@@ -101,6 +102,8 @@ const NEED_A_FACE = new Set(["hull", "copy", "turn", "close", "escape", "delete"
 
 function press(event) {
   if (document.querySelector("dialog[open]") || event.target === element("position") || event.isComposing) return;
+  const isOnControl = event.target.closest?.("button, input") !== null;
+  if (isOnControl && (event.code === "Space" || event.key === "Enter")) return;
   if (event.code === "Space") {
     event.preventDefault();
     pointer?.setPanKey(true);
@@ -265,6 +268,7 @@ function bind() {
     if (event.key === "Enter" && wanted >= 1) editor.go(Math.min(wanted, editor.faces.total) - 1);
     showState();
   });
+  element("strip-position").addEventListener("change", () => stage.focus());
   new ResizeObserver(resize).observe(stage.parentElement);
 }
 

@@ -23,19 +23,10 @@ export function paint(context, scene) {
   if (!scene.face) return;
   const [left, top] = viewport.origin;
   const side = viewport.scale * viewport.size;
-  const isSquare = (side / scene.face.width) * ratio >= SQUARE_PIXELS_FROM;
-  const place = (target, picture) => {
-    target.imageSmoothingEnabled = !isSquare;
-    target.imageSmoothingQuality = "high";
-    target.drawImage(picture, left, top, side, side);
-  };
-  if (scene.show.cutout) {
-    context.fillStyle = CUTOUT_GREY;
-    context.fillRect(left, top, side, side);
-    context.drawImage(cutOut(scene, place), 0, 0, viewport.width, viewport.height);
-  } else {
-    place(context, scene.face);
-  }
+  context.imageSmoothingEnabled = (side / scene.face.width) * ratio < SQUARE_PIXELS_FROM;
+  context.imageSmoothingQuality = "high";
+  context.drawImage(scene.face, left, top, side, side);
+  if (scene.show.cutout) context.drawImage(surroundings(scene), 0, 0, viewport.width, viewport.height);
   if (scene.mask) {
     context.imageSmoothingEnabled = true;
     context.drawImage(scene.mask, left, top, side, side);
@@ -45,26 +36,33 @@ export function paint(context, scene) {
   if (scene.drawing.draft) paintDraft(context, scene);
 }
 
-/** The face where the label says face, on a canvas of its own, in the stage's pixels. */
-function cutOut(scene, place) {
-  const { viewport, ratio, drawing } = scene;
-  const shape = new OffscreenCanvas(Math.max(viewport.width * ratio, 1), Math.max(viewport.height * ratio, 1));
-  const context = shape.getContext("2d");
-  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+/** Grey wherever the label does not say face, in the stage's pixels: to lay over the face, which stays as it is. */
+function surroundings({ viewport, ratio, drawing, hull }) {
+  const layer = () => {
+    const canvas = new OffscreenCanvas(Math.max(viewport.width * ratio, 1), Math.max(viewport.height * ratio, 1));
+    const context = canvas.getContext("2d");
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    return context;
+  };
+  const shape = layer();
   const includes = drawing.polygons.filter((polygon) => polygon.include);
   const excludes = drawing.polygons.filter((polygon) => !polygon.include);
   if (includes.length > 0) {
-    for (const polygon of includes) context.fill(pathOf(viewport, polygon.points));
-  } else if (excludes.length > 0 && scene.hull) {
-    context.fill(pathOf(viewport, scene.hull)); // as the rule for labels without includes has it
+    for (const polygon of includes) shape.fill(pathOf(viewport, polygon.points));
+  } else if (excludes.length > 0 && hull) {
+    shape.fill(pathOf(viewport, hull)); // as the rule for labels without includes has it
   } else {
-    context.fillRect(0, 0, viewport.width, viewport.height);
+    shape.fillRect(0, 0, viewport.width, viewport.height);
   }
-  context.globalCompositeOperation = "destination-out";
-  for (const polygon of excludes) context.fill(pathOf(viewport, polygon.points));
-  context.globalCompositeOperation = "source-in";
-  place(context, scene.face);
-  return shape;
+  shape.globalCompositeOperation = "destination-out";
+  for (const polygon of excludes) shape.fill(pathOf(viewport, polygon.points));
+  const grey = layer();
+  grey.fillStyle = CUTOUT_GREY;
+  const [left, top] = viewport.origin;
+  grey.fillRect(left, top, viewport.scale * viewport.size, viewport.scale * viewport.size);
+  grey.globalCompositeOperation = "destination-out";
+  grey.drawImage(shape.canvas, 0, 0, viewport.width, viewport.height);
+  return grey.canvas;
 }
 
 function paintHull(context, viewport, hull) {
