@@ -107,9 +107,10 @@ def _check_operation_paths(work: Work, roots: Sequence[str]) -> None:
             raise InvalidInput(
                 f"{work.operation} needs a path: {meaning}.", reason="PATH_MISSING", field=f"{name}_path"
             )
-    reference = str(work.settings.get("reference") or "")
-    if os.sep in reference:
-        check_path(reference, "reference", roots)
+    for name in ("reference", "meta_dat", "plate"):
+        path = str(work.settings.get(name) or "")
+        if os.sep in path:
+            check_path(path, name, roots)
     if work.paths.get("output") and os.path.realpath(work.paths["output"]) == os.path.realpath(work.paths["faceset"]):
         raise InvalidInput(
             f"The output {work.paths['output']} is the faceset itself; write somewhere else.",

@@ -89,7 +89,12 @@ class UnpackSettings(Settings):
 class ImportLegacySettings(Settings):
     """Read a faceset of the reference implementation: a folder of JPEGs with metadata, or a faceset.pak."""
 
-    salvage: bool = knob(False, "Take what is whole from a damaged faceset.pak and say how much was lost.")
+    meta_dat: str = knob("", "Its meta.dat, where the pictures were edited in another tool and lost their metadata.")
+    plate: str = knob("", "The plate the faces came from, if it is still there; empty makes a name up.")
+    face_type: FaceType | None = knob(None, "Of a mixed set, take only faces of this type; needs aligned_size.")
+    aligned_size: int | None = knob(
+        None, "Of a mixed set, take only faces of this size; needs face_type.", ge=64, le=2048, unit="px"
+    )
     authorization_person: str = knob("", "Whose face this is.", affects_pixels=False)
     authorization_project: str = knob("", "The production this face may be used for.", affects_pixels=False)
     authorization_use: str = knob("", "What this face may be used for.", affects_pixels=False)

@@ -6,6 +6,7 @@ Layout of the folder::
         index.sqlite              one row per face, and what holds for the whole set
         name_001001_0.png         aligned faces (see aligned_image.py); delete one by hand and the face is gone
         ...
+        faces.pack                or all of them in one file, see pack.py
         trash/                    faces put aside, see dflcore/curate/trash.py
 
 The index is SQLite with a rollback journal and one writer at a time, so it also lives on a network disk. An image
@@ -31,6 +32,7 @@ from dflcore.errors import Conflict, DataCorrupt, NotFound, Unsupported
 from dflcore.io.aligned_image import AlignedFormat, decode_aligned, to_float, to_uint8, write_aligned
 from dflcore.io.atomic import remove_leftovers, translate_disk_errors
 from dflcore.io.lock import take_lock
+from dflcore.io.pack import FaceFiles
 from dflcore.types import Authorization, Box, FaceRecord, FacesetInfo, FaceType, FloatArray, Landmarks, Origin, Pose
 from dflcore.version import SOFTWARE
 
@@ -76,7 +78,8 @@ class Faceset:
                 reason="NOT_A_FACESET",
                 path=path,
             )
-        present = {entry.name for entry in os.scandir(path)}
+        self._files = FaceFiles.open(path)
+        present = self._files.names()
         rows = database.execute("SELECT name FROM face ORDER BY plate_id, frame, face_index")
         self.names: list[str] = [name for (name,) in rows if name in present]
         """File names of the faces that are really there, in plate and frame order."""
@@ -189,11 +192,7 @@ class Faceset:
 
     def _decode(self, name: str) -> FloatArray | NDArray[np.uint8]:
         path = self.path / name
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError as error:
-            raise NotFound(f"The aligned face {path} is gone.", reason="FACE_NOT_FOUND", path=path) from error
-        face = decode_aligned(data, path)
+        face = decode_aligned(self._files.read(name), path)
         if face.shape != (self.aligned_size, self.aligned_size, 3):
             raise DataCorrupt(
                 f"The aligned face {path} is {face.shape[1]}x{face.shape[0]} px, this faceset's are "
@@ -204,6 +203,7 @@ class Faceset:
         return face
 
     def close(self) -> None:
+        self._files.close()
         self._database.close()
 
     def __enter__(self) -> Faceset:
