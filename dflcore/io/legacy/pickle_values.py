@@ -10,6 +10,7 @@ Source: the opcode set of Python's documented pickle protocols 2 to 5.
 from __future__ import annotations
 
 import io
+import itertools
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -91,6 +92,10 @@ _MARK: Final = _Mark()
 DTYPE_CODES: Final = frozenset({"f4", "f8", "i4", "i8", "u1"})
 """Kinds of numbers in arrays: all that the reference writes."""
 _MAX_DIMENSIONS: Final = 4
+_MAX_SHARED: Final = 1000
+_SHARED_VALUES: Final = 10_000
+_SHARED_BYTES: Final = 100_000
+"""What items of different batches may share: so many values, each of so many values and bytes."""
 _LEAST_MEMO: Final = 100_000
 _BYTES_PER_MEMO: Final = 64
 """A listing may keep one value for so many bytes of its length: a face has ten in its two thousand bytes or more."""
@@ -146,27 +151,51 @@ def read_value(data: bytes, name: str, limits: Limits = SEGMENT_LIMITS) -> Value
 def iterate_items(stream: BinaryIO, length: int, name: str, limits: Limits = LISTING_LIMITS) -> Iterator[Value]:
     """The items of a pickled list, or the (key, value) pairs of a pickled dict, a batch in memory at a time.
 
+    Items that share a list or an array with one of an earlier batch are rare; they cost a second reading from the
+    start, which knows what to keep.
+
     Args:
-        stream: stands at the first byte.
+        stream: stands at the first byte; can seek.
         length: bytes that belong to the pickle.
         name: see :func:`read_value`.
 
     Raises:
         InvalidInput, DataCorrupt: as :func:`read_value`, after the items before the fault.
     """
-    machine = _Machine(stream, length, name, limits)
-    finished = False
-    while not finished:
-        finished = machine.step()
-        if machine.has_items:
-            yield from machine.take_items()
-    machine.check_root()
+    start = stream.tell()
+    given = 0
+    try:
+        for item in _Machine(stream, length, name, limits, is_listing=True).items():
+            yield item
+            given += 1
+        return
+    except _ForgottenError:
+        stream.seek(start)
+        shared = _Machine(stream, length, name, limits).recalled_indexes()
+    stream.seek(start)
+    machine = _Machine(stream, length, name, limits, is_listing=True, shared=shared)
+    yield from itertools.islice(machine.items(), given, None)
+
+
+class _ForgottenError(Exception):
+    """A value of an earlier batch is asked for, which was not kept."""
 
 
 class _Machine:
     """Stack, memo and budget of one reading."""
 
-    def __init__(self, stream: BinaryIO, length: int, name: str, limits: Limits) -> None:
+    def __init__(
+        self,
+        stream: BinaryIO,
+        length: int,
+        name: str,
+        limits: Limits,
+        *,
+        is_listing: bool = False,
+        shared: frozenset[int] | None = None,
+    ) -> None:
+        self._is_listing, self._shared = is_listing, shared
+        self._shared_count = 0
         self._stream, self._left, self._name, self._limits = stream, length, name, limits
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
@@ -195,6 +224,31 @@ class _Machine:
         action(self)
         return False
 
+    def items(self) -> Iterator[Value]:
+        """Run to the end, giving out what is put into the outermost list or dict."""
+        finished = False
+        while not finished:
+            finished = self.step()
+            if self.has_items:
+                yield from self.take_items()
+        if len(self._stack) != 1 or not isinstance(self._stack[0], (list, dict)):
+            raise self._damaged("it holds no list")
+
+    def recalled_indexes(self) -> frozenset[int]:
+        """Places of the memo that are looked up anywhere; nothing is made. Ends early at what is no instruction."""
+        found: set[int] = set()
+        while (opcode := self._take(1)) in _ACTIONS and opcode != b".":
+            if opcode in _SIZES:
+                argument = self._number(_SIZES[opcode])
+                if opcode in (b"h", b"j"):
+                    found.add(argument)
+                elif opcode in _COUNTED:
+                    self._take(argument)
+            elif opcode == b"c":
+                self._line(), self._line()
+            self._held = 0
+        return frozenset(found)
+
     def result(self) -> Value:
         if len(self._stack) != 1:
             raise self._damaged(f"it ends with {len(self._stack)} values instead of one")
@@ -212,12 +266,20 @@ class _Machine:
             yield self._settle(item, 0)
         self._made = self._held = 0
         for index in self._fleeting:
-            self._memo.pop(index, None)
+            if self._shared is None or index not in self._shared:
+                self._memo.pop(index, None)
+            else:
+                self._keep_shared(self._memo[index])
         self._fleeting.clear()
+        self._made = self._held = 0
 
-    def check_root(self) -> None:
-        if len(self._stack) != 1 or not isinstance(self._stack[0], (list, dict)):
-            raise self._damaged("it holds no list")
+    def _keep_shared(self, value: Any) -> None:
+        """Let a value live on that later batches look up; few and small ones only."""
+        self._shared_count += 1
+        self._made, self._held = self._limits.values - _SHARED_VALUES, self._limits.held_bytes - _SHARED_BYTES
+        self._settle(value, 0)
+        if self._shared_count > _MAX_SHARED:
+            raise self._too_large("too many values are shared")
 
     # -- bytes
 
@@ -306,6 +368,8 @@ class _Machine:
 
     def recall(self, index: int) -> None:
         if index not in self._memo:
+            if self._is_listing and self._shared is None and index < self._next_memo:
+                raise _ForgottenError
             raise self._damaged("it refers to a value that does not exist")
         self.push(self._memo[index])
 
@@ -519,6 +583,16 @@ _ARGUMENT_COUNTS: Final = {
     "enum": (1,),
     "bytes": (0,),
 }
+
+_SIZES: Final = {
+    **dict.fromkeys((b"\x80", b"K", b"C", b"q", b"h", b"\x8a", b"\x8c"), "<B"),
+    **dict.fromkeys((b"X", b"B", b"J", b"r", b"j"), "<I"),
+    **dict.fromkeys((b"\x95", b"G", b"\x8d", b"\x8e", b"\x96"), "<Q"),
+    b"M": "<H",
+}
+"""Form of the number behind an instruction."""
+_COUNTED: Final = frozenset({b"C", b"B", b"X", b"\x8a", b"\x8c", b"\x8d", b"\x8e", b"\x96"})
+"""Instructions whose number counts the bytes that follow."""
 
 _ACTIONS: Final[dict[bytes, Callable[[_Machine], None]]] = {
     b"\x80": _Machine.read_protocol,

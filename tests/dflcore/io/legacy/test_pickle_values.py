@@ -285,18 +285,34 @@ def test_a_bomb_among_items_is_stopped() -> None:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_items_come_one_by_one(protocol: int) -> None:
-    entries = [metadata(number) for number in range(5)] * 300  # shared between batches by the pickler
-    entries = [dict(one, number=number) for number, one in enumerate(entries)]
-    for one in entries:
-        one.pop("landmarks")
-        one.pop("source_landmarks")
-        one["source_rect"] = one["source_rect"].copy()
-        one["image_to_face_mat"] = one["image_to_face_mat"].copy()
+    entries = [dict(metadata(number % 5), number=number) for number in range(1500)]
     data = dumps(entries, protocol, old_numpy=False)
     read = list(iterate_items(io.BytesIO(data), len(data), "pak"))
     assert same(read, entries)
     pairs = dumps({str(number): one for number, one in enumerate(entries)}, protocol, old_numpy=False)
     assert [key for key, _ in iterate_items(io.BytesIO(pairs), len(pairs), "meta")] == [str(n) for n in range(1500)]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_items_may_share_with_earlier_ones(protocol: int) -> None:
+    polygons, points = {"polys": []}, np.arange(6.0)
+    entries = [{"number": number, "polys": polygons, "points": [points, number]} for number in range(3500)]
+    data = dumps(entries, protocol, old_numpy=False)
+    stream = io.BytesIO(b"before" + data + b"after")
+    stream.seek(6)
+    assert same(list(iterate_items(stream, len(data), "pak")), entries)
+
+
+def test_items_share_little_or_nothing() -> None:
+    large = [0.5] * 20_000
+    for entries in (
+        [{"number": number, "large": large} for number in range(1500)],
+        [{"a": value} for value in [[number] for number in range(1001)] * 2],
+    ):
+        data = dumps(entries, 4)
+        with pytest.raises(DataCorrupt) as caught:
+            list(iterate_items(io.BytesIO(data), len(data), "pak"))
+        assert caught.value.reason == TOO_LARGE
 
 
 def test_items_before_a_fault_are_given_out() -> None:
