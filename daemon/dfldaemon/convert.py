@@ -10,8 +10,8 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from dflcore.config.base import Audience, Settings
-from dflcore.config.describe import KnobDescription, describe_settings
 from dflcore.config.curate import OPERATIONS
+from dflcore.config.describe import KnobDescription, describe_settings
 from dflcore.config.extract import ExtractSettings
 from dflcore.config.merge import MergeSettings
 from dflcore.config.segment import MaskTrainSettings

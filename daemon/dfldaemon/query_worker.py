@@ -95,19 +95,19 @@ def answer_tracks(path: str) -> Message:
 def answer_curation() -> Message:
     """Fields of filters, sorts and operations."""
     from dflcore.config.curate import OPERATIONS
+    from dflcore.curate.fields import FIELDS
     from dflcore.curate.sorts import SORTS
-    from dflcore.curate.where import FIELDS
 
     return faceset_service_pb2.DescribeCurationResponse(
         fields=[
             faceset_service_pb2.FaceField(
-                name=field.name, unit=field.unit, help=field.help, needs_measure=field.needs_measure
+                name=field.name, unit=field.unit, help=field.help, needs_measure=field.needs_pixels
             )
-            for field in FIELDS
+            for field in FIELDS.values()
         ],
         sorts=[
-            faceset_service_pb2.FaceSort(name=sort.name, help=sort.help, needs_measure=sort.needs_measure)
-            for sort in SORTS
+            faceset_service_pb2.FaceSort(name=sort.name, help=sort.help, needs_measure=sort.needs_pixels)
+            for sort in SORTS.values()
         ],
         operations=[
             faceset_service_pb2.Operation(

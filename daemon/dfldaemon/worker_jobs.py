@@ -1,4 +1,4 @@
-"""The three kinds of work, as calls of the core's pipelines. Loaded by the worker process only."""
+"""The kinds of work, as calls of the core's pipelines. Loaded by the worker process only."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from dflcore.color.ocio import ColorConverter
+from dflcore.config.curate import OPERATIONS
 from dflcore.config.extract import ExtractSettings
 from dflcore.config.merge import MergeSettings
+from dflcore.config.segment import MaskTrainSettings
 from dflcore.config.train import TrainSettings
 from dflcore.frames import FrameRange
 from dflcore.io.faceset import Faceset
@@ -41,6 +43,8 @@ def run_work(work: Work, control: RunControl, weights: Sequence[str]) -> WorkOut
         JobKind.EXTRACT: lambda: _extract(work, control, weights),
         JobKind.TRAIN: lambda: _train(work, control),
         JobKind.MERGE: lambda: _merge(work, control),
+        JobKind.CURATE: lambda: _curate(work, control, weights),
+        JobKind.TRAIN_MASK: lambda: _train_mask(work, control, weights),
     }
     result = runs[work.kind]()
     return WorkOutcome(result.stopped, facts_of(result))
@@ -90,6 +94,38 @@ def _merge(work: Work, control: RunControl) -> Any:
         )
 
 
+def _curate(work: Work, control: RunControl, weights: Sequence[str]) -> Any:
+    from dflcore.curate.operations import Request, run_operation
+    from dflcore.extract.recut import PlateFaces, describe_picture
+    from dflcore.weights.store import WeightStore
+
+    store = WeightStore([Path(folder) for folder in weights])
+    other, output = work.paths.get("other"), work.paths.get("output")
+    with PlateFaces.of_faceset(Path(work.paths["faceset"])) as cutter:
+        request = Request(
+            faceset=Path(work.paths["faceset"]),
+            other=Path(other) if other else None,
+            output=Path(output) if output else None,
+            settings=OPERATIONS[work.operation].settings_class.from_values(work.settings),
+            control=control,
+            store=store,
+            describe_picture=lambda path: describe_picture(path, store),
+            cutter=cutter,
+        )
+        return run_operation(work.operation, request)
+
+
+def _train_mask(work: Work, control: RunControl, weights: Sequence[str]) -> Any:
+    from dflcore.train.segmenter import train_segmenter
+    from dflcore.weights.store import WeightStore
+
+    settings = MaskTrainSettings.from_values(work.settings)
+    store = WeightStore([Path(folder) for folder in weights])
+    return train_segmenter(
+        settings, [Path(path) for path in work.facesets], Path(work.paths["model"]), control, store=store
+    )
+
+
 def _open_plate(work: Work, color_space: str, missing: Any, converter: ColorConverter) -> Plate:
     frames = FrameRange.parse(work.frames) if work.frames else None
     return open_plate(
@@ -116,7 +152,7 @@ def facts_of(result: Any) -> dict[str, str]:
     facts: dict[str, str] = {}
     for name in result.__dataclass_fields__:
         value = getattr(result, name)
-        if isinstance(value, str | int) and not isinstance(value, bool):
+        if isinstance(value, str | int | Path) and not isinstance(value, bool):
             facts[name] = str(value)
         elif isinstance(value, float):
             facts[name] = f"{value:.6g}"

@@ -209,7 +209,9 @@ OPERATIONS: dict[str, OperationDescription] = {
     "import_legacy": OperationDescription(
         settings_class=ImportLegacySettings, other="folder of JPEGs, or a faceset.pak", makes_faceset=True
     ),
-    "export_legacy": OperationDescription(settings_class=ExportLegacySettings, output="new folder, or file ending in .pak"),
+    "export_legacy": OperationDescription(
+        settings_class=ExportLegacySettings, output="new folder, or file ending in .pak"
+    ),
     "save_metadata": OperationDescription(settings_class=SaveMetadataSettings, output="JSON file, .json or .json.gz"),
     "restore_metadata": OperationDescription(
         settings_class=RestoreMetadataSettings, other="JSON file", makes_faceset=True

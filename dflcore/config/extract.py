@@ -51,16 +51,17 @@ class ExtractSettings(Settings):
     aligned_size: int = knob(256, "Side of the square aligned image.", ge=64, le=2048, unit="px")
     aligned_format: AlignedFormat = knob(
         "png",
-        "File of an aligned face: 8- or 16-bit PNG, half-float EXR in linear Rec.709 that keeps light above 1, or JPEG.",
+        "File of an aligned face: 8- or 16-bit PNG, half-float EXR in linear Rec.709 that keeps light above 1, JPEG.",
     )
     jpeg_quality: int = knob(95, "Quality of JPEG files.", ge=50, le=100, unit="%")
     max_faces: int = knob(0, "Keep only the largest faces of a frame; 0 keeps all.", ge=0, le=100)
     min_face_size: int = knob(24, "Faces whose shorter box side is smaller are ignored.", ge=8, le=4096, unit="px")
     min_score: float = knob(0.0, "Faces the detector is less sure of are ignored.", ge=-10.0, le=10.0)
     detect_size: int = knob(
-        960,
-        "Plates are shrunk to this longer side before detection.",
-        ge=128,
+        0,
+        "Plates are shrunk to this longer side before detection; 0 takes 960 for dlib_hog, which sees no face below "
+        "80 px, and 640 for the others.",
+        ge=0,
         le=8192,
         unit="px",
         audience=Audience.TD,
@@ -72,13 +73,14 @@ class ExtractSettings(Settings):
         2, "Looks at a face, each at the crop the one before it suggests.", ge=1, le=4, audience=Audience.TD
     )
     landmark_looks: int = knob(
-        5,
-        "Slightly shifted crops whose landmarks are averaged; their spread is kept as a confidence. 1 looks once.",
-        ge=1,
+        0,
+        "Slightly shifted crops whose landmarks are averaged; their spread is kept as a confidence. 1 looks once, 0 "
+        "takes 5, or 1 for fan2d on a CPU.",
+        ge=0,
         le=25,
     )
     mesh_above_yaw: float = knob(
-        55.0,
+        40.0,
         "Heads turned further than this get their landmarks from the 3-D face mesh, where its weights are here; "
         "90 never does.",
         ge=0.0,
@@ -86,7 +88,11 @@ class ExtractSettings(Settings):
         unit="deg",
     )
     detect_batch: int = knob(
-        0, "Frames given to the detector at once; 0 takes 1 on a CPU and 8 on a GPU.", ge=0, le=64, audience=Audience.TD
+        0,
+        "Frames given to the detector at once; 0 takes 8 on a GPU, one per core for dlib_hog, else 1.",
+        ge=0,
+        le=64,
+        audience=Audience.TD,
     )
     compute_identity: bool = knob(True, "Store an identity descriptor with every face.", audience=Audience.TD)
     identity_encoder: str = knob(

@@ -21,7 +21,7 @@ from dflcore.io.aligned_image import to_uint8
 from dflcore.io.plate import PlateImage
 from dflcore.types import Affine, Box, Detection, FloatArray
 
-_FACE_REACH = 1.1
+_FACE_REACH = 1.4
 """A face's view reaches this many box sides from the box's centre: room for every landmarker's second look."""
 _FACE_VIEW_PX = 768
 """Faces larger than this are shrunk for landmarks and identity, which look at 192 to 400 pixels."""

@@ -36,6 +36,7 @@ from dflcore.io.atomic import translate_disk_errors
 from dflcore.io.faceset import INDEX_NAME, FacesetWriter, lock_faceset
 from dflcore.io.plate import Plate, PlateImage, open_plate
 from dflcore.landmark.base import choose_landmarker
+from dflcore.landmark.locate import DEFAULT_LOOKS
 from dflcore.progress import FrameProgress, Notice, RunControl, StopRequest
 from dflcore.types import Authorization, FaceRecord, FloatArray, Origin
 from dflcore.weights.store import WeightStore
@@ -46,6 +47,8 @@ MAX_SINGLE_NOTICES = 3
 """Frames without a face that are reported one by one; the rest are summed up."""
 ANY_DISTANCE = 1.0
 """Where no face has a descriptor and faces are linked by place alone."""
+SMALL_FACES_UNSEEN = "dlib_hog"
+SLOW_LANDMARKER = "fan2d"
 PERSON_FOLDER = "person_{:02d}"
 
 T = TypeVar("T")
@@ -106,7 +109,7 @@ def extract_faces(
     converter.resolve(plate.color_space)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    settings = _resolve(settings, plate, store)
+    settings = _resolve(settings, plate, store, device)
     networks = Networks.create(settings, store, device)
     _report_plate(plate, control)
     run = _Run(plate, settings, converter, control, Looker(networks, settings, converter))
@@ -114,7 +117,7 @@ def extract_faces(
     own_distance = ANY_DISTANCE if networks.encoder is None else networks.encoder.same_person_distance
     distance = settings.same_person_distance or own_distance
     with _Home.open(Path(faceset_path), settings) as home, SightingStore.open(Path(faceset_path)) as sightings:
-        done, stopped = run.look(sightings, batch=settings.detect_batch or _default_batch(device))
+        done, stopped = run.look(sightings, batch=settings.detect_batch or _default_batch(settings.detector, device))
         looks = sightings.looks(plate.name, settings.look_digest())
         if stopped is not None:
             return ExtractResult(frames=done, frames_with_faces=0, faces=0, stopped=stopped)
@@ -332,8 +335,10 @@ def _look_key(digest: str, identity: str, corrections: Sequence[Correction]) -> 
     return hashlib.sha256(f"{digest}\0{identity}\0{stated if stated else ''}".encode()).hexdigest()[:16]
 
 
-def _default_batch(device: str) -> int:
-    return 1 if device == "cpu" else GPU_BATCH_FRAMES
+def _default_batch(detector: str, device: str) -> int:
+    if device != "cpu":
+        return GPU_BATCH_FRAMES
+    return min(os.cpu_count() or 1, GPU_BATCH_FRAMES) if detector == SMALL_FACES_UNSEEN else 1
 
 
 def _grouped(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -363,12 +368,17 @@ def _read_ahead(plate: Plate, frames: FrameRange, *, ahead: int) -> Iterator[Pla
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _resolve(settings: ExtractSettings, plate: Plate, store: WeightStore) -> ExtractSettings:
-    """The settings with every ``auto`` replaced by what it means here and now, as they are saved."""
+def _resolve(settings: ExtractSettings, plate: Plate, store: WeightStore, device: str) -> ExtractSettings:
+    """The settings with everything left to us replaced by what it means here and now, as they are saved."""
+    detector = choose_detector(settings.detector, store)
+    landmarker = choose_landmarker(settings.landmarker, store)
+    is_slow = landmarker == SLOW_LANDMARKER and device == "cpu"
     return settings.model_copy(
         update={
-            "detector": choose_detector(settings.detector, store),
-            "landmarker": choose_landmarker(settings.landmarker, store),
+            "detector": detector,
+            "landmarker": landmarker,
+            "detect_size": settings.detect_size or (960 if detector == SMALL_FACES_UNSEEN else 640),
+            "landmark_looks": settings.landmark_looks or (1 if is_slow else DEFAULT_LOOKS),
             "input_colorspace": plate.color_space,
         }
     )

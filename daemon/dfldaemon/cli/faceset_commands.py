@@ -129,12 +129,15 @@ def correct(session: CliSession, options: argparse.Namespace) -> int:
 def operate(session: CliSession, options: argparse.Namespace) -> int:
     """Submit something done to a whole faceset and follow it. Raises DflError."""
     settings = given_settings(options, options.settings_class)
-    paths = {"faceset_path": session.absolute(options.faceset)}
-    for name in ("other", "output"):
-        if getattr(options, name, ""):
-            paths[f"{name}_path"] = session.absolute(getattr(options, name))
+    other, output = (getattr(options, name, "") for name in ("other", "output"))
     message = getattr(settings_pb2, options.settings_class.__name__)(**settings)
-    spec = job_service_pb2.JobSpec(curate=job_service_pb2.CurateSpec(**paths, **{options.operation: message}))
+    curate = job_service_pb2.CurateSpec(
+        faceset_path=session.absolute(options.faceset),
+        other_path=session.absolute(other) if other else "",
+        output_path=session.absolute(output) if output else "",
+    )
+    getattr(curate, options.operation).CopyFrom(message)
+    spec = job_service_pb2.JobSpec(curate=curate)
     with session.connect_or_start() as client:
         return submit_and_follow(session, client, spec, is_detached=options.detach)
 

@@ -13,7 +13,7 @@ DIGEST
     equals GetServerInfoResponse.schema_digest of a daemon of the same build.
 """
 
-DIGEST = "172c4250e4cd4d420db41e28d880ebfd37ed84a7c961aced982984ee6dc81a82"
+DIGEST = "d0f7ad3f7934b0ea7f11737225c7ad826d835f9dcf3bd8b6533eacabbfe886ac"
 
 MESSAGES = {
     "dflproto.v1.ApplyMasksSettings": [
@@ -253,12 +253,15 @@ MESSAGES = {
     ],
     "dflproto.v1.ImportLabelsSettings": [],
     "dflproto.v1.ImportLegacySettings": [
-        (1, "salvage", "optional", "bool", "", ""),
         (2, "authorization_person", "optional", "string", "", ""),
         (3, "authorization_project", "optional", "string", "", ""),
         (4, "authorization_use", "optional", "string", "", ""),
         (5, "authorization_until", "optional", "string", "", ""),
         (6, "authorization_reference", "optional", "string", "", ""),
+        (7, "meta_dat", "optional", "string", "", ""),
+        (8, "plate", "optional", "string", "", ""),
+        (9, "face_type", "optional", "string", "", ""),
+        (10, "aligned_size", "optional", "int64", "", ""),
     ],
     "dflproto.v1.ImportMasksSettings": [
         (1, "source", "optional", "string", "", ""),

@@ -1,3 +1,3 @@
 """Made by protos/generate.py. DO NOT EDIT!"""
 
-SCHEMA_DIGEST = "172c4250e4cd4d420db41e28d880ebfd37ed84a7c961aced982984ee6dc81a82"
+SCHEMA_DIGEST = "d0f7ad3f7934b0ea7f11737225c7ad826d835f9dcf3bd8b6533eacabbfe886ac"

@@ -243,20 +243,26 @@ class UnpackSettings(_message.Message):
     def __init__(self) -> None: ...
 
 class ImportLegacySettings(_message.Message):
-    __slots__ = ("salvage", "authorization_person", "authorization_project", "authorization_use", "authorization_until", "authorization_reference")
-    SALVAGE_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("authorization_person", "authorization_project", "authorization_use", "authorization_until", "authorization_reference", "meta_dat", "plate", "face_type", "aligned_size")
     AUTHORIZATION_PERSON_FIELD_NUMBER: _ClassVar[int]
     AUTHORIZATION_PROJECT_FIELD_NUMBER: _ClassVar[int]
     AUTHORIZATION_USE_FIELD_NUMBER: _ClassVar[int]
     AUTHORIZATION_UNTIL_FIELD_NUMBER: _ClassVar[int]
     AUTHORIZATION_REFERENCE_FIELD_NUMBER: _ClassVar[int]
-    salvage: bool
+    META_DAT_FIELD_NUMBER: _ClassVar[int]
+    PLATE_FIELD_NUMBER: _ClassVar[int]
+    FACE_TYPE_FIELD_NUMBER: _ClassVar[int]
+    ALIGNED_SIZE_FIELD_NUMBER: _ClassVar[int]
     authorization_person: str
     authorization_project: str
     authorization_use: str
     authorization_until: str
     authorization_reference: str
-    def __init__(self, salvage: bool = ..., authorization_person: _Optional[str] = ..., authorization_project: _Optional[str] = ..., authorization_use: _Optional[str] = ..., authorization_until: _Optional[str] = ..., authorization_reference: _Optional[str] = ...) -> None: ...
+    meta_dat: str
+    plate: str
+    face_type: str
+    aligned_size: int
+    def __init__(self, authorization_person: _Optional[str] = ..., authorization_project: _Optional[str] = ..., authorization_use: _Optional[str] = ..., authorization_until: _Optional[str] = ..., authorization_reference: _Optional[str] = ..., meta_dat: _Optional[str] = ..., plate: _Optional[str] = ..., face_type: _Optional[str] = ..., aligned_size: _Optional[int] = ...) -> None: ...
 
 class ExportLegacySettings(_message.Message):
     __slots__ = ("jpeg_quality",)
