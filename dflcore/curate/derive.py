@@ -203,7 +203,7 @@ class _Run:
             )
 
     def _key(self, records: Sequence[FaceRecord]) -> str:
-        parts = [self._digest, *(f"{record.name}\0{self._files.identity(record.name)}" for record in records)]
+        parts = [self._digest, *(f"{record.name}\0{self._files.stamp(record.name)}" for record in records)]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
     def _count_finished(self, found: str, key: str) -> bool:

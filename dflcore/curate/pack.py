@@ -220,7 +220,7 @@ def _write(
     """The new pack, read back before it takes the place of the earlier one. Each image counts half when written."""
     checksums: dict[str, int] = {}
 
-    def contents() -> Iterator[tuple[str, bytes]]:
+    def contents() -> Iterator[tuple[str, bytes, int]]:
         for index, name in enumerate(members):
             _go_on(control)
             try:
@@ -228,7 +228,7 @@ def _write(
             except FileNotFoundError:  # deleted by hand meanwhile: the face is gone
                 continue
             checksums[name] = zlib.crc32(data)
-            yield name, data
+            yield name, data, _mtime_ns(name, loose, earlier)
             _report(control, (index + 1) // 2, len(members))
 
     with atomic_path(path / PACK_NAME) as temporary:
@@ -252,6 +252,12 @@ def _read_member(path: Path, name: str, loose: Mapping[str, os.stat_result], ear
         return (path / name).read_bytes()
     assert earlier is not None  # members come from nowhere else
     return earlier.read(name)
+
+
+def _mtime_ns(name: str, loose: Mapping[str, os.stat_result], earlier: FacePack | None) -> int:
+    if name in loose:
+        return loose[name].st_mtime_ns
+    return earlier.mtime_ns(name) if earlier is not None else 0
 
 
 def _bring_back_replaced(path: Path, loose: Mapping[str, os.stat_result], earlier: FacePack | None) -> None:
@@ -297,6 +303,8 @@ def _restore(pack: FacePack, names: Sequence[str], staging: Path, control: RunCo
     for index, name in enumerate(names):
         _go_on(control)
         (staging / name).write_bytes(pack.read(name))
+        if pack.mtime_ns(name):
+            os.utime(staging / name, ns=(pack.mtime_ns(name), pack.mtime_ns(name)))
         _report(control, index + 1, len(names), staging.parent / name)
     if hasattr(os, "sync"):
         os.sync()  # all at once first: flushing thousands of files one by one takes minutes

@@ -4,12 +4,16 @@ Any tool that opens ZIP files opens a pack. Ours reads no more of ZIP than it wr
 file names, nothing that overlaps or points outside. What is in the pack and what lies loose in the folder are one
 faceset; a loose image of the same name is the newer one.
 
+Members keep the time their file was changed to the nanosecond, in an extra field that other tools pass over: what was
+measured of an image stays valid in the pack and after unpacking.
+
 A packed face cannot be deleted by hand. It is put aside by listing its name in ``faces.trash`` (UTF-8, one name per
 line) and brought back by taking it off that list; the pack itself is never changed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import struct
@@ -38,8 +42,11 @@ _MAX_COMMENT = 0xFFFF
 _ENCRYPTED, _UTF8 = 0x1, 0x800
 _IN_EXTRA = 0xFFFFFFFF
 _ZIP64_EXTRA = 1
+_TIME_EXTRA = struct.Struct("<2Hq")
+_TIME_ID = 0x7464
+"""Not among the ids ZIP's specification lists; then length 8 and nanoseconds since 1970."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The same faces make the same pack; ZIP knows no earlier date."""
+"""Of all members, so that packs do not depend on the time zone; ZIP knows no earlier date."""
 
 
 class _Member(NamedTuple):
@@ -49,6 +56,7 @@ class _Member(NamedTuple):
     """Where the next member, or the directory, begins."""
     size: int
     crc: int
+    mtime_ns: int
 
 
 def is_image_name(name: str) -> bool:
@@ -105,6 +113,10 @@ class FacePack:
         """CRC-32 of a member as the directory states it. Raises NotFound."""
         return self._member(name).crc
 
+    def mtime_ns(self, name: str) -> int:
+        """When the image was changed, nanoseconds since 1970; 0 in a pack of another tool. Raises NotFound."""
+        return self._member(name).mtime_ns
+
     def read(self, name: str) -> bytes:
         """The bytes of a member, its checksum compared.
 
@@ -143,20 +155,24 @@ class FacePack:
             raise NotFound(f"The pack {self.path} has no {name!r}.", reason="FACE_NOT_FOUND", path=self.path) from None
 
 
-def write_pack(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
+def write_pack(path: Path, members: Iterable[tuple[str, bytes, int]]) -> None:
     """Write a pack straight to ``path``, which should be a temporary name.
+
+    Args:
+        members: name, content and time of change in nanoseconds since 1970.
 
     Raises:
         InvalidInput: a name no pack may hold.
     """
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, strict_timestamps=False) as archive:
-        for name, data in members:
+        for name, data, mtime_ns in members:
             if not is_image_name(name):
                 raise InvalidInput(
                     f"{name!r} cannot be packed: it is not the plain name of an image.", reason="BAD_NAME", path=path
                 )
             entry = zipfile.ZipInfo(name, _EPOCH)
             entry.external_attr = 0o644 << 16
+            entry.extra = _TIME_EXTRA.pack(_TIME_ID, 8, mtime_ns)
             archive.writestr(entry, data)
 
 
@@ -203,15 +219,29 @@ class FaceFiles:
                 return self.pack.read(name)
             raise NotFound(f"The aligned face {path} is gone.", reason="FACE_NOT_FOUND", path=path) from error
 
-    def identity(self, name: str) -> str:
-        """Text that changes when the image does, without reading it; empty for one that is gone."""
+    def stamp(self, name: str) -> tuple[int, int] | None:
+        """Size in bytes and time of change in nanoseconds, alike loose and packed; None for an image that is gone."""
         try:
             stat = (self.folder / name).stat()
         except FileNotFoundError:
             if self.pack is not None and name in self.pack and name not in self._trashed:
-                return f"packed {self.pack.size(name)} {self.pack.crc(name)}"
-            return ""
-        return f"{stat.st_size} {stat.st_mtime_ns}"
+                return self.pack.size(name), self.pack.mtime_ns(name)
+            return None
+        return stat.st_size, stat.st_mtime_ns
+
+    def stamps(self) -> dict[str, tuple[int, int]]:
+        """:meth:`stamp` of everything in :meth:`names`, in one go."""
+        found: dict[str, tuple[int, int]] = {}
+        if self.pack is not None:
+            for name in self.pack.names():
+                if name not in self._trashed:
+                    found[name] = (self.pack.size(name), self.pack.mtime_ns(name))
+        with os.scandir(self.folder) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):  # somebody deletes while we look
+                    stat = entry.stat()
+                    found[entry.name] = (stat.st_size, stat.st_mtime_ns)
+        return found
 
     def close(self) -> None:
         if self.pack is not None:
@@ -269,13 +299,13 @@ def _read_directory(path: Path, descriptor: int) -> dict[str, _Member]:
         raise _damaged(path, "two members begin at the same place")
     following = dict(zip(starts, [*starts[1:], begin], strict=True))
     members: dict[str, _Member] = {}
-    for name, header, length, crc, name_length in entries:
+    for name, header, length, crc, name_length, mtime_ns in entries:
         limit = following[header]
         if header + _LOCAL.size + name_length + length > limit:
             raise _damaged(path, f"{name!r} overlaps what follows it")
         if name in members:
             raise _damaged(path, f"{name!r} is in it twice")
-        members[name] = _Member(header, limit, length, crc)
+        members[name] = _Member(header, limit, length, crc, mtime_ns)
     return members
 
 
@@ -310,8 +340,8 @@ def _find_directory64(path: Path, descriptor: int, end: int) -> tuple[int, int, 
     raise _damaged(path, "its large-file record is missing")
 
 
-def _directory_entries(path: Path, directory: bytes, count: int) -> Iterator[tuple[str, int, int, int, int]]:
-    """Name, place of the header, size, CRC and length of the stored name of each member."""
+def _directory_entries(path: Path, directory: bytes, count: int) -> Iterator[tuple[str, int, int, int, int, int]]:
+    """Name, place of the header, size, CRC, length of the stored name and time of change of each member."""
     place = 0
     for _ in range(count):
         if place + _CENTRAL.size > len(directory):
@@ -343,7 +373,10 @@ def _directory_entries(path: Path, directory: bytes, count: int) -> Iterator[tup
             size, packed, header = _large_fields(path, directory[after_name:after_extra], size, packed, header)
         if method != zipfile.ZIP_STORED or packed != size or flags & _ENCRYPTED:
             raise _damaged(path, f"{name!r} is compressed or encrypted, which members of a pack are not")
-        yield name, header, size, crc, name_length
+        mtime_ns = 0
+        if extra_length >= _TIME_EXTRA.size:
+            mtime_ns = _read_time(directory[after_name:after_extra])
+        yield name, header, size, crc, name_length, mtime_ns
         place = after_extra + comment_length
 
 
@@ -370,6 +403,16 @@ def _large_fields(path: Path, extra: bytes, *fields: int) -> tuple[int, ...]:
             return tuple(next(large) if field == _IN_EXTRA else field for field in fields)
         place += 4 + length
     raise _damaged(path, "a large-file field is missing")
+
+
+def _read_time(extra: bytes) -> int:
+    place = 0
+    while place + _TIME_EXTRA.size <= len(extra):
+        kind, length, mtime_ns = _TIME_EXTRA.unpack_from(extra, place)
+        if kind == _TIME_ID and length == 8:
+            return int(mtime_ns)
+        place += 4 + int(length)
+    return 0
 
 
 def _read_at(descriptor: int, place: int, size: int) -> bytes:

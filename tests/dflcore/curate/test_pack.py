@@ -2,14 +2,18 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from killing import kill_everywhere
-from small_facesets import Watcher, noise_faceset
+from small_facesets import Watcher, make_image, noise_faceset
 
 from dflcore.curate import pack as packing
+from dflcore.curate.metadata import save_metadata
 from dflcore.curate.pack import pack_faceset, unpack_faceset
+from dflcore.curate.restore import restore_metadata
+from dflcore.curate.retype import change_faces
 from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound, ResourceExhausted
-from dflcore.io.faceset import lock_faceset
+from dflcore.io.faceset import Faceset, lock_faceset
 from dflcore.io.pack import PACK_NAME, TRASH_LIST_NAME, FaceFiles, FacePack, trash_members, trashed_members
 from dflcore.progress import StopRequest
 
@@ -32,6 +36,7 @@ def all_images(folder: Path) -> dict[str, bytes]:
 
 def test_packing_and_unpacking_gives_the_same_files(faceset: Path) -> None:
     before = loose(faceset)
+    times = {name: (faceset / name).stat().st_mtime_ns for name in before}
     control = Watcher()
     result = pack_faceset(faceset, control)
     assert (result.faces, result.stopped) == (6, None)
@@ -39,6 +44,9 @@ def test_packing_and_unpacking_gives_the_same_files(faceset: Path) -> None:
     assert loose(faceset) == {}
     assert all_images(faceset) == before
     assert (faceset / "holiday.png").exists()
+    with Faceset.open(faceset) as opened:
+        assert set(opened.names) == set(before)
+        np.testing.assert_array_equal(opened.read_image("shot_000003_0.png"), make_image(3))
     done = [event.done for event in control.progress()]
     assert done == sorted(done)
     assert done[-1] == 6
@@ -46,6 +54,7 @@ def test_packing_and_unpacking_gives_the_same_files(faceset: Path) -> None:
     result = unpack_faceset(faceset, control)
     assert (result.faces, result.stopped) == (6, None)
     assert loose(faceset) == before
+    assert {name: (faceset / name).stat().st_mtime_ns for name in before} == times
     assert not (faceset / PACK_NAME).exists()
     assert sorted(path.name for path in faceset.iterdir() if path.name.startswith(".")) == [".lock"]
 
@@ -197,3 +206,13 @@ def test_a_link_stays_a_link(faceset: Path) -> None:
     (faceset / name).symlink_to(faceset.parent / name)
     assert pack_faceset(faceset, Watcher()).faces == 5
     assert (faceset / name).is_symlink()
+
+
+def test_packed_faces_can_be_resized_and_saved(faceset: Path, tmp_path: Path) -> None:
+    pack_faceset(faceset, Watcher())
+    assert change_faces(faceset, tmp_path / "larger", Watcher(), aligned_size=96).faces == 6
+    assert save_metadata(faceset, tmp_path / "meta.json", Watcher()).faces == 6
+    (faceset / "index.sqlite").unlink()
+    assert restore_metadata(faceset, tmp_path / "meta.json", Watcher()).is_recreated
+    with Faceset.open(faceset) as opened:
+        np.testing.assert_array_equal(opened.read_image("shot_000003_0.png"), make_image(3))

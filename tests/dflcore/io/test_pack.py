@@ -26,10 +26,17 @@ from dflcore.io.pack import (
 FACES = {"shot_000001_0.png": b"first", "Zoë_000002_0.png": os.urandom(5000), "empty_0.jpg": b""}
 
 
+TIME_NS = 1_700_000_000_123_456_789
+
+
+def members(faces: dict[str, bytes]) -> list[tuple[str, bytes, int]]:
+    return [(name, data, TIME_NS + number) for number, (name, data) in enumerate(faces.items())]
+
+
 @pytest.fixture
 def pack(tmp_path: Path) -> Path:
     path = tmp_path / PACK_NAME
-    write_pack(path, FACES.items())
+    write_pack(path, members(FACES))
     return path
 
 
@@ -47,6 +54,7 @@ def test_members_come_back_and_any_zip_tool_reads_them(pack: Path) -> None:
         assert {name: opened.read(name) for name in opened.names()} == FACES
         assert (len(opened), opened.size("shot_000001_0.png")) == (3, 5)
         assert "shot_000001_0.png" in opened
+        assert [opened.mtime_ns(name) for name in FACES] == [TIME_NS, TIME_NS + 1, TIME_NS + 2]
         with pytest.raises(NotFound, match="other"):
             opened.read("other.png")
     with zipfile.ZipFile(pack) as archive:
@@ -55,7 +63,7 @@ def test_members_come_back_and_any_zip_tool_reads_them(pack: Path) -> None:
 
 
 def test_the_same_faces_make_the_same_pack(pack: Path, tmp_path: Path) -> None:
-    write_pack(tmp_path / "again.pack", FACES.items())
+    write_pack(tmp_path / "again.pack", members(FACES))
     assert (tmp_path / "again.pack").read_bytes() == pack.read_bytes()
 
 
@@ -85,7 +93,7 @@ def test_names_that_could_do_harm_are_refused(tmp_path: Path, name: str) -> None
     with pytest.raises(DataCorrupt, match="not the plain name"):
         FacePack.open(path)
     with pytest.raises(InvalidInput):
-        write_pack(tmp_path / "mine.pack", [(name, b"x")])
+        write_pack(tmp_path / "mine.pack", [(name, b"x", 0)])
     assert not is_image_name(name)
 
 
@@ -149,7 +157,7 @@ def test_every_truncation_is_refused(pack: Path) -> None:
 def test_garbled_packs_give_the_right_bytes_or_a_plain_error(tmp_path: Path, place: float, value: int) -> None:
     faces = {"a.png": b"a" * 40, "Zoë.png": b"b" * 30}
     path = tmp_path / PACK_NAME
-    write_pack(path, faces.items())
+    write_pack(path, members(faces))
     data = bytearray(path.read_bytes())
     data[int(place * len(data))] = value
     path.write_bytes(data)
@@ -163,12 +171,13 @@ def test_garbled_packs_give_the_right_bytes_or_a_plain_error(tmp_path: Path, pla
 
 def test_more_members_than_the_old_zip_format_holds(tmp_path: Path) -> None:
     path = tmp_path / PACK_NAME
-    write_pack(path, ((f"face_{number:06d}_0.png", b"%d" % number) for number in range(70_000)))
+    write_pack(path, ((f"face_{number:06d}_0.png", b"%d" % number, number) for number in range(70_000)))
     begin = time.perf_counter()
     with FacePack.open(path) as opened:
         took = time.perf_counter() - begin
         assert len(opened) == 70_000
         assert opened.read("face_069999_0.png") == b"69999"
+        assert opened.mtime_ns("face_069999_0.png") == 69_999
     assert took < 5.0  # a tenth of it on a quiet machine; a parser that is slow by nature takes longer
 
 
@@ -196,6 +205,13 @@ def test_loose_and_packed_images_are_one_faceset(pack: Path) -> None:
         for gone in ("Zoë_000002_0.png", "never.png"):
             with pytest.raises(NotFound, match="gone"):
                 files.read(gone)
+        stat = (folder / "loose_0.png").stat()
+        stamps = files.stamps()
+        assert stamps["loose_0.png"] == (5, stat.st_mtime_ns)
+        assert stamps["empty_0.jpg"] == (0, TIME_NS + 2)
+        assert "Zoë_000002_0.png" not in stamps
+        assert {name: files.stamp(name) for name in stamps} == stamps
+        assert files.stamp("never.png") is None
     restore_members(folder, ["Zoë_000002_0.png"])
     assert trashed_members(folder) == frozenset()
     assert not (folder / TRASH_LIST_NAME).exists()
