@@ -8,22 +8,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dflcore.curate.chains import Stepped, picture_differences
+from dflcore.types import FloatArray
 
 DEFAULT_BITS: Final = 6
 """Perceptual hashes of 64 bits that differ in more bits than this are different pictures."""
 DEFAULT_DIFFERENCE: Final = 3.0
 """Mean difference of small pictures, in levels of 255, up to which they count as the same."""
+DEFAULT_STEPS: Final = 0.4
+"""Steps of expression up to which faces count as the same: a blink or a parted lip hardly changes a small picture."""
 _REPORT_FACES: Final = 1000
 
 
 def group_duplicates(
     hashes: NDArray[np.uint64],
     thumbs: NDArray[np.uint8],
+    expressions: FloatArray,
     priority: NDArray[np.int64],
     stepped: Stepped,
     *,
     max_bits: int = DEFAULT_BITS,
     max_difference: float = DEFAULT_DIFFERENCE,
+    max_steps: float = DEFAULT_STEPS,
 ) -> NDArray[np.int64]:
     """Which face stands for each face.
 
@@ -34,6 +39,7 @@ def group_duplicates(
     Args:
         hashes: (n,) perceptual hashes.
         thumbs: (n, 3072) uint8.
+        expressions: (n, d) lengths in steps; one that is not known is like no other.
         priority: (n,) row numbers, those that should lead first.
 
     Returns:
@@ -48,6 +54,7 @@ def group_duplicates(
         if leaders[row] >= 0:
             continue
         near = left[(np.bitwise_count(hashes[left] ^ hashes[row]) <= max_bits) & (leaders[left] < 0)]
+        near = near[(np.abs(expressions[near] - expressions[row]) <= max_steps).all(axis=1)]
         difference = picture_differences(thumbs[near], thumbs[row]) / thumbs.shape[1]
         leaders[near[difference <= max_difference]] = row
         leaders[row] = row

@@ -356,7 +356,9 @@ def _squared_distances(columns: FloatArray, point: FloatArray) -> FloatArray:
 def _by_duplicates(table: FaceTable, _options: SortOptions, stepped: Stepped) -> _Ranked:
     _, rows, rejected = _measured(table, "blur")
     sharpest_first = np.argsort(-table.column("sharpness")[rows], kind="stable")
-    leaders = rows[group_duplicates(table.hashes(rows), table.thumbs(rows), sharpest_first, stepped)]
+    expressions = table.expressions[rows] / STEPS
+    alike = group_duplicates(table.hashes(rows), table.thumbs(rows), expressions, sharpest_first, stepped)
+    leaders = rows[alike]
     members: dict[int, list[int]] = {}
     for row, leader in zip(rows.tolist(), leaders.tolist(), strict=True):
         members.setdefault(leader, [leader])

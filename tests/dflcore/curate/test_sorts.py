@@ -1,6 +1,8 @@
 """Every sort against a plain reading of the fact sheet's definition."""
 
+import contextlib
 import math
+import sqlite3
 from pathlib import Path
 
 import cv2
@@ -9,11 +11,12 @@ import pytest
 
 from dflcore.curate import chains
 from dflcore.curate.best import choose_best
+from dflcore.curate.duplicates import group_duplicates
 from dflcore.curate.sorts import ALIASES, SORTS, SortOptions, farthest_points, identity_distance, sort_faces
 from dflcore.curate.table import FaceTable
 from dflcore.errors import Cancelled, InvalidInput, NotFound
 from dflcore.geometry.landmarks import hull_mask
-from dflcore.io.faceset import Faceset
+from dflcore.io.faceset import INDEX_NAME, Faceset
 from dflcore.progress import StopRequest
 from dflcore.types import FaceRecord
 
@@ -298,6 +301,11 @@ def test_near_duplicates_stand_behind_the_sharpest(few_faces: Path, recorder) ->
     picture = cv2.imread(str(few_faces / names[0]))
     for name, level in ((names[4], 1), (names[9], 2)):
         cv2.imwrite(str(few_faces / name), cv2.add(picture, (level, level, level, 0)))
+    with contextlib.closing(sqlite3.connect(few_faces / INDEX_NAME)) as database, database:
+        same_marks = "(SELECT landmarks FROM face WHERE name = ?)"
+        for name in (names[4], names[9]):
+            database.execute(f"UPDATE face SET landmarks = {same_marks} WHERE name = ?", (names[0], name))
+            database.execute("UPDATE face SET yaw = 0, pitch = 0 WHERE name IN (?, ?)", (names[0], name))
     measure(few_faces, recorder, threads=1)
     table = FaceTable.open(few_faces)
     result = sort_faces(table, "near-duplicate")
@@ -307,6 +315,16 @@ def test_near_duplicates_stand_behind_the_sharpest(few_faces: Path, recorder) ->
     assert set(result.rejected) == set(same) - {sharpest}
     assert all(sharpest in why for why in result.rejected.values())
     assert list(result.order) == [name for name in names if name not in result.rejected]
+
+
+def test_an_open_mouth_is_no_duplicate() -> None:
+    thumbs = np.full((3, 3072), 90, np.uint8)
+    hashes = np.zeros(3, np.uint64)
+    expressions = np.array([[0.0, 0.0], [0.1, -0.1], [0.9, 0.0]], np.float32)
+    assert group_duplicates(hashes, thumbs, expressions, np.arange(3), no_step).tolist() == [0, 0, 2]
+    assert group_duplicates(hashes, thumbs, expressions, np.array([2, 1, 0]), no_step).tolist() == [1, 1, 2]
+    thumbs[1] += 10
+    assert group_duplicates(hashes, thumbs, expressions, np.arange(3), no_step).tolist() == [0, 1, 2]
 
 
 def test_damaged_pictures_are_rejected(few_faces: Path, recorder) -> None:
