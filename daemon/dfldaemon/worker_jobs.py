@@ -152,7 +152,7 @@ def facts_of(result: Any) -> dict[str, str]:
     facts: dict[str, str] = {}
     for name in result.__dataclass_fields__:
         value = getattr(result, name)
-        if isinstance(value, str | int | Path) and not isinstance(value, bool):
+        if isinstance(value, str | int | Path) and not isinstance(value, bool) and value != "":
             facts[name] = str(value)
         elif isinstance(value, float):
             facts[name] = f"{value:.6g}"

@@ -38,7 +38,7 @@ from dflcore.enhance.base import create_enhancer
 from dflcore.errors import InvalidInput
 from dflcore.io.faceset import Faceset
 from dflcore.io.masks import MaskStore
-from dflcore.progress import Preview, RunControl, StopRequest
+from dflcore.progress import Notice, Preview, RunControl, StopRequest
 from dflcore.segment.apply import apply_segmenter
 from dflcore.types import Authorization, FloatArray
 from dflcore.weights.store import WeightStore
@@ -95,6 +95,18 @@ class Done:
     faces: int
     path: str = ""
     rejected: int | None = None
+    stopped: StopRequest | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Covered:
+    """What a coverage report says in numbers: faces of the target, those out of the source's reach, and their share."""
+
+    target_faces: int
+    out_of_reach: int
+    pose_reach: float
+    reach: float
+    path: str
     stopped: StopRequest | None = None
 
 
@@ -221,7 +233,15 @@ def _coverage(request: Request, settings: config.CoverageSettings) -> Any:
     report = compare_coverage(FaceTable.open(request.faceset), FaceTable.open(request.source))
     path = write_coverage(report, request.target)
     request.control.emit(Preview(path=str(path), title="coverage"))
-    return Done(faces=report.target_faces, path=str(path), rejected=len(report.out_of_reach))
+    for line in report.to_text().splitlines():
+        request.control.emit(Notice(message=line, reason="COVERAGE", severity="info"))
+    return Covered(
+        target_faces=report.target_faces,
+        out_of_reach=len(report.out_of_reach),
+        pose_reach=report.pose_reach,
+        reach=report.reach,
+        path=str(path),
+    )
 
 
 def _change(request: Request, settings: config.ChangeSettings) -> Any:

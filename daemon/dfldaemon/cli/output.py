@@ -13,6 +13,12 @@ With ``--json`` every line on stdout is an object with a ``type``:
 ``notice``          ``reason``, ``message``, ``severity``; ``job``, ``sequence``, ``time`` when a job says it
 ``interrupt``       ``job``, ``action``: ``cancel`` or ``detach``
 ``daemon``          ``running`` and what the daemon says about itself
+``faceset``         what a faceset says about itself
+``face``            one face of ``faceset list``, with ``sort_value`` where it was sorted
+``track``           one person followed through a shot
+``curation``        ``fields``, ``sorts`` and ``operations`` of facesets
+``correction``      one thing said by hand about a frame
+``corrected``       ``frames`` the next extraction looks at again
 ``weight``          one weight file and whether it is here
 ``info``            versions, devices, folders
 ``demo``            ``step`` and ``state`` of the demo; at the end ``report``
@@ -30,11 +36,15 @@ from collections.abc import Mapping
 from typing import TextIO
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from dflcore.errors import DflError
 from dfldaemon.cli.exit_codes import exit_code
 from dfldaemon.jobs import error_category
+
+
+MAX_TABLE_WIDTH = 4000
 
 
 class Output:
@@ -74,6 +84,12 @@ class Output:
         """What the command was asked for, on stdout; also when quiet."""
         if not self.is_json:
             self.console.print(text)
+
+    def table(self, table: Table) -> None:
+        """Rows a person or a pipe reads: as wide as they are, names are never cut short."""
+        if not self.is_json:
+            wide = Console(file=self._stdout, highlight=False, markup=False, width=MAX_TABLE_WIDTH)
+            wide.print(table, soft_wrap=True)
 
     def remark(self, text: str, *, style: str = "") -> None:
         """Something good to know, on stderr; not when quiet."""
