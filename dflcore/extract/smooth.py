@@ -328,6 +328,7 @@ class _Windows:
         self.numbers, self.weights = numbers, weights
         count = len(numbers)
         levels = _ladder(radius)
+        self._known: dict[tuple[bytes, bytes, float], tuple[Values, Values]] = {}
         self._fits = [self._nested(index, levels) for index in range(count)]
         self._variances = np.array([variances for _, _, variances in self._fits])  # (n, windows, windows)
 
@@ -364,13 +365,20 @@ class _Windows:
         first, last = int(inside[0]), int(inside[-1])
         offsets = self.numbers[first : last + 1] - self.numbers[index]
         weights = self.weights[first : last + 1]
+        key = (offsets.tobytes(), weights.tobytes(), reach)
+        if key not in self._known:  # most moments of a track have the same neighbourhood
+            self._known[key] = self._nested_says(offsets, weights, [_reach(self.numbers, index, one) for one in levels])
+        return (first, *self._known[key])
+
+    @staticmethod
+    def _nested_says(offsets: Values, weights: Values, reaches: Sequence[float]) -> tuple[Values, Values]:
         table = [(offsets == 0.0).astype(np.float64)]
-        for level in levels:
-            fit = _fit(offsets, weights, _reach(self.numbers, index, level))
+        for reach in reaches:
+            fit = _fit(offsets, weights, reach)
             table.append(table[-1] if fit is None else fit)
         says = np.array(table)
         differences = says[:, None] - says[None]
-        return first, says, np.asarray((differences**2 / np.maximum(weights, _LEAST_WEIGHT)).sum(-1))
+        return says, np.asarray((differences**2 / np.maximum(weights, _LEAST_WEIGHT)).sum(-1))
 
 
 def _pool(values: Values) -> Values:

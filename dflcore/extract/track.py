@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Final
 
 import numpy as np
@@ -243,8 +243,8 @@ class _Piece:
         return replace(last, x=last.x + float(velocity[0]) * ahead, y=last.y + float(velocity[1]) * ahead)
 
     def person(self) -> FloatArray | None:
-        recent = [one for one in reversed(self.looks) if one.identity is not None][:_PERSON_LOOKS]
-        return mean_descriptor(recent)
+        known = (one for one in reversed(self.looks) if one.identity is not None)
+        return mean_descriptor(list(islice(known, _PERSON_LOOKS)))
 
 
 def _follow(
@@ -342,23 +342,27 @@ def _strangeness(person: FloatArray | None, look: Sighting, same: float) -> floa
 def _split_at_strangers(piece: _Piece, same: float) -> list[_Piece]:
     """Cut a piece where the person before and the person after are not one."""
     known = [index for index, one in enumerate(piece.looks) if one.identity is not None]
-    best, cut = 1.0, None
-    for place in range(1, len(known)):
-        before = mean_descriptor([piece.looks[i] for i in known[max(place - _CHANGE_LOOKS, 0) : place]])
-        after = mean_descriptor([piece.looks[i] for i in known[place : place + _CHANGE_LOOKS]])
-        if before is None or after is None:
-            continue
-        between = [at for at in sorted(piece.breaks) if known[place - 1] < at <= known[place]]
-        change = _distance(before, after) / same / (1.0 if between else _SURE_CHANGE)
-        if change > best:
-            best, cut = change, between[-1] if between else known[place]
-    if cut is None:
+    if len(known) < 2:
         return [piece]
+    looks = [piece.looks[index] for index in known]
+    before, after = _people_around(looks, np.array([one.frame for one in looks[1:]]), _CHANGE_LOOKS)
+    breaks = [_last_break(piece.breaks, first, last) for first, last in pairwise(known)]
+    least = np.where([at is not None for at in breaks], 1.0, _SURE_CHANGE) * same
+    changes = np.linalg.norm(before - after, axis=1) / least
+    place = int(np.argmax(changes))
+    if changes[place] <= 1.0:
+        return [piece]
+    cut = breaks[place] or known[place + 1]
     first = _Piece(piece.looks[:cut], piece.positions[:cut], piece.regions[:cut], {b for b in piece.breaks if b < cut})
     rest = _Piece(
         piece.looks[cut:], piece.positions[cut:], piece.regions[cut:], {b - cut for b in piece.breaks if b > cut}
     )
     return _split_at_strangers(first, same) + _split_at_strangers(rest, same)
+
+
+def _last_break(breaks: set[int], first: int, last: int) -> int | None:
+    """The last break after look ``first`` and not after look ``last``."""
+    return next((at for at in range(last, first, -1) if at in breaks), None)
 
 
 def _untangle(pieces: list[list[Sighting]], same: float) -> list[list[Sighting]]:
@@ -382,7 +386,7 @@ def _find_swap(a: Sequence[Sighting], b: Sequence[Sighting], least_gain: float) 
     known = [[one for one in piece if one.identity is not None] for piece in (a, b)]
     if not len(frames) or not all(known):
         return None
-    before, after = zip(*(_people_around(piece, frames) for piece in known), strict=True)
+    before, after = zip(*(_people_around(piece, frames, _PERSON_LOOKS) for piece in known), strict=True)
     straight = np.linalg.norm(before[0] - after[0], axis=1) + np.linalg.norm(before[1] - after[1], axis=1)
     crossed = np.linalg.norm(before[0] - after[1], axis=1) + np.linalg.norm(before[1] - after[0], axis=1)
     gains = np.nan_to_num(straight - crossed, nan=-np.inf)
@@ -390,11 +394,19 @@ def _find_swap(a: Sequence[Sighting], b: Sequence[Sighting], least_gain: float) 
     return int(frames[best]) if gains[best] > least_gain else None
 
 
-def _people_around(looks: Sequence[Sighting], frames: NDArray[np.int64]) -> tuple[NDArray[np.float64], ...]:
-    """Mean descriptors of the last looks before and the first ones from each frame on; NaN where there are none."""
-    sums = np.cumsum([np.zeros_like(looks[0].identity), *(one.identity for one in looks)], axis=0, dtype=np.float64)
+def _people_around(
+    looks: Sequence[Sighting], frames: NDArray[np.int64], count: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(m, d) mean descriptors of the last looks before each of m frames, and of the first from it on.
+
+    Args:
+        looks: all with descriptors, frames ascending.
+        count: looks that make up a mean; NaN where there are none.
+    """
+    descriptors = np.array([one.identity for one in looks], dtype=np.float64)
+    sums = np.concatenate([np.zeros_like(descriptors[:1]), np.cumsum(descriptors, axis=0)])
     at = np.searchsorted([one.frame for one in looks], frames)
-    first, last = np.maximum(at - _PERSON_LOOKS, 0), np.minimum(at + _PERSON_LOOKS, len(looks))
+    first, last = np.maximum(at - count, 0), np.minimum(at + count, len(looks))
     with np.errstate(invalid="ignore"):
         return (sums[at] - sums[first]) / (at - first)[:, None], (sums[last] - sums[at]) / (last - at)[:, None]
 
