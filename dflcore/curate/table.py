@@ -7,32 +7,32 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dflcore.curate.expression import measure_expressions, template_points
+from dflcore.curate.expression import MEASURES, measure_expressions, template_points
 from dflcore.curate.metric_store import HistogramKind, MetricStore
 from dflcore.errors import Conflict, DataCorrupt, InvalidInput
 from dflcore.io.faceset import BUSY_TIMEOUT_S, INDEX_NAME, Faceset
 from dflcore.types import FacesetInfo, FloatArray
 
 LANDMARK_COUNT: Final = 68
-_NUMBERS: Final = (
-    "plate_id", "frame", "face_index", "plate_width", "plate_height", "score", "yaw", "pitch", "roll", "sharpness",
-    "spread", "track_id",
-)  # fmt: skip
+_READ_AT_ONCE: Final = ("plate_id", "frame", "face_index", "score", "yaw", "pitch", "roll", "sharpness")
+_LATER: Final = ("plate_width", "plate_height", "spread", "track_id")
 _TEXTS: Final = ("origin", "detector", "landmarker", "original_name")
+_BLOCK: Final = 8192
 _NAMES_PER_QUERY: Final = 500
 
 
 class FaceTable:
     """The faces of a faceset that are really there, one array per property, rows in plate and frame order.
 
-    Scalars come with opening; boxes, landmarks, descriptors and measures of the pictures are read when first asked
-    for. Unknown numbers are NaN. The table is a picture of the moment it was opened.
+    Place, pose and quality come with opening; all else is read when first asked for. Unknown numbers are NaN. The
+    table is a picture of the moment it was opened.
 
     Attributes:
         info: of the whole faceset.
@@ -58,17 +58,16 @@ class FaceTable:
             names = list(faceset.names)
             info = faceset.info
         with _reading(path) as database:
-            rows = database.execute(f"SELECT name, {', '.join((*_NUMBERS, *_TEXTS))} FROM face").fetchall()
+            database.execute("BEGIN")  # both queries see the same rows in the same order
+            row_of = {name: row for row, (name,) in enumerate(database.execute("SELECT name FROM face ORDER BY rowid"))}
+            values = database.execute(f"SELECT {', '.join(_READ_AT_ONCE)} FROM face ORDER BY rowid")
+            numbers = np.fromiter(chain.from_iterable(values), dtype=np.float64).reshape(-1, len(_READ_AT_ONCE))
             plate_names = dict(database.execute("SELECT id, name FROM plate"))
-        by_name = {row[0]: row for row in rows}
-        names = [name for name in names if name in by_name]
-        transposed = list(zip(*(by_name[name] for name in names), strict=True)) or [()] * (1 + len(_NUMBERS + _TEXTS))
-        columns: dict[str, NDArray[Any]] = {
-            field: np.array(values, dtype=np.float64) for field, values in zip(_NUMBERS, transposed[1:], strict=False)
-        }
-        for field, values in zip(_TEXTS, transposed[1 + len(_NUMBERS) :], strict=True):
-            columns[field] = np.array(values, dtype=object)
-        columns["plate"] = np.array([plate_names[int(number)] for number in columns["plate_id"]], dtype=object)
+        names = [name for name in names if name in row_of]
+        rows = np.array([row_of[name] for name in names], dtype=np.int64)
+        columns: dict[str, NDArray[Any]] = dict(zip(_READ_AT_ONCE, np.ascontiguousarray(numbers[rows].T), strict=True))
+        plates = np.array([plate_names.get(number) for number in range(max(plate_names, default=0) + 1)], dtype=object)
+        columns["plate"] = plates[columns["plate_id"].astype(np.int64)]
         return cls(info, names, columns)
 
     def __len__(self) -> int:
@@ -87,10 +86,21 @@ class FaceTable:
 
     def column(self, field: str) -> NDArray[np.float64]:
         """(n,) float64 of a number that stands in the index, NaN where unknown; angles in radians."""
-        return self._columns[field]
+        assert field in _READ_AT_ONCE + _LATER, field
+        return self._plain(field, np.dtype(np.float64))
 
     def text(self, field: str) -> NDArray[np.object_]:
         """(n,) of ``plate``, ``origin``, ``detector``, ``landmarker`` or ``original_name`` (may hold None)."""
+        assert field in ("plate", *_TEXTS), field
+        return self._plain(field, np.dtype(object))
+
+    def _plain(self, field: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+        if field not in self._columns:
+            if self._parent is not None:
+                parent, rows = self._parent
+                self._columns[field] = parent._plain(field, dtype)[rows]
+            else:
+                self._columns[field] = np.array(self._column_blobs(field), dtype=dtype)
         return self._columns[field]
 
     @cached_property
@@ -119,10 +129,7 @@ class FaceTable:
     @cached_property
     def expressions(self) -> FloatArray:
         """(n, 6) see :mod:`dflcore.curate.expression`."""
-        return self._inherited(
-            "expressions",
-            lambda: measure_expressions(template_points(self.landmarks), self.column("yaw"), self.column("pitch")),
-        )
+        return self._inherited("expressions", self._read_expressions)
 
     @cached_property
     def identities(self) -> FloatArray:
@@ -185,6 +192,14 @@ class FaceTable:
             parent, rows = self._parent
             return np.asarray(getattr(parent, field)[rows])
         return read()
+
+    def _read_expressions(self) -> FloatArray:
+        lengths = np.empty((len(self), len(MEASURES)), dtype=np.float32)
+        for start in range(0, len(self), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            points = template_points(self.landmarks[rows])
+            lengths[rows] = measure_expressions(points, self.column("yaw")[rows], self.column("pitch")[rows])
+        return lengths
 
     def _read_identities(self) -> FloatArray:
         blobs = self._column_blobs("identity")
