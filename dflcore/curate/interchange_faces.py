@@ -68,7 +68,7 @@ def take_over(
     except cv2.error as error:
         raise InvalidInput(f"{original_name}: no head pose explains its landmarks.", reason="NO_POSE") from error
     low, high = plate_points.min(0), plate_points.max(0)
-    left, top, right, bottom = face.source_rect if has_area(face) else (*low.tolist(), *high.tolist())
+    left, top, right, bottom = rectangle_of(face) or (*low.tolist(), *high.tolist())
     record = FaceRecord(
         name=name,
         plate="",
@@ -149,21 +149,21 @@ def kind_text(kind: Kind) -> str:
 
 
 def area_of(face: LegacyFace) -> float:
-    if face.source_rect is not None and has_area(face):
-        left, top, right, bottom = face.source_rect
+    rectangle = rectangle_of(face)
+    if rectangle is not None:
+        left, top, right, bottom = rectangle
         return (right - left) * (bottom - top)
     if face.source_landmarks is not None:
         return float(np.prod(face.source_landmarks.max(0) - face.source_landmarks.min(0)))
     return 0.0
 
 
-def has_area(face: LegacyFace) -> bool:
-    """The detector's rectangle is there and not empty."""
-    return (
-        face.source_rect is not None
-        and face.source_rect[0] < face.source_rect[2]
-        and (face.source_rect[1] < face.source_rect[3])
-    )
+def rectangle_of(face: LegacyFace) -> tuple[float, float, float, float] | None:
+    """The detector's left, top, right, bottom in frame pixels; None where there is none or it is empty."""
+    if face.source_rect is None:
+        return None
+    left, top, right, bottom = face.source_rect
+    return face.source_rect if left < right and top < bottom else None
 
 
 def label_of(face: LegacyFace) -> Label:
