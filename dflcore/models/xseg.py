@@ -31,8 +31,8 @@ class FilterResponseNorm(nn.Module):
         self.epsilon = nn.Parameter(torch.tensor([_INITIAL_EPSILON]))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) → same. The power is summed in float32 whatever the precision of ``x``."""
-        power = x.float().square().mean(dim=(2, 3), keepdim=True)
+        """(B, C, H, W) → same. The power is summed in float32 or better."""
+        power = x.square().mean(dim=(2, 3), keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
         gain = torch.rsqrt(power + self.epsilon.abs()) * self.weight.view(1, -1, 1, 1)
         return x * gain.to(x.dtype) + self.bias.view(1, -1, 1, 1).to(x.dtype)
 
@@ -46,7 +46,8 @@ class ThresholdedUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → same."""
-        return torch.maximum(x, self.tau.view(1, -1, 1, 1).to(x.dtype))
+        tau = self.tau.view(1, -1, 1, 1).to(x.dtype)
+        return F.relu(x - tau) + tau  # the gradient of torch.maximum costs several times as much
 
 
 class BlurPool(nn.Module):
