@@ -278,6 +278,23 @@ def test_other_wishes_begin_anew(tmp_path: Path) -> None:
         assert faceset.aligned_size == 128
 
 
+def test_after_a_power_cut_it_begins_anew_but_not_after_a_clean_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = noise_faceset(tmp_path / "a", 3)
+    unfinished = change_faces(source, tmp_path / "b", Watcher(stop_after=2), aligned_size=96).path
+    made = (unfinished / "shot_000001_0.png").stat().st_mtime_ns
+    monkeypatch.setattr("dflcore.curate.derive._boot", lambda: "the next day")
+    with monkeypatch.context() as broken:
+        broken.setattr("dflcore.curate.derive._Run.all_frames", lambda run: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            change_faces(source, tmp_path / "b", Watcher(), aligned_size=96)
+    assert (unfinished / "shot_000001_0.png").stat().st_mtime_ns == made
+    monkeypatch.setattr("dflcore.curate.derive._boot", lambda: "after the power cut")
+    assert change_faces(source, tmp_path / "b", Watcher(stop_after=0), aligned_size=96).stopped
+    assert not (unfinished / "shot_000001_0.png").exists()
+
+
 def _change(folder: Path, control: Watcher) -> None:
     change_faces(folder / "a", folder / "b", control, face_type=FaceType.HALF)
 
