@@ -415,6 +415,6 @@ def test_a_hundred_thousand_faces_are_no_hindrance(browser, faceset, names, star
         began = time.monotonic()
         page.keys(*keys, modifiers=modifiers)
         page.wait_for_face(f"f{wanted:06d}.png")
-        assert time.monotonic() - began < 3.0
+        assert time.monotonic() - began < 10.0
     assert browser.evaluate("document.querySelectorAll('.cell').length") < 40
     browser.call("Page.navigate", url="about:blank")

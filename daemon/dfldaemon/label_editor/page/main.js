@@ -237,15 +237,17 @@ async function lookAgain(api, name) {
 }
 
 async function reloadList(api) {
-  const { name } = editor;
+  const { name, index } = editor;
   const facts = await lookAgain(api, name);
-  if (editor.isReady) {
+  const last = facts.total - 1;
+  const found = last < 0 ? null : await editor.faces.at(facts.position);
+  if (editor.isReady && found?.name === name) {
     editor.index = editor.target = facts.position;
-    const face = facts.total > 0 ? await editor.faces.at(facts.position) : null;
-    if (face?.name !== name) editor.forget();
+  } else if (editor.isReady) {
+    editor.forget();
   }
   ui.changed();
-  if (!editor.isReady && facts.total > 0) await editor.go(facts.position);
+  if (!editor.isReady && last >= 0) await editor.go(Math.min(Math.max(index, 0), last));
 }
 
 function bind() {
