@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dflcore.curate.metric_store import METRICS_NAME
+from dflcore.curate.restore import roll_back
 from dflcore.curate.views import VIEWS_NAME
 from dflcore.errors import Conflict, DataCorrupt
 from dflcore.io.atomic import sync_folder, translate_disk_errors, write_text
@@ -84,9 +85,14 @@ def recover_names(path: Path, control: RunControl) -> RenameResult:
         InvalidInput, ResourceExhausted: the folder cannot be written.
     """
     path = Path(path)
+    roll_back(path / INDEX_NAME)
+    finished_earlier = is_unfinished(path)
+    if finished_earlier:
+        with translate_disk_errors(path), _locked(path):
+            _finish(path)
     Faceset.open(path).close()  # an older index is brought up to date before the lock is taken
     with translate_disk_errors(path), _locked(path):
-        finished_earlier = _finish(path)
+        _clear_leftovers(path)
         if (path / PACK_NAME).exists():
             raise Conflict(
                 f"The images of {path} are packed under their names; unpack the faceset first.",
@@ -104,6 +110,11 @@ def recover_names(path: Path, control: RunControl) -> RenameResult:
     return RenameResult(renamed=renamed, kept=kept, finished_earlier=finished_earlier, stopped=stopped)
 
 
+def is_unfinished(path: Path) -> bool:
+    """A renaming was killed: until the next call some images are missing from where their rows say they are."""
+    return (Path(path) / STAGING_NAME / PLAN_NAME).is_file()
+
+
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     lock = lock_faceset(path)
@@ -111,6 +122,18 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def _clear_leftovers(path: Path) -> None:
+    """What a call left that was killed before its plan was there, or after it was carried out: never an image."""
+    staging = path / STAGING_NAME
+    if any((staging / "images").glob("*")):
+        raise DataCorrupt(
+            f"{staging / 'images'} holds images of an earlier renaming whose plan is gone; move them back to {path}.",
+            reason="PLAN_DAMAGED",
+            path=staging,
+        )
+    shutil.rmtree(staging, ignore_errors=True)
 
 
 def _make_plan(path: Path) -> tuple[dict[str, str], int]:
@@ -170,7 +193,6 @@ def _first_free(name: str, taken: set[str]) -> str:
 
 def _write_plan(path: Path, plan: Mapping[str, str]) -> None:
     staging = path / STAGING_NAME
-    shutil.rmtree(staging, ignore_errors=True)  # without a plan it holds nothing that is not elsewhere
     (staging / "images").mkdir(parents=True)
     for file in (path / VIEWS_NAME).glob("*.json"):
         with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):  # a damaged view stays as it is
@@ -220,12 +242,11 @@ def _stage_images(path: Path, plan: Mapping[str, str], control: RunControl) -> S
     return None
 
 
-def _finish(path: Path) -> bool:
-    """Carry out the plan that is there, from wherever it was left; False where there is none."""
+def _finish(path: Path) -> None:
+    """Carry out the plan that is there, from wherever it was left."""
     plan = _read_plan(path)
     if plan is None:
-        shutil.rmtree(path / STAGING_NAME, ignore_errors=True)
-        return False
+        return  # another process was quicker
     number, names = plan
     staging = path / STAGING_NAME
     if not _is_marked(path, number):
@@ -240,7 +261,6 @@ def _finish(path: Path) -> bool:
     sync_folder(path)
     (staging / PLAN_NAME).unlink()
     shutil.rmtree(staging)
-    return True
 
 
 def _move(source: Path, target: Path) -> None:

@@ -71,7 +71,7 @@ def restore_metadata(path: Path, file: Path, control: RunControl) -> RestoreResu
     records = [to_record(face, saved.faceset, Path(file)) for face in saved.faces]
     if not path.is_dir():
         raise NotFound(f"There is no folder {path}.", reason="FACESET_NOT_FOUND", path=path)
-    _roll_back(path / INDEX_NAME)
+    roll_back(path / INDEX_NAME)
     names = _check_index(path, saved, records)
     resized, unusable, stopped = _resize_images(path, saved.faceset.aligned_size, records, control)
     if stopped is None:
@@ -93,7 +93,7 @@ def restore_metadata(path: Path, file: Path, control: RunControl) -> RestoreResu
     )
 
 
-def _roll_back(index: Path) -> None:
+def roll_back(index: Path) -> None:
     """What a writer that was killed left half done: who may only read cannot take it back."""
     if index.with_name(f"{index.name}-journal").exists():
         with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(index)) as database:

@@ -1,6 +1,9 @@
 import os
 import re
+import signal
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,7 @@ from small_facesets import Watcher, make_image, make_record, noise_faceset, writ
 
 from dflcore.curate.metric_store import METRICS_NAME, MetricStore
 from dflcore.curate.pack import pack_faceset
-from dflcore.curate.rename import PLAN_NAME, STAGING_NAME, recover_names
+from dflcore.curate.rename import PLAN_NAME, STAGING_NAME, is_unfinished, recover_names
 from dflcore.curate.views import View, load_view, save_view
 from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound
 from dflcore.io.faceset import INDEX_NAME, Faceset, lock_faceset
@@ -157,12 +160,58 @@ def test_killed_anywhere_the_next_call_finishes(tmp_path: Path) -> None:
     assert len(folders) > 20
     finished = 0
     for folder in folders:
-        finished += recover_names(folder, Watcher()).finished_earlier
+        was_unfinished = is_unfinished(folder)
+        result = recover_names(folder, Watcher())
+        assert result.finished_earlier == was_unfinished
+        finished += result.finished_earlier
         assert names_by_frame(folder) == {1: "b.png", 2: "Zoë.png", 3: "a.png"}
         assert files(folder) == ["Zoë.png", "a.png", "b.png"]
         check_decoration(folder, "b.png", "Zoë.png")
         assert not (folder / STAGING_NAME).exists()
     assert finished > 5
+
+
+_DIE_IN_TRANSACTION = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from dflcore.curate import rename
+from small_facesets import Watcher
+real = rename._rename_column
+calls = 0
+def rename_and_die(database, table, column):
+    global calls
+    calls += 1
+    schema = table.partition(".")[0]
+    database.execute(f"PRAGMA {schema}.cache_size = 2")  # so that changed pages are written before the commit
+    real(database, table, column)
+    if calls == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+rename._rename_column = rename_and_die
+rename.recover_names(Path(sys.argv[1]), Watcher())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("calls", [1, 3])
+def test_killed_within_the_transaction_no_file_is_ahead_of_the_others(tmp_path: Path, calls: int) -> None:
+    count = 120
+    faces = [(make_record(n, name=f"f{n}.png", original_name=f"f{n + 1}.png"), make_image(n)) for n in range(1, count)]
+    folder = write_faceset(tmp_path / "a", faces)
+    with MaskStore.open(folder, create=True) as store:
+        masks = [(f"f{n}.png", np.full((8, 8), n / count, np.float32)) for n in range(1, count)]
+        store.add_masks("xseg", masks, made_by="x")
+    support = Path(__file__).parents[2] / "support"
+    command = [sys.executable, "-c", _DIE_IN_TRANSACTION, str(folder), str(support), str(calls)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert (folder / f"{INDEX_NAME}-journal").exists()
+    assert recover_names(folder, Watcher()).finished_earlier
+    assert names_by_frame(folder) == {n: f"f{n + 1}.png" for n in range(1, count)}
+    with MaskStore.open(folder) as store:
+        for n in range(1, count):
+            mask = store.mask(f"f{n + 1}.png", "xseg")
+            assert mask is not None
+            np.testing.assert_allclose(mask, n / count, atol=1 / 255)
 
 
 def test_refusals(tmp_path: Path) -> None:
@@ -178,6 +227,10 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(DataCorrupt, match=PLAN_NAME):
         recover_names(folder, Watcher())
     (folder / STAGING_NAME / PLAN_NAME).unlink()
+    (folder / STAGING_NAME / "images" / "a.png").write_bytes(b"the only copy")
+    with pytest.raises(DataCorrupt, match="move them back"):
+        recover_names(folder, Watcher())
+    (folder / STAGING_NAME / "images" / "a.png").unlink()
     pack_faceset(folder, Watcher())
     with pytest.raises(Conflict, match="unpack"):
         recover_names(folder, Watcher())
