@@ -1,6 +1,6 @@
 """What a source set lacks that a target plate needs: poses and expressions, in numbers.
 
-Two faces are within reach of each other when yaw and pitch differ by at most :data:`REACH_DEG` and every length of the
+Two faces are within reach of each other when yaw and pitch differ by at most 5 degrees and every length of the
 expression by at most one step (see :data:`dflcore.curate.expression.MEASURES`). People differ in how wide a mouth or
 how high a brow they have, so all lengths but the opening of the mouth are taken from each person's own median.
 """
@@ -20,6 +20,7 @@ from dflcore.types import FloatArray
 
 BIN_DEG: Final = 5.0
 REACH_DEG: Final = 5.0
+"""Where nothing else is asked for."""
 LEAST_YAW_DEG: Final = 30.0
 LEAST_PITCH_DEG: Final = 20.0
 """The grid shows at least this much to either side."""
@@ -33,7 +34,7 @@ class MissingBin:
     Attributes:
         yaw_deg, pitch_deg: lower edges; the bin is :data:`BIN_DEG` wide and high.
         target_faces: of the target in it.
-        beyond_faces: those of them with no face of the source within :data:`REACH_DEG`.
+        beyond_faces: those of them with no face of the source within reach of their pose.
         gap_deg: how far the one that is worst off is from any face of the source, the larger of its differences in
             yaw and pitch.
     """
@@ -75,6 +76,7 @@ class CoverageReport:
         yaw_edges, pitch_edges: edges of the bins, degrees, ascending.
         source_counts, target_counts: (pitch bins, yaw bins) faces.
         missing: bins the target needs and the source lacks, those with most faces out of reach first.
+        reach_deg: what counts as within reach.
         pose_reach: share of the target's faces whose pose is within reach of some face of the source.
         reach: share whose pose and expression are, both of the same face.
         out_of_reach: names of the target's other faces, in plate and frame order.
@@ -90,6 +92,7 @@ class CoverageReport:
     source_counts: NDArray[np.int64]
     target_counts: NDArray[np.int64]
     missing: tuple[MissingBin, ...]
+    reach_deg: float
     pose_reach: float
     reach: float
     out_of_reach: tuple[str, ...]
@@ -101,7 +104,7 @@ class CoverageReport:
         lines = [
             f"source {self.source_path}: {self.source_faces} faces",
             f"target {self.target_path}: {self.target_faces} faces",
-            f"pose within {REACH_DEG:g} deg of the source: {self.pose_reach:.1%} of the target",
+            f"pose within {self.reach_deg:g} deg of the source: {self.pose_reach:.1%} of the target",
             f"pose and expression within reach: {self.reach:.1%} of the target",
             f"bins of pose the target needs: {needed}, the source lacks {len(self.missing)} of them",
         ]
@@ -119,16 +122,21 @@ class CoverageReport:
         return "\n".join(lines) + "\n"
 
 
-def compare_coverage(source: FaceTable, target: FaceTable) -> CoverageReport:
+def compare_coverage(source: FaceTable, target: FaceTable, *, reach_deg: float = REACH_DEG) -> CoverageReport:
     """Hold a source set against a target's.
 
     O(n + m) for the grid; for reach each face is compared with the faces of the other set in its own and the eight
     bins around.
 
+    Args:
+        reach_deg: yaw and pitch that differ by at most this are within reach.
+
     Raises:
-        InvalidInput: one of the sets is empty.
+        InvalidInput: one of the sets is empty, or there is no reach.
         DataCorrupt: a faceset's index is damaged.
     """
+    if not 0.0 < reach_deg <= 90.0:
+        raise InvalidInput(f"A reach of {reach_deg:g} degrees covers nothing.", reason="BAD_SETTING", field="reach")
     for table in (source, target):
         if not len(table):
             raise InvalidInput(
@@ -143,7 +151,7 @@ def compare_coverage(source: FaceTable, target: FaceTable) -> CoverageReport:
     source_counts = _counts(source_pose, yaw_edges, pitch_edges)
     target_counts = _counts(target_pose, yaw_edges, pitch_edges)
     source_lengths, target_lengths = _comparable(source), _comparable(target)
-    pose_ok, all_ok = _within_reach(source_pose, source_lengths, target_pose, target_lengths)
+    pose_ok, all_ok = _within_reach(source_pose, source_lengths, target_pose, target_lengths, reach_deg)
     return CoverageReport(
         source_path=str(source.path),
         target_path=str(target.path),
@@ -153,7 +161,8 @@ def compare_coverage(source: FaceTable, target: FaceTable) -> CoverageReport:
         pitch_edges=pitch_edges,
         source_counts=source_counts,
         target_counts=target_counts,
-        missing=_missing(source_pose, target_pose, yaw_edges, pitch_edges, source_counts, target_counts),
+        missing=_missing(source_pose, target_pose, yaw_edges, pitch_edges, source_counts, target_counts, reach_deg),
+        reach_deg=reach_deg,
         pose_reach=float(pose_ok.mean()),
         reach=float(all_ok.mean()),
         out_of_reach=tuple(name for name, is_ok in zip(target.names, all_ok, strict=True) if not is_ok),
@@ -194,6 +203,7 @@ def _missing(
     pitch_edges: NDArray[np.float64],
     source_counts: NDArray[np.int64],
     target_counts: NDArray[np.int64],
+    reach_deg: float,
 ) -> tuple[MissingBin, ...]:
     place = np.stack(
         [
@@ -211,7 +221,7 @@ def _missing(
                 yaw_deg=float(yaw_edges[column]),
                 pitch_deg=float(pitch_edges[row]),
                 target_faces=len(inside),
-                beyond_faces=int((gaps > REACH_DEG).sum()),
+                beyond_faces=int((gaps > reach_deg).sum()),
                 gap_deg=float(gaps.max()),
             )
         )
@@ -223,9 +233,10 @@ def _within_reach(
     source_lengths: FloatArray,
     target_pose: NDArray[np.float64],
     target_lengths: FloatArray,
+    reach_deg: float,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """(m,) by pose alone, and by pose and expression of one and the same source face."""
-    source_cells, target_cells = _cells(source_pose), _cells(target_pose)
+    source_cells, target_cells = _cells(source_pose, reach_deg), _cells(target_pose, reach_deg)
     pose_ok = np.zeros(len(target_pose), dtype=np.bool_)
     all_ok = np.zeros(len(target_pose), dtype=np.bool_)
     around = [(yaw, pitch) for yaw in (-1, 0, 1) for pitch in (-1, 0, 1)]
@@ -234,16 +245,16 @@ def _within_reach(
         rows = np.array([row for part in parts for row in part], dtype=np.int64)
         poses, lengths = source_pose[rows], source_lengths[rows]
         for face in faces:
-            is_near = (np.abs(poses - target_pose[face]) <= REACH_DEG).all(axis=1)
+            is_near = (np.abs(poses - target_pose[face]) <= reach_deg).all(axis=1)
             pose_ok[face] = is_near.any()
             all_ok[face] = (np.abs(lengths[is_near] - target_lengths[face]) <= 1.0).all(axis=1).any()
     return pose_ok, all_ok
 
 
-def _cells(pose: NDArray[np.float64]) -> dict[tuple[int, int], list[int]]:
-    """Rows by the square of :data:`REACH_DEG` they lie in."""
+def _cells(pose: NDArray[np.float64], side_deg: float) -> dict[tuple[int, int], list[int]]:
+    """Rows by the square of yaw and pitch they lie in."""
     cells: dict[tuple[int, int], list[int]] = {}
-    for row, (yaw, pitch) in enumerate(np.floor(pose / REACH_DEG).astype(np.int64).tolist()):
+    for row, (yaw, pitch) in enumerate(np.floor(pose / side_deg).astype(np.int64).tolist()):
         cells.setdefault((yaw, pitch), []).append(row)
     return cells
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dflcore.curate.coverage import BIN_DEG, REACH_DEG, CoverageReport, MeasureCoverage, MissingBin
+from dflcore.curate.coverage import BIN_DEG, CoverageReport, MeasureCoverage, MissingBin
 from dflcore.curate.drawing import (
     BOLD,
     Color,
@@ -168,7 +168,7 @@ def _draw_side(picture: Pixels, report: CoverageReport) -> None:
     for words, source, target, beyond in (
         ("source has faces, darker is more", 4, 0, None),
         ("and the target needs them: how many", 4, 12, None),
-        (f"lacking, but the source is within {REACH_DEG:g}°", 0, 12, 0),
+        (f"lacking, but the source is within {report.reach_deg:g}°", 0, 12, 0),
         ("LACKING and out of reach, some or all", 0, 12, 12),
     ):
         sample = None

@@ -50,6 +50,16 @@ def test_reach_is_what_it_says(table: FaceTable) -> None:
     assert list(report.out_of_reach) == [n for n, is_ok in zip(target.names, both, strict=True) if not is_ok]
 
 
+def test_a_wider_reach_covers_more(table: FaceTable) -> None:
+    source, target = table.take(np.arange(0, 60, 2)), table.take(np.arange(1, 60, 2))
+    shares = [compare_coverage(source, target, reach_deg=reach).pose_reach for reach in (1.0, 5.0, 12.0, 90.0)]
+    assert shares == sorted(shares)
+    assert shares[0] < shares[2]
+    assert shares[-1] == 1.0
+    with pytest.raises(InvalidInput, match="reach"):
+        compare_coverage(source, target, reach_deg=0.0)
+
+
 def test_a_set_covers_itself(table: FaceTable) -> None:
     report = compare_coverage(table, table)
     assert (report.reach, report.pose_reach) == (1.0, 1.0)
