@@ -369,7 +369,7 @@ def _frame_progress(progress: FrameProgress) -> job_service_pb2.FrameProgress:
         frame=progress.frame,
         path=progress.path,
         face_count=progress.faces,
-        stage=progress.stage,
+        stage=progress.stage or None,
     )
 
 

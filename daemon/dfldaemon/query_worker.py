@@ -42,7 +42,9 @@ def answer_faceset(path: str) -> Message:
         return faceset_service_pb2.GetFacesetResponse(faceset=faceset_to_message(faceset.info))
 
 
-def answer_faces(path: str, size: int, page_token: str, where: str, sort_by: str, reverse: int, view: str) -> Message:
+def answer_faces(
+    path: str, size: int, page_token: str, *, where: str = "", sort_by: str = "", reverse: int = 0, view: str = ""
+) -> Message:
     """A page that starts after the face named by the token. Raises NotFound, DataCorrupt, InvalidInput."""
     from dflcore.io.faceset import Faceset
 

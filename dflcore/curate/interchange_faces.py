@@ -20,7 +20,8 @@ from dflcore.geometry.landmarks import aligned_from_landmarks
 from dflcore.geometry.pose import estimate_pose, pose_in_plate
 from dflcore.io.legacy.jpeg import LegacyFace, LegacyPolygon, decode_picture
 from dflcore.io.masks import Label, Polygon
-from dflcore.types import Affine, Box, FaceRecord, FaceType, FloatArray, Landmarks, Origin
+from dflcore.quality import measure_sharpness
+from dflcore.types import Affine, Box, FaceRecord, FaceType, Landmarks, Origin
 
 MAX_DISAGREEMENT: Final = 0.01
 """Share of the aligned side by which the stored transform may miss the stored landmarks."""
@@ -32,7 +33,6 @@ FACE_TYPES: Final = {
     "head": FaceType.HEAD,
 }
 _FACE_TYPE_NAMES: Final = {ours: theirs for theirs, ours in FACE_TYPES.items()}
-_LUMA: Final = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 Kind = tuple[FaceType, int]
 """Face type and aligned size in pixels."""
 
@@ -82,7 +82,7 @@ def take_over(
         aligned_size=size,
         aligned_from_plate=aligned_from_plate,
         pose=pose_in_plate(pose, aligned_from_plate),
-        sharpness=_sharpness(image),
+        sharpness=measure_sharpness(image),
         detector="imported",
         landmarker="imported",
         origin=Origin.IMPORTED,
@@ -198,9 +198,3 @@ def legacy_polygons(label: Label | None) -> tuple[LegacyPolygon, ...]:
     polygons = [] if label is None else label.polygons
     ordered = sorted(polygons, key=lambda one: not one.include)
     return tuple(LegacyPolygon(one.include, np.array(one.points, dtype=np.float64)) for one in ordered)
-
-
-def _sharpness(image: NDArray[np.uint8]) -> float:
-    """As extraction measures it: variance of the Laplacian of the luma."""
-    luma: FloatArray = image.astype(np.float32) @ _LUMA / np.float32(255.0)
-    return float(cv2.Laplacian(luma, cv2.CV_32F).var())

@@ -5,6 +5,7 @@ Every operation is a function of one :class:`Request`; the table at the end is t
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,7 @@ from dflcore.enhance.base import create_enhancer
 from dflcore.errors import InvalidInput
 from dflcore.io.faceset import Faceset
 from dflcore.io.masks import MaskStore
+from dflcore.io.plate import open_plate
 from dflcore.progress import Notice, Preview, RunControl, StopRequest
 from dflcore.segment.apply import apply_segmenter
 from dflcore.types import Authorization, FloatArray
@@ -286,9 +288,17 @@ def _import_legacy(request: Request, settings: config.ImportLegacySettings) -> A
         ),
         restore_meta=Path(settings.meta_dat) if settings.meta_dat else None,
         plate=settings.plate,
-        plate_size=UNKNOWN_SIZE,
+        plate_size=_size_of(settings.plate),
         only=None if None in chosen else cast(Any, chosen),
     )
+
+
+def _size_of(plate: str) -> tuple[int, int]:
+    """Of a plate that is there, in pixels. Raises what opening it raises."""
+    if not plate:
+        return UNKNOWN_SIZE
+    with contextlib.closing(open_plate(plate)) as opened:
+        return opened.size
 
 
 def _export_legacy(request: Request, settings: config.ExportLegacySettings) -> Any:

@@ -17,12 +17,12 @@ from dflcore.color.ocio import ColorConverter
 from dflcore.config.extract import ExtractSettings
 from dflcore.extract.frame_view import FrameView
 from dflcore.extract.plan import PlannedFace
-from dflcore.extract.quality import measure_sharpness
 from dflcore.geometry import affine
 from dflcore.geometry.landmarks import aligned_from_landmarks
 from dflcore.geometry.pose import estimate_pose, pose_in_plate
 from dflcore.io.aligned_image import SUFFIXES, to_uint8
 from dflcore.io.plate import Plate, PlateImage
+from dflcore.quality import measure_sharpness
 from dflcore.types import Affine, FaceRecord, FloatArray, Origin
 
 MIN_LIKENESS = 0.6

@@ -21,20 +21,53 @@ PATHS = {
         "faceset_path": "/f",
         "output_path": "/o.####.exr",
     },
+    "curate": {"faceset_path": "/f", "other_path": "/other", "output_path": "/out", "sort": {}},
+    "train_mask": {"faceset_paths": ["/f", "/g"], "model_path": "/m"},
 }
+OUTPUTS = {"extract": "/f", "train": "/m", "merge": "/o.####.exr", "curate": "/f", "train_mask": "/m"}
+OPERATION = {JobKind.CURATE: "sort"}
 
 
 @pytest.mark.parametrize("kind", list(JobKind))
 def test_a_spec_is_resolved_stored_and_read_back(kind: JobKind) -> None:
     work = convert.work_from_spec(job_service_pb2.JobSpec(**{kind.value: PATHS[kind.value]}))
-    defaults = convert.SETTINGS_CLASSES[kind]().values()
+    defaults = convert.settings_class_of(kind, OPERATION.get(kind, ""))().values()
     assert dict(work.settings) == defaults
     spec = convert.spec_from_work(work)
     body = getattr(spec, kind.value)
-    present = {field.name for field, _ in body.settings.ListFields()}
+    settings = body.sort if kind is JobKind.CURATE else body.settings
+    present = {field.name for field, _ in settings.ListFields()}
     assert present == {name for name, value in defaults.items() if value is not None}
     assert convert.work_from_stored(spec.SerializeToString()) == work
-    assert work.output == {"extract": "/f", "train": "/m", "merge": "/o.####.exr"}[kind.value]
+    assert work.output == OUTPUTS[kind.value]
+
+
+def test_a_curate_job_keeps_its_operation_and_paths() -> None:
+    spec = job_service_pb2.JobSpec(curate={**PATHS["curate"], "sort": {"by": "blur"}})
+    work = convert.work_from_stored(convert.spec_from_work(convert.work_from_spec(spec)).SerializeToString())
+    assert (work.operation, work.settings["by"]) == ("sort", "blur")
+    assert work.paths == {"faceset": "/f", "other": "/other", "output": "/out"}
+    with pytest.raises(InvalidInput, match="can be done to a faceset"):
+        convert.work_from_spec(job_service_pb2.JobSpec(curate={"faceset_path": "/f"}))
+
+
+def test_several_facesets_keep_their_order() -> None:
+    facesets = [f"/f{number}" for number in range(12)]
+    spec = job_service_pb2.JobSpec(train_mask={"faceset_paths": facesets, "model_path": "/m"})
+    work = convert.work_from_stored(convert.spec_from_work(convert.work_from_spec(spec)).SerializeToString())
+    assert work.facesets == facesets
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"frame": 7, "box": [1.0, 2.0, 3.0, 4.5], "remove": True},
+        {"frame": -3, "landmarks": [[float(i), i + 0.25] for i in range(68)]},
+        {"frame": 9, "placement": {"nose": [3.0, 4.0], "size": 50.0, "roll": -2.5}},
+    ],
+)
+def test_corrections_come_back_from_the_wire(values: dict) -> None:
+    assert convert.correction_from_message(convert.correction_to_message(values)) == values
 
 
 def test_an_empty_setting_stays_empty_when_the_default_changes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,13 +91,13 @@ def test_zero_and_false_are_values() -> None:
 
 
 def test_an_empty_spec_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="neither extract, train nor merge"):
+    with pytest.raises(InvalidInput, match="does not say what to do; fill in one of extract"):
         convert.work_from_spec(job_service_pb2.JobSpec())
 
 
 @pytest.mark.parametrize("kind", list(JobKind))
 def test_knobs_carry_everything(kind: JobKind) -> None:
-    for knob in describe_settings(convert.SETTINGS_CLASSES[kind]):
+    for knob in describe_settings(convert.settings_class_of(kind, OPERATION.get(kind, ""))):
         message = convert.knob_to_message(knob)
         assert message.name == knob.name
         assert daemon_service_pb2.KnobType.Name(message.type) == f"KNOB_TYPE_{knob.type.upper()}"

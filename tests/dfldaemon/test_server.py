@@ -153,7 +153,7 @@ def test_a_bad_job_is_refused_at_once(
 
 
 def test_an_empty_job_and_a_bad_range_are_refused(daemon: Any, extract_spec: MakeSpec) -> None:
-    assert "neither" in failure(lambda: daemon.submit(job_service_pb2.JobSpec())).details()
+    assert "does not say what to do" in failure(lambda: daemon.submit(job_service_pb2.JobSpec())).details()
     spec = extract_spec()
     spec.extract.plate.frames = "10-1"
     assert isinstance(error_from_call(failure(lambda: daemon.submit(spec))), InvalidInput)

@@ -5,18 +5,19 @@ from pathlib import Path
 
 import pytest
 
+from dflcore.config.curate import OPERATIONS
 from dflcore.config.describe import KnobDescription, describe_settings
 from dfldaemon.convert import SETTINGS_CLASSES
 from dflproto.v1 import settings_pb2
 
 TYPES = {"bool": "bool", "int": "int64", "float": "double", "string": "string", "choice": "string"}
-CLASSES = list(SETTINGS_CLASSES.values())
+CLASSES = [*SETTINGS_CLASSES.values(), *(operation.settings_class for operation in OPERATIONS.values())]
 
 
 def declared(repository: Path, message: str) -> dict[str, tuple[str, str]]:
     """Field name → (type as written, comment in one line) of a message in settings.proto."""
     text = (repository / "protos" / "dflproto" / "v1" / "settings.proto").read_text("utf-8")
-    body = re.search(rf"message {message} {{(.*?)\n}}", text, re.DOTALL)
+    body = re.search(rf"message {message} {{(.*?)\n?}}", text, re.DOTALL)
     assert body, f"settings.proto has no message {message}"
     found = re.findall(r"((?:\s*//[^\n]*\n)+)\s*optional (\w+) (\w+) = \d+;", body[1])
     return {
@@ -54,8 +55,19 @@ def test_comments_are_the_help(repository: Path, settings_class: type) -> None:
 
 
 def test_every_settings_class_is_on_the_wire() -> None:
-    from dflcore.config import extract, merge, train
+    from dflcore.config import curate, extract, merge, segment, train
     from dflcore.config.base import Settings
+    from dflcore.config.network import NetworkSettings
 
-    there = {one for module in (extract, merge, train) for one in vars(module).values() if isinstance(one, type)}
-    assert {one for one in there if issubclass(one, Settings) and one is not Settings} == set(CLASSES)
+    modules = (curate, extract, merge, segment, train)
+    there = {one for module in modules for one in vars(module).values() if isinstance(one, type)}
+    stages = {one for one in there if issubclass(one, Settings) and not issubclass(one, NetworkSettings)}
+    assert stages - {Settings} == set(CLASSES)
+
+
+def test_every_operation_is_a_field_of_the_curate_spec() -> None:
+    from dflproto.v1 import job_service_pb2
+
+    fields = job_service_pb2.CurateSpec.DESCRIPTOR.oneofs_by_name["operation"].fields
+    declared_operations = {field.name: field.message_type.name for field in fields}
+    assert declared_operations == {name: one.settings_class.__name__ for name, one in OPERATIONS.items()}

@@ -54,7 +54,9 @@ def list_faces(session: CliSession, options: argparse.Namespace) -> int:
         for face in shown:
             session.output.event("face", **message_values(face))
         return OK
-    table = Table("face", "frame", "track", "yaw", "pitch", "sharpness", "origin", options.sort or "", box=None)
+    table = Table(
+        "face", "frame", "track", "yaw", "pitch", "sharpness", "origin", options.sort or "", box=None, pad_edge=False
+    )
     for face in shown:
         table.add_row(
             face.name,
@@ -66,7 +68,7 @@ def list_faces(session: CliSession, options: argparse.Namespace) -> int:
             face.origin,
             f"{face.sort_value:.5g}" if face.HasField("sort_value") else "",
         )
-    session.output.console.print(table)
+    session.output.table(table)
     return OK
 
 
@@ -78,12 +80,12 @@ def list_tracks(session: CliSession, options: argparse.Namespace) -> int:
         for track in tracks:
             session.output.event("track", **message_values(track))
         return OK
-    table = Table("track", "frames", "faces", "filled in", "sharpest", "plate", box=None)
+    table = Table("track", "frames", "faces", "filled in", "sharpest", "plate", box=None, pad_edge=False)
     for track in tracks:
         frames = f"{track.first_frame}-{track.last_frame}"
         faces, filled = str(track.face_count), str(track.interpolated_count)
         table.add_row(str(track.track_id), frames, faces, filled, track.sample_face, track.plate)
-    session.output.console.print(table)
+    session.output.table(table)
     return OK
 
 
@@ -94,14 +96,14 @@ def list_fields(session: CliSession, options: argparse.Namespace) -> int:
     if session.output.is_json:
         session.output.event("curation", **message_values(curation))
         return OK
-    table = Table("field", "unit", "meaning", box=None)
+    table = Table("field", "unit", "meaning", box=None, pad_edge=False)
     for one in curation.fields:
         table.add_row(one.name, one.unit, one.help + (" *" if one.needs_measure else ""))
-    session.output.console.print(table)
-    sorts = Table("sort", "meaning", box=None)
+    session.output.table(table)
+    sorts = Table("sort", "meaning", box=None, pad_edge=False)
     for sort in curation.sorts:
         sorts.add_row(sort.name, sort.help + (" *" if sort.needs_measure else ""))
-    session.output.console.print(sorts)
+    session.output.table(sorts)
     session.output.result("* needs the measures of `dfl faceset measure`; `dfl faceset sort` makes them by itself.")
     return OK
 

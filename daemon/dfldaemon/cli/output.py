@@ -43,7 +43,6 @@ from dflcore.errors import DflError
 from dfldaemon.cli.exit_codes import exit_code
 from dfldaemon.jobs import error_category
 
-
 MAX_TABLE_WIDTH = 4000
 
 

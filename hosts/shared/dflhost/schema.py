@@ -13,7 +13,7 @@ DIGEST
     equals GetServerInfoResponse.schema_digest of a daemon of the same build.
 """
 
-DIGEST = "d0f7ad3f7934b0ea7f11737225c7ad826d835f9dcf3bd8b6533eacabbfe886ac"
+DIGEST = "76bbcce0955153cb00773a04e23ab5c6f5838fe3141a988889fab3a9a096ae36"
 
 MESSAGES = {
     "dflproto.v1.ApplyMasksSettings": [
@@ -211,7 +211,7 @@ MESSAGES = {
         (3, "frame", "optional", "int64", "", ""),
         (4, "path", "optional", "string", "", ""),
         (5, "face_count", "optional", "int64", "", ""),
-        (6, "stage", "single", "string", "", ""),
+        (6, "stage", "optional", "string", "", ""),
     ],
     "dflproto.v1.GetFacesetRequest": [
         (1, "path", "single", "string", "", ""),

@@ -1,3 +1,3 @@
 """Made by protos/generate.py. DO NOT EDIT!"""
 
-SCHEMA_DIGEST = "d0f7ad3f7934b0ea7f11737225c7ad826d835f9dcf3bd8b6533eacabbfe886ac"
+SCHEMA_DIGEST = "76bbcce0955153cb00773a04e23ab5c6f5838fe3141a988889fab3a9a096ae36"

@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 
-from dflcore.extract.quality import measure_sharpness
+from dflcore.quality import measure_sharpness
 
 
 def test_blur_lowers_sharpness(astronaut):
