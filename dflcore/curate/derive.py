@@ -19,7 +19,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -33,13 +32,13 @@ from dflcore.io.faceset import INDEX_NAME, Faceset, FacesetWriter, lock_faceset
 from dflcore.io.masks import LABEL_SOURCE, MASKS_NAME, Label, MaskStore, Polygon
 from dflcore.io.pack import FaceFiles
 from dflcore.progress import FrameProgress, Notice, RunControl, StopRequest
+from dflcore.quality import measure_sharpness
 from dflcore.types import Affine, FaceRecord, FaceType, FloatArray
 
 UNFINISHED_SUFFIX = ".unfinished"
 MARKER_NAME = "unfinished.json"
 """Lies in a faceset that is being made and says from what and how; in a folder of the final name it means nothing."""
 JPEG_QUALITY = 100
-_LUMA_WEIGHTS = (0.2126, 0.7152, 0.0722)
 _FORMATS: Mapping[str, AlignedFormat] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".exr": "exr"}
 
 Pixels = FloatArray | NDArray[np.uint8]
@@ -259,7 +258,7 @@ class _Run:
             "name": name,
             "face_type": self._writer.face_type,
             "aligned_size": self._writer.aligned_size,
-            "sharpness": _sharpness(to_uint8(face.image)),
+            "sharpness": measure_sharpness(to_uint8(face.image)),
         }
         return replace(record, **changes)  # type: ignore[arg-type]  # checked by the dataclass at once
 
@@ -332,12 +331,6 @@ def _move_label(label: Label, new_from_old: Affine) -> Label:
             for polygon in label.polygons
         )
     )
-
-
-def _sharpness(image: NDArray[np.uint8]) -> float:
-    """The measure the index holds for extracted faces: variance of the Laplacian of the luma (Pech-Pacheco 2000)."""
-    luma = image.astype(np.float32) @ np.array(_LUMA_WEIGHTS, dtype=np.float32) / np.float32(255.0)
-    return float(cv2.Laplacian(luma, cv2.CV_32F).var())
 
 
 def _digest(recipe: Mapping[str, object]) -> str:

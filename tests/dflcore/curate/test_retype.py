@@ -19,6 +19,7 @@ from dflcore.io.aligned_image import write_aligned
 from dflcore.io.faceset import Faceset
 from dflcore.io.masks import Label, MaskStore, Polygon
 from dflcore.progress import Notice, StopRequest
+from dflcore.quality import measure_sharpness
 from dflcore.types import FaceRecord, FaceType
 
 
@@ -96,6 +97,7 @@ def test_from_the_plate_a_larger_type_shows_what_was_not_in_the_aligned_image(
     np.testing.assert_array_equal(image, wanted_image)
     np.testing.assert_allclose(record.aligned_from_plate, wanted_record.aligned_from_plate, atol=1e-6)
     assert (record.face_type, record.aligned_size) == (FaceType.WHOLE, 256)
+    assert record.sharpness == measure_sharpness(image)
 
 
 def test_everything_else_of_the_record_is_kept(tmp_path: Path, astronaut: np.ndarray) -> None:
