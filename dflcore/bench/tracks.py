@@ -42,6 +42,7 @@ STAGE = "tracks"
 DEFAULT_RADIUS: Final = 5
 DEFAULT_MAX_GAP: Final = 8
 SAME_PERSON_DISTANCE: Final = 0.6
+LANDMARK_LOOKS: Final = 5
 _MEDIAN_OF_SQUARE: Final = 0.4549
 """Median of the square of a standard normal variable."""
 _LEFT_EYE, _RIGHT_EYE, _MOUTH = PARTS[4], PARTS[5], PARTS[6]
@@ -72,7 +73,7 @@ def look_at_movie(path: Path, *, frames: FrameRange | None = None, store: Weight
     Raises:
         NotFound, InvalidInput, DataCorrupt: as :func:`dflcore.io.plate.open_plate`.
     """
-    settings = ExtractSettings(detector="dlib_hog", landmarker="dlib68")
+    settings = ExtractSettings(detector="dlib_hog", landmarker="dlib68", detect_size=960, landmark_looks=LANDMARK_LOOKS)
     networks = Networks.create(settings, WeightStore() if store is None else store, "cpu")
     looker = Looker(networks, settings, ColorConverter())
     with contextlib.closing(open_plate(str(path), frames=frames)) as plate:
