@@ -3,7 +3,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_facesets import Watcher, make_image, make_record, noise_faceset, write_faceset
 
 from dflcore.curate.enhance import enhance_faceset
 from dflcore.errors import Conflict, InvalidInput
@@ -11,6 +10,7 @@ from dflcore.io.aligned_image import write_aligned
 from dflcore.io.faceset import Faceset
 from dflcore.io.masks import Label, MaskStore, Polygon
 from dflcore.progress import StopRequest
+from small_facesets import Watcher, make_image, make_record, noise_faceset, write_faceset
 
 
 class Brighter:

@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from killing import kill_everywhere
-from small_facesets import PLATE, Watcher, make_image, make_record, noise_faceset, write_faceset
 
 from dflcore.curate.metadata import SavedFaceset, read_metadata, save_metadata
 from dflcore.curate.restore import restore_metadata
@@ -20,6 +18,8 @@ from dflcore.io.aligned_image import write_aligned
 from dflcore.io.faceset import INDEX_NAME, Faceset, FacesetWriter
 from dflcore.progress import StopRequest
 from dflcore.types import Authorization, FaceRecord, FaceType, Origin
+from killing import kill_everywhere
+from small_facesets import PLATE, Watcher, make_image, make_record, noise_faceset, write_faceset
 
 NAME = "shot_000001_0.png"
 

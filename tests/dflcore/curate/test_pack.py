@@ -4,8 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from killing import kill_everywhere
-from small_facesets import Watcher, make_image, noise_faceset
 
 from dflcore.curate import pack as packing
 from dflcore.curate.metadata import save_metadata
@@ -16,6 +14,8 @@ from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound, Resour
 from dflcore.io.faceset import Faceset, lock_faceset
 from dflcore.io.pack import PACK_NAME, TRASH_LIST_NAME, FaceFiles, FacePack, trash_members, trashed_members
 from dflcore.progress import StopRequest
+from killing import kill_everywhere
+from small_facesets import Watcher, make_image, noise_faceset
 
 
 @pytest.fixture

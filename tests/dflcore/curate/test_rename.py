@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from killing import kill_everywhere
-from small_facesets import Watcher, make_image, make_record, noise_faceset, write_faceset
 
 from dflcore.curate.metric_store import METRICS_NAME, MetricStore
 from dflcore.curate.pack import pack_faceset
@@ -19,6 +17,8 @@ from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound
 from dflcore.io.faceset import INDEX_NAME, Faceset, lock_faceset
 from dflcore.io.masks import Label, MaskStore, Polygon
 from dflcore.progress import StopRequest
+from killing import kill_everywhere
+from small_facesets import Watcher, make_image, make_record, noise_faceset, write_faceset
 
 LABEL = Label((Polygon(True, ((1.0, 2.0), (3.0, 40.0), (50.0, 6.0))),))
 

@@ -6,8 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from killing import kill_everywhere
-from small_facesets import Watcher, make_record, noise_faceset, plate_landmarks, write_faceset
 
 from dflcore.curate.derive import MARKER_NAME
 from dflcore.curate.retype import change_faces, new_from_old_crop
@@ -21,6 +19,8 @@ from dflcore.io.masks import Label, MaskStore, Polygon
 from dflcore.progress import Notice, StopRequest
 from dflcore.quality import measure_sharpness
 from dflcore.types import FaceRecord, FaceType
+from killing import kill_everywhere
+from small_facesets import Watcher, make_record, noise_faceset, plate_landmarks, write_faceset
 
 
 class PortraitCutter:

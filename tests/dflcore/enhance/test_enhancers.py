@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny_onnx import color_matrix_nhwc, color_matrix_x2, stride_two
 
 from dflcore.enhance.base import ENHANCERS, create_enhancer, enhance_in_tiles
 from dflcore.enhance.face_enhancer import PARAMETER_COUNT, FaceEnhancer, FaceEnhancerNetwork
@@ -12,6 +11,7 @@ from dflcore.enhance.lanczos import resize_lanczos
 from dflcore.enhance.onnx_model import OnnxOptions
 from dflcore.errors import DataCorrupt, InvalidInput, NotFound, Unsupported
 from dflcore.weights.store import WeightStore
+from tiny_onnx import color_matrix_nhwc, color_matrix_x2, stride_two
 
 MATRIX = np.array([[0.6, 0.2, 0.1], [0.0, 0.5, 0.3], [0.2, 0.0, 0.7]], dtype=np.float32)
 BIAS = np.array([0.05, 0.0, 0.02], dtype=np.float32)
