@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -132,10 +133,9 @@ class _Application:
         if not versions or versions[-1].is_removed or versions[-1].made_by != self._segmenter.digest:
             return False
         made_before = datetime.fromisoformat(versions[-1].made_at) + _CLOCK_STEP
-        try:
+        written = 0.0
+        with contextlib.suppress(OSError):
             written = (self._faceset.path / record.name).stat().st_mtime
-        except OSError:
-            return True
         current = written < made_before.timestamp()
         self._current += current
         return current
