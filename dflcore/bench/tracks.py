@@ -40,7 +40,7 @@ Values = NDArray[np.float64]
 
 STAGE = "tracks"
 DEFAULT_RADIUS: Final = 5
-DEFAULT_MAX_GAP: Final = 8
+DEFAULT_MAX_GAP: Final = 5
 SAME_PERSON_DISTANCE: Final = 0.6
 LANDMARK_LOOKS: Final = 5
 _MEDIAN_OF_SQUARE: Final = 0.4549
