@@ -1,15 +1,17 @@
 """The page in a real browser, with real mouse and key events, on a real faceset."""
 
+import http.server
 import json
 import os
 import sqlite3
+import threading
 import time
 
 import cv2
 import numpy as np
 import pytest
-from chromium import CONTROL, SHIFT, Chromium, find_chromium
 
+from chromium import CONTROL, FOREIGN_HOST, SHIFT, Chromium, find_chromium
 from dflcore.io.masks import Label, MaskStore, Polygon, rasterize
 from dfldaemon.label_editor.lifetime import Lifetime
 
@@ -314,7 +316,7 @@ def test_overlays_show_what_they_say(page, faceset, names):
 
 
 def test_hull_and_copy_are_starts_for_drawing(page, faceset, names):
-    page.keys("h")
+    page.keys("w", "h")  # the hull is face, whatever was about to be drawn
     page.browser.wait_for("document.querySelectorAll('#polygons li').length === 1")
     page.keys("d")
     page.wait_for_face(names[1])
@@ -322,6 +324,7 @@ def test_hull_and_copy_are_starts_for_drawing(page, faceset, names):
     page.browser.wait_for("document.querySelectorAll('#polygons li').length === 1")
     page.keys("s")
     assert wait_until_stored(faceset, names[1], 1) == stored(faceset, names[0])
+    assert stored(faceset, names[0]).has_includes
     page.undo()
     assert page.polygons == []
 
@@ -392,6 +395,74 @@ def test_a_tab_without_the_token_is_told_so(browser, editor, names):
     browser.call("Page.navigate", url=editor.access.origin + "/#token=wrong")
     browser.wait_for("document.getElementById('empty')?.textContent.includes('no access')")
     assert names[0] not in browser.evaluate("document.documentElement.innerHTML")
+    browser.call("Page.navigate", url="about:blank")
+
+
+class _ForeignSite(http.server.BaseHTTPRequestHandler):
+    """An empty page of another origin on this machine."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<!doctype html><title>elsewhere</title>")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+FETCHES = """async ([address, token]) => {
+    const tried = async (path, options) => {
+        try { return await (await fetch(address + path, options)).text(); } catch { return "refused"; }
+    };
+    const headers = { "X-DFL-Token": token };
+    const posted = { method: "POST", body: JSON.stringify({ page: "elsewhere" }) };
+    return [
+        await tried("/", {}),
+        await tried("/api/faceset", {}),
+        await tried("/api/faceset", { headers }),
+        await tried("/api/goodbye", { ...posted, headers }),
+        await tried("/api/goodbye", { ...posted, headers: { ...headers, "Content-Type": "application/json" } }),
+        await tried("/api/goodbye", { ...posted, mode: "no-cors" }),
+    ];
+}"""
+ELEMENTS = """async ([address]) => {
+    const loaded = (tag, path) => new Promise((done) => {
+        const element = document.createElement(tag);
+        element.onload = () => done("loaded");
+        element.onerror = () => done("refused");
+        element.src = address + path;
+        document.body.append(element);
+    });
+    return [await loaded("script", "/main.js"), await loaded("img", "/icon.svg")];
+}"""
+
+
+def test_no_page_of_another_site_gets_anything(browser, editor):
+    """Whatever a script elsewhere tries, even one that has learnt the token."""
+    site = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _ForeignSite)
+    threading.Thread(target=site.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    editor.server.lifetime.hello("elsewhere")
+    try:
+        browser.call("Page.navigate", url=f"http://{FOREIGN_HOST}:{site.server_address[1]}/")
+        browser.wait_for("document.title === 'elsewhere'")
+        arguments = json.dumps([editor.access.origin, editor.access.token])
+        assert browser.evaluate(f"({FETCHES})({arguments})") == ["refused"] * 6
+        assert browser.evaluate(f"({ELEMENTS})({arguments})") == ["refused"] * 2
+    finally:
+        browser.call("Page.navigate", url="about:blank")
+        site.shutdown()
+        site.server_close()
+    assert editor.server.lifetime._pages == {"elsewhere"}  # nobody said its goodbye
+
+
+def test_a_name_that_was_turned_to_this_machine_gets_nothing(browser, editor):
+    """DNS rebinding: to the browser, the editor is that name's own site, and every call is same-origin."""
+    address = f"http://{FOREIGN_HOST}:{editor.server.server_address[1]}/"
+    browser.call("Page.navigate", url=address)
+    browser.wait_for(f"location.href === {json.dumps(address)} && document.readyState === 'complete'")
+    answers = browser.evaluate(f"({FETCHES})({json.dumps(['', editor.access.token])})")
+    assert [json.loads(answer)["reason"] for answer in answers] == ["WRONG_HOST"] * 6
     browser.call("Page.navigate", url="about:blank")
 
 

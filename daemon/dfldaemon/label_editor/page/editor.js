@@ -139,8 +139,12 @@ export class Editor {
     const session = this.session;
     const points = await this.hullOf(session);
     if (session !== this.session) return;
-    if (points.length < 3) this.ui.tell("The landmarks of this face have no hull inside the picture.", "warning");
-    else this.takePolygons([{ include: this.include, points }]);
+    if (points.length < 3) {
+      this.ui.tell("The landmarks of this face have no hull inside the picture.", "warning");
+      return;
+    }
+    this.edit(drawings.addPolygon(this.drawing, { include: true, points }));
+    this.select({ polygon: this.drawing.polygons.length - 1, point: null });
   }
 
   /** Take over the polygons of the nearest labelled face before this one. */
@@ -157,11 +161,6 @@ export class Editor {
     this.edit({ ...this.drawing, polygons: [...this.drawing.polygons, ...label.polygons] });
     this.select(null);
     this.ui.tell(`Copied from face ${from + 1}.`);
-  }
-
-  takePolygons(polygons) {
-    for (const polygon of polygons) this.edit(drawings.addPolygon(this.drawing, polygon));
-    this.select({ polygon: this.drawing.polygons.length - 1, point: null });
   }
 
   // Showing
