@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import field_validator
+
 from dflcore.config.base import Audience, Settings, knob
+from dflcore.config.mask_terms import check_recipe
 
 Profile = Literal["layered", "flat"]
 MatteMode = Literal["learned_and_hull", "hull", "learned_source", "learned_target", "learned_both", "full"]
@@ -37,6 +40,10 @@ class MergeSettings(Settings):
         le=25.0,
         unit="%",
     )
+    segmentation: str = knob(
+        "label > xseg",
+        "Stored masks of the target's faceset that take things in front of the face out of the matte; empty uses none.",
+    )
     color_transfer: ColorTransfer = knob("rct", "Match the swapped face's colour to the plate's.")
     opacity: float = knob(1.0, "Strength of the composite.", ge=0.0, le=1.0)
     face_scale: float = knob(0.0, "Grow (positive) or shrink the swapped face.", ge=-50.0, le=50.0, unit="%")
@@ -67,3 +74,8 @@ class MergeSettings(Settings):
     device: str = knob("auto", "Torch device: auto, cpu, cuda, cuda:1.", audience=Audience.TD, affects_pixels=False)
     authorization_project: str = knob("", "The production these frames are made for.", affects_pixels=False)
     authorization_use: str = knob("", "What these frames are made for.", affects_pixels=False)
+
+    @field_validator("segmentation")
+    @classmethod
+    def _check_segmentation(cls, value: str) -> str:
+        return check_recipe(value) if value.strip() else ""

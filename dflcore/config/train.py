@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import field_validator
+
 from dflcore.config.base import Audience, Settings, knob
+from dflcore.config.mask_terms import check_recipe
 from dflcore.types import FaceType
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -46,6 +49,11 @@ class TrainSettings(Settings):
     random_flip_source: bool = knob(False, "Mirror source faces now and then.")
     random_flip_target: bool = knob(False, "Mirror target faces now and then.")
     masked_training: bool = knob(True, "Look at the face only, not at what surrounds it.")
+    masks: str = knob(
+        "label > xseg > hull",
+        "Where the face is: which of the masks stored in the facesets, as a mask recipe; faces without any use the "
+        "outline of their landmarks (hull).",
+    )
     save_interval_s: float = knob(
         60.0, "Seconds between two saves; at most this much work can be lost.", ge=1.0, le=3600.0, unit="s"
     )
@@ -67,3 +75,8 @@ class TrainSettings(Settings):
     authorization_project: str = knob("", "The production this model is made for.", affects_pixels=False)
     authorization_use: str = knob("", "What this model may be used for.", affects_pixels=False)
     authorization_reference: str = knob("", "Contract or release number that permits this model.", affects_pixels=False)
+
+    @field_validator("masks")
+    @classmethod
+    def _check_masks(cls, value: str) -> str:
+        return check_recipe(value)

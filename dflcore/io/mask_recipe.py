@@ -11,15 +11,15 @@ that soft edges obey De Morgan's laws too. The text is parsed, never evaluated.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from dflcore.errors import InvalidInput, NotFound
+from dflcore.config.mask_terms import Term, parse_recipe
+from dflcore.errors import NotFound
 from dflcore.geometry import affine
 from dflcore.geometry.landmarks import hull_mask
 from dflcore.io.mask_labels import rasterize
@@ -27,44 +27,6 @@ from dflcore.types import FaceRecord, FloatArray
 
 if TYPE_CHECKING:
     from dflcore.io.masks import MaskStore
-
-MAX_TEXT = 1000
-MAX_NAMES = 64
-MAX_DEPTH = 32
-
-Operator = Literal["!", "&", "|", ">"]
-_BINDING: Final[dict[Operator, int]] = {">": 0, "|": 1, "&": 2, "!": 3}
-_BINARY: Final[tuple[Operator, ...]] = (">", "|", "&")
-_TOKEN = re.compile(r"\s*(?:(?P<name>[A-Za-z0-9_]+)|(?P<sign>[!&|>()]))")
-_NAME = re.compile(r"[a-z0-9_]{1,32}")
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """A node of a parsed recipe: a name, or an operator with its operands."""
-
-    operator: Operator | None
-    name: str = ""
-    operands: tuple[Term, ...] = ()
-
-    def names(self) -> Iterator[str]:
-        """Sources in the order they are written."""
-        if self.operator is None:
-            yield self.name
-        for operand in self.operands:
-            yield from operand.names()
-
-    def __str__(self) -> str:
-        if self.operator is None:
-            return self.name
-        parts = [f"({one})" if self._needs_parentheses(one) else str(one) for one in self.operands]
-        return f"!{parts[0]}" if self.operator == "!" else f" {self.operator} ".join(parts)
-
-    def _needs_parentheses(self, operand: Term) -> bool:
-        if operand.operator is None or self.operator is None:
-            return False
-        inner, outer = _BINDING[operand.operator], _BINDING[self.operator]
-        return inner < outer or (inner == outer and self.operator != "!")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +42,7 @@ class MaskRecipe:
         Raises:
             InvalidInput: what was not understood, with its position counted from 1.
         """
-        return cls(_Parser(text).read())
+        return cls(parse_recipe(text))
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -119,13 +81,16 @@ class MaskRecipe:
 
     def faces_without(self, faces: Iterable[str], store: MaskStore) -> list[str]:
         """Those of ``faces`` for which :meth:`combine` would find nothing; cheap, no mask is read."""
-        sources = [name for name in self.sources if name != "hull"]
-        if len(sources) < len(self.sources):
+        if "hull" in self.sources:
             return []
-        have: set[str] = set()
-        for name in sources:
-            have.update(store.labelled_faces() if name == "label" else store.faces_with(name))
+        have = self.faces_with_stored(store)
         return [face for face in faces if face not in have]
+
+    def faces_with_stored(self, store: MaskStore) -> frozenset[str]:
+        """Faces that have a label or stored mask the recipe names; cheap, no mask is read."""
+        sources = [name for name in self.sources if name != "hull"]
+        listed = (store.labelled_faces() if name == "label" else store.faces_with(name) for name in sources)
+        return frozenset(face for faces in listed for face in faces)
 
     def __str__(self) -> str:
         return str(self.term)
@@ -174,90 +139,3 @@ def _evaluate(term: Term, mask_of: Callable[[str], FloatArray | None]) -> FloatA
     for mask in found[1:]:
         result = merge(result, mask)
     return result
-
-
-class _Parser:
-    """Recursive descent, one method per strength of binding."""
-
-    def __init__(self, text: str) -> None:
-        if len(text) > MAX_TEXT:
-            raise InvalidInput(
-                f"The mask recipe has {len(text)} characters; at most {MAX_TEXT} are read.", reason="BAD_MASK_RECIPE"
-            )
-        self._text = text
-        self._tokens = list(_tokens(text))
-        self._next = 0
-        if sum(is_name for _, _, is_name in self._tokens) > MAX_NAMES:
-            raise InvalidInput(f"The mask recipe has more than {MAX_NAMES} names.", reason="BAD_MASK_RECIPE")
-
-    def read(self) -> Term:
-        term = self._binary(0, 0)
-        if self._peek():
-            raise self._error("an operator (>, |, &) or the end")
-        return term
-
-    def _binary(self, level: int, depth: int) -> Term:
-        if level == len(_BINARY):
-            return self._single(depth)
-        operands = [self._binary(level + 1, depth)]
-        while self._peek() == _BINARY[level]:
-            self._next += 1
-            operands.append(self._binary(level + 1, depth))
-        if len(operands) == 1:
-            return operands[0]
-        flat = [inner for one in operands for inner in (one.operands if one.operator == _BINARY[level] else (one,))]
-        return Term(_BINARY[level], operands=tuple(flat))
-
-    def _single(self, depth: int) -> Term:
-        if depth > MAX_DEPTH:
-            raise self._error(f"no more than {MAX_DEPTH} levels")
-        sign = self._peek()
-        if sign == "!":
-            self._next += 1
-            return Term("!", operands=(self._single(depth + 1),))
-        if sign == "(":
-            self._next += 1
-            term = self._binary(0, depth + 1)
-            if self._peek() != ")":
-                raise self._error("')'")
-            self._next += 1
-            return term
-        if self._next == len(self._tokens) or not self._tokens[self._next][2]:
-            raise self._error("the name of a mask, '!' or '('")
-        if not _NAME.fullmatch(sign):
-            raise self._error("a name of lower-case letters, digits and underscores, at most 32,")
-        self._next += 1
-        return Term(None, sign)
-
-    def _peek(self) -> str:
-        return self._tokens[self._next][0] if self._next < len(self._tokens) else ""
-
-    def _error(self, expected: str) -> InvalidInput:
-        is_end = self._next == len(self._tokens)
-        position = len(self._text) if is_end else self._tokens[self._next][1]
-        found = "the end" if is_end else repr(self._peek())
-        return _recipe_error(self._text, position, f"{expected} expected, but there is {found}")
-
-
-def _tokens(text: str) -> Iterator[tuple[str, int, bool]]:
-    """Text, position and whether it is a name, of each token. Raises InvalidInput."""
-    position = 0
-    stripped = len(text.rstrip())
-    while position < stripped:
-        match = _TOKEN.match(text, position)
-        if match is None:
-            place = position + len(text[position:]) - len(text[position:].lstrip())
-            raise _recipe_error(text, place, f"{text[place]!r} means nothing here")
-        kind = "name" if match["name"] else "sign"
-        yield match[kind], match.start(kind), kind == "name"
-        position = match.end()
-
-
-def _recipe_error(text: str, position: int, what: str) -> InvalidInput:
-    return InvalidInput(
-        f"The mask recipe {text[:200]!r} cannot be read at character {position + 1}: {what}. An example: "
-        "'label > (xseg | painted) & !hands > hull'.",
-        reason="BAD_MASK_RECIPE",
-        field="masks",
-        position=position + 1,
-    )

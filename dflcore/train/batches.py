@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dflcore.config.train import TrainSettings
+from dflcore.io.masks import MaskRecipe
 from dflcore.models.registry import Recipe
 from dflcore.progress import Notice
 from dflcore.train.augment import AugmentRanges, draw_transform, identity_transform, move_transform, required_margin
@@ -54,6 +55,7 @@ class BatchMaker:
         seed: of everything random on this side.
         device: where batches are made.
         side: ``source`` or ``target``, for messages.
+        recipe: see :class:`FaceDecoder`.
     """
 
     def __init__(
@@ -68,16 +70,20 @@ class BatchMaker:
         seed: int,
         device: torch.device,
         side: str,
+        recipe: MaskRecipe | None = None,
     ) -> None:
         self._ranges = ranges
         self._resolution = resolution
         self._device = device
         self._generator = torch.Generator().manual_seed(seed)
-        decoder = FaceDecoder(faces, face_type, resolution, required_margin(ranges))
+        decoder = FaceDecoder(faces, face_type, resolution, required_margin(ranges), recipe)
+        self._decoder = decoder
         self._margin = decoder.stored_size / resolution
         self._pool = FacePool(
             decoder, faces.names, budget_bytes=budget_bytes, batch_size=batch_size, seed=seed, side=side
         )
+        if decoder.masked_faces:
+            self._pool.notices.append(_masks_notice(side, decoder.masked_faces, len(faces.names)))
 
     def make(self, *, warp: bool = True) -> SideBatch:
         """The next batch.
@@ -105,7 +111,7 @@ class BatchMaker:
         return transform.apply(stored[:, :3], self._resolution)
 
     def take_notices(self) -> list[Notice]:
-        """Faces that could not be read since the last call."""
+        """What a person should know since the last call: stored masks in use, faces that could not be read."""
         notices, self._pool.notices = self._pool.notices, []
         return notices
 
@@ -123,6 +129,7 @@ class BatchMaker:
     def close(self) -> None:
         """Stop the loader thread."""
         self._pool.close()
+        self._decoder.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +153,7 @@ class BatchMakers:
     ) -> BatchMakers:
         """Wire both sides; the memory budget is halved between them."""
         ranges = augment_ranges(recipe, warp=settings.random_warp, flip=False)
+        masks = MaskRecipe.parse(settings.masks)
 
         def maker(faces: TrainingFaces, side: str, flip: bool, seed: int) -> BatchMaker:
             return BatchMaker(
@@ -158,6 +166,7 @@ class BatchMakers:
                 seed=seed,
                 device=device,
                 side=side,
+                recipe=masks,
             )
 
         source_maker = maker(source, "source", settings.random_flip_source, settings.seed * 2)
@@ -171,3 +180,13 @@ class BatchMakers:
         """Stop both loader threads."""
         self.source.close()
         self.target.close()
+
+
+def _masks_notice(side: str, masked: int, total: int) -> Notice:
+    count = f"all {total}" if masked == total else f"{masked} of {total}"
+    return Notice(
+        message=f"Masks stored in the {side} faceset say where the face is, in {count} faces.",
+        reason="STORED_MASKS",
+        severity="info",
+        details={"side": side, "faces": str(masked)},
+    )

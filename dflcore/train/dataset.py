@@ -11,6 +11,8 @@ import hashlib
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -23,8 +25,9 @@ from dflcore.geometry import affine
 from dflcore.geometry.alignment import model_from_plate
 from dflcore.geometry.landmarks import hull_mask
 from dflcore.geometry.warp import warp_to_aligned
+from dflcore.io.masks import MASKS_NAME, MaskRecipe, MaskStore
 from dflcore.progress import Notice
-from dflcore.types import Affine, FaceRecord, FacesetInfo, FaceType
+from dflcore.types import Affine, FaceRecord, FacesetInfo, FaceType, FloatArray
 
 DECODE_AHEAD = 16
 """Faces the loader thread works ahead of the trainer."""
@@ -67,12 +70,21 @@ class FaceDecoder:
         face_type: what the model paints, and so what the faces must show.
         resolution: side of the model's face in pixels.
         margin: ratio of stored side to ``resolution``, >= 1, so that augmentation finds real pixels.
+        recipe: which stored masks say where the face is; faces without any, and None, use the hull.
 
     Raises:
         InvalidInput: the faces show more or less of the head.
+        DataCorrupt, Unsupported, Conflict: the faceset's masks cannot be read.
     """
 
-    def __init__(self, faces: TrainingFaces, face_type: FaceType, resolution: int, margin: float) -> None:
+    def __init__(
+        self,
+        faces: TrainingFaces,
+        face_type: FaceType,
+        resolution: int,
+        margin: float,
+        recipe: MaskRecipe | None = None,
+    ) -> None:
         if faces.info.face_type is not face_type:
             raise InvalidInput(
                 f"The model paints {face_type.value} faces, the faceset {faces.info.path} holds "
@@ -83,26 +95,70 @@ class FaceDecoder:
         self.faces = faces
         self.resolution = resolution
         self.stored_size = stored_size(resolution, margin)
+        self._masks = None if recipe is None else _StoredMasks.open(Path(faces.info.path), recipe)
 
     def decode(self, name: str) -> Tensor:
-        """(4, S, S) uint8 on the CPU: sRGB-encoded RGB and the hull mask, borders replicated.
+        """(4, S, S) uint8 on the CPU: sRGB-encoded RGB and the stored or hull mask, borders replicated.
 
         Raises:
-            NotFound, DataCorrupt: the face is gone or damaged.
+            NotFound, DataCorrupt: the face is gone, or it or its mask is damaged.
         """
         record = self.faces.record(name)
         image = torch.from_numpy(self.faces.read_image(name)).permute(2, 0, 1).float() / 255.0
         stored_from_plate = self._stored_from_plate(record)
         stored_from_aligned = affine.compose(stored_from_plate, affine.invert(record.aligned_from_plate))
         size = self.stored_size
-        face = warp_to_aligned(image, stored_from_aligned, size)
-        points = affine.apply(stored_from_plate, record.landmarks.points)
-        mask = torch.from_numpy(hull_mask(points, size, size))[None]
-        return (torch.cat([face, mask]).clamp(0, 1) * 255).round().to(torch.uint8)
+        stored = None if self._masks is None else self._masks.find(record)
+        if stored is not None:
+            planes = warp_to_aligned(torch.cat([image, torch.from_numpy(stored)[None]]), stored_from_aligned, size)
+        else:
+            face = warp_to_aligned(image, stored_from_aligned, size)
+            points = affine.apply(stored_from_plate, record.landmarks.points)
+            planes = torch.cat([face, torch.from_numpy(hull_mask(points, size, size))[None]])
+        return (planes.clamp(0, 1) * 255).round().to(torch.uint8)
+
+    @property
+    def masked_faces(self) -> int:
+        """Faces of the set whose mask is a stored one."""
+        return 0 if self._masks is None else sum(name in self._masks.names for name in self.faces.names)
+
+    def close(self) -> None:
+        """Let go of the faceset's masks."""
+        if self._masks is not None:
+            self._masks.store.close()
 
     def _stored_from_plate(self, record: FaceRecord) -> Affine:
         border = (self.stored_size - self.resolution) / 2.0
         return affine.compose(affine.shift(border, border), model_from_plate(record, self.resolution))
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredMasks:
+    """The masks of one faceset that a recipe names.
+
+    Attributes:
+        store: opens its file when it is first read; a store may be used in any thread.
+        names: faces that had any when training began. The others are not looked up.
+    """
+
+    store: MaskStore
+    recipe: MaskRecipe
+    names: frozenset[str]
+
+    @classmethod
+    def open(cls, faceset_path: Path, recipe: MaskRecipe) -> _StoredMasks | None:
+        """None where there is nothing of the recipe's."""
+        if not (faceset_path / MASKS_NAME).is_file():
+            return None
+        with MaskStore.open(faceset_path) as store:
+            names = recipe.faces_with_stored(store)
+        return cls(store, recipe, names) if names else None
+
+    def find(self, record: FaceRecord) -> FloatArray | None:
+        """(S, S) float32 in [0, 1] at the faceset's aligned size."""
+        if record.name not in self.names:
+            return None
+        return self.recipe.find(record.name, self.store, record, record.aligned_size)
 
 
 def stored_size(resolution: int, margin: float) -> int:

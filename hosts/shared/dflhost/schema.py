@@ -13,7 +13,7 @@ DIGEST
     equals GetServerInfoResponse.schema_digest of a daemon of the same build.
 """
 
-DIGEST = "76bbcce0955153cb00773a04e23ab5c6f5838fe3141a988889fab3a9a096ae36"
+DIGEST = "315655110991118707996bea1ffe398a7c56e67acfd668d6cde0ee3b0cecede5"
 
 MESSAGES = {
     "dflproto.v1.ApplyMasksSettings": [
@@ -423,6 +423,7 @@ MESSAGES = {
         (16, "device", "optional", "string", "", ""),
         (17, "authorization_project", "optional", "string", "", ""),
         (18, "authorization_use", "optional", "string", "", ""),
+        (19, "segmentation", "optional", "string", "", ""),
     ],
     "dflproto.v1.MergeSpec": [
         (1, "plate", "single", "message", "dflproto.v1.PlateSpec", ""),
@@ -598,6 +599,7 @@ MESSAGES = {
         (19, "authorization_reference", "optional", "string", "", ""),
         (20, "face_type", "optional", "string", "", ""),
         (21, "precision", "optional", "string", "", ""),
+        (22, "masks", "optional", "string", "", ""),
     ],
     "dflproto.v1.TrainSpec": [
         (1, "source_path", "single", "string", "", ""),

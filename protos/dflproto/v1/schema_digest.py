@@ -1,3 +1,3 @@
 """Made by protos/generate.py. DO NOT EDIT!"""
 
-SCHEMA_DIGEST = "76bbcce0955153cb00773a04e23ab5c6f5838fe3141a988889fab3a9a096ae36"
+SCHEMA_DIGEST = "315655110991118707996bea1ffe398a7c56e67acfd668d6cde0ee3b0cecede5"

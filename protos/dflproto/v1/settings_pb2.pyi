@@ -75,7 +75,7 @@ class ExtractSettings(_message.Message):
     def __init__(self, detector: _Optional[str] = ..., landmarker: _Optional[str] = ..., face_type: _Optional[str] = ..., aligned_size: _Optional[int] = ..., max_faces: _Optional[int] = ..., min_face_size: _Optional[int] = ..., min_score: _Optional[float] = ..., detect_size: _Optional[int] = ..., compute_identity: bool = ..., input_colorspace: _Optional[str] = ..., ocio_config: _Optional[str] = ..., missing_frames: _Optional[str] = ..., authorization_person: _Optional[str] = ..., authorization_project: _Optional[str] = ..., authorization_use: _Optional[str] = ..., authorization_until: _Optional[str] = ..., authorization_reference: _Optional[str] = ..., aligned_format: _Optional[str] = ..., jpeg_quality: _Optional[int] = ..., rotations: _Optional[str] = ..., landmark_passes: _Optional[int] = ..., landmark_looks: _Optional[int] = ..., mesh_above_yaw: _Optional[float] = ..., detect_batch: _Optional[int] = ..., identity_encoder: _Optional[str] = ..., smoothing_radius: _Optional[int] = ..., max_gap: _Optional[int] = ..., split_at_cuts: bool = ..., keep_person: _Optional[str] = ..., keep_tracks: _Optional[str] = ..., same_person_distance: _Optional[float] = ..., people: _Optional[str] = ..., restore_deleted: bool = ...) -> None: ...
 
 class TrainSettings(_message.Message):
-    __slots__ = ("preset", "iterations", "minutes", "batch_size", "resolution", "learning_rate", "random_warp", "random_flip_source", "random_flip_target", "masked_training", "save_interval_s", "preview_interval_s", "keep_generations", "cache_mb", "seed", "device", "authorization_project", "authorization_use", "authorization_reference", "face_type", "precision")
+    __slots__ = ("preset", "iterations", "minutes", "batch_size", "resolution", "learning_rate", "random_warp", "random_flip_source", "random_flip_target", "masked_training", "save_interval_s", "preview_interval_s", "keep_generations", "cache_mb", "seed", "device", "authorization_project", "authorization_use", "authorization_reference", "face_type", "precision", "masks")
     PRESET_FIELD_NUMBER: _ClassVar[int]
     ITERATIONS_FIELD_NUMBER: _ClassVar[int]
     MINUTES_FIELD_NUMBER: _ClassVar[int]
@@ -97,6 +97,7 @@ class TrainSettings(_message.Message):
     AUTHORIZATION_REFERENCE_FIELD_NUMBER: _ClassVar[int]
     FACE_TYPE_FIELD_NUMBER: _ClassVar[int]
     PRECISION_FIELD_NUMBER: _ClassVar[int]
+    MASKS_FIELD_NUMBER: _ClassVar[int]
     preset: str
     iterations: int
     minutes: float
@@ -118,10 +119,11 @@ class TrainSettings(_message.Message):
     authorization_reference: str
     face_type: str
     precision: str
-    def __init__(self, preset: _Optional[str] = ..., iterations: _Optional[int] = ..., minutes: _Optional[float] = ..., batch_size: _Optional[int] = ..., resolution: _Optional[int] = ..., learning_rate: _Optional[float] = ..., random_warp: bool = ..., random_flip_source: bool = ..., random_flip_target: bool = ..., masked_training: bool = ..., save_interval_s: _Optional[float] = ..., preview_interval_s: _Optional[float] = ..., keep_generations: _Optional[int] = ..., cache_mb: _Optional[int] = ..., seed: _Optional[int] = ..., device: _Optional[str] = ..., authorization_project: _Optional[str] = ..., authorization_use: _Optional[str] = ..., authorization_reference: _Optional[str] = ..., face_type: _Optional[str] = ..., precision: _Optional[str] = ...) -> None: ...
+    masks: str
+    def __init__(self, preset: _Optional[str] = ..., iterations: _Optional[int] = ..., minutes: _Optional[float] = ..., batch_size: _Optional[int] = ..., resolution: _Optional[int] = ..., learning_rate: _Optional[float] = ..., random_warp: bool = ..., random_flip_source: bool = ..., random_flip_target: bool = ..., masked_training: bool = ..., save_interval_s: _Optional[float] = ..., preview_interval_s: _Optional[float] = ..., keep_generations: _Optional[int] = ..., cache_mb: _Optional[int] = ..., seed: _Optional[int] = ..., device: _Optional[str] = ..., authorization_project: _Optional[str] = ..., authorization_use: _Optional[str] = ..., authorization_reference: _Optional[str] = ..., face_type: _Optional[str] = ..., precision: _Optional[str] = ..., masks: _Optional[str] = ...) -> None: ...
 
 class MergeSettings(_message.Message):
-    __slots__ = ("profile", "layers", "matte_mode", "matte_erode", "matte_feather", "color_transfer", "opacity", "face_scale", "bit_depth", "compression", "input_colorspace", "ocio_config", "missing_frames", "overwrite", "provenance_attributes", "device", "authorization_project", "authorization_use")
+    __slots__ = ("profile", "layers", "matte_mode", "matte_erode", "matte_feather", "color_transfer", "opacity", "face_scale", "bit_depth", "compression", "input_colorspace", "ocio_config", "missing_frames", "overwrite", "provenance_attributes", "device", "authorization_project", "authorization_use", "segmentation")
     PROFILE_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
     MATTE_MODE_FIELD_NUMBER: _ClassVar[int]
@@ -140,6 +142,7 @@ class MergeSettings(_message.Message):
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     AUTHORIZATION_PROJECT_FIELD_NUMBER: _ClassVar[int]
     AUTHORIZATION_USE_FIELD_NUMBER: _ClassVar[int]
+    SEGMENTATION_FIELD_NUMBER: _ClassVar[int]
     profile: str
     layers: str
     matte_mode: str
@@ -158,7 +161,8 @@ class MergeSettings(_message.Message):
     device: str
     authorization_project: str
     authorization_use: str
-    def __init__(self, profile: _Optional[str] = ..., layers: _Optional[str] = ..., matte_mode: _Optional[str] = ..., matte_erode: _Optional[float] = ..., matte_feather: _Optional[float] = ..., color_transfer: _Optional[str] = ..., opacity: _Optional[float] = ..., face_scale: _Optional[float] = ..., bit_depth: _Optional[str] = ..., compression: _Optional[str] = ..., input_colorspace: _Optional[str] = ..., ocio_config: _Optional[str] = ..., missing_frames: _Optional[str] = ..., overwrite: bool = ..., provenance_attributes: _Optional[str] = ..., device: _Optional[str] = ..., authorization_project: _Optional[str] = ..., authorization_use: _Optional[str] = ...) -> None: ...
+    segmentation: str
+    def __init__(self, profile: _Optional[str] = ..., layers: _Optional[str] = ..., matte_mode: _Optional[str] = ..., matte_erode: _Optional[float] = ..., matte_feather: _Optional[float] = ..., color_transfer: _Optional[str] = ..., opacity: _Optional[float] = ..., face_scale: _Optional[float] = ..., bit_depth: _Optional[str] = ..., compression: _Optional[str] = ..., input_colorspace: _Optional[str] = ..., ocio_config: _Optional[str] = ..., missing_frames: _Optional[str] = ..., overwrite: bool = ..., provenance_attributes: _Optional[str] = ..., device: _Optional[str] = ..., authorization_project: _Optional[str] = ..., authorization_use: _Optional[str] = ..., segmentation: _Optional[str] = ...) -> None: ...
 
 class MeasureSettings(_message.Message):
     __slots__ = ("threads",)
