@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,14 @@ class IdentityEncoder(Protocol):
         """
 
 
+@runtime_checkable
+class BatchIdentityEncoder(IdentityEncoder, Protocol):
+    """An encoder that describes several faces in one go; see :func:`describe_batch`."""
+
+    def describe_batch(self, images: Sequence[NDArray[np.uint8]], landmarks: Sequence[Landmarks]) -> FloatArray:
+        """(N, 128) float32: what :meth:`describe` says of each of N faces, N of 1 or more."""
+
+
 class IdentityEncoderFactory(Protocol):
     """Makes an encoder from the weights in the store."""
 
@@ -40,6 +49,7 @@ class IdentityEncoderFactory(Protocol):
         Raises:
             NotFound: weights are missing.
             Unsupported: a package is missing.
+            DataCorrupt: the weights are damaged.
         """
 
 
@@ -61,6 +71,23 @@ def create_identity_encoder(
         Unsupported: it cannot be loaded here.
     """
     return IDENTITY_ENCODERS.load(name)(WeightStore() if store is None else store, device=device)
+
+
+def describe_batch(
+    encoder: IdentityEncoder, images: Sequence[NDArray[np.uint8]], landmarks: Sequence[Landmarks]
+) -> list[FloatArray]:
+    """The descriptor of every face: what one call per face gives up to rounding, faster where the encoder can.
+
+    Args:
+        images: one per face, each (H, W, 3) uint8 sRGB-encoded RGB; sizes may differ, one picture may come twice.
+        landmarks: as many, each in pixels of its image.
+
+    Raises:
+        InvalidInput: landmarks that do not lie in their image.
+    """
+    if len(images) > 1 and isinstance(encoder, BatchIdentityEncoder):
+        return list(encoder.describe_batch(images, landmarks))
+    return [encoder.describe(image, points) for image, points in zip(images, landmarks, strict=True)]
 
 
 def identity_distance(a: FloatArray, b: FloatArray) -> float:
