@@ -164,12 +164,6 @@ def test_threads_share_an_encoder(encoder, locate, astronaut, hopper):
     assert np.array(together) == pytest.approx(np.array(alone), abs=EXACT)
 
 
-def test_torchs_threads_are_left_as_they_are(locate, astronaut):
-    before = torch.get_num_threads()
-    create_identity_encoder().describe(astronaut, locate(astronaut))
-    assert torch.get_num_threads() == before
-
-
 def test_damaged_weights(tmp_path):
     store = WeightStore()
     whole = store.find("dlib_identity")
