@@ -83,7 +83,7 @@ LAYERS: Mapping[str, LayerInfo] = {
         LayerInfo(
             name="matte_segmentation",
             channels=("A",),
-            help="What segmentation leaves; without a segmenter nothing is taken away: 1 inside the aligned square.",
+            help="What the target's stored masks leave of the matte; 1 inside the aligned square where it has none.",
             take=lambda face: face.segmentation[..., None],
         ),
         LayerInfo(

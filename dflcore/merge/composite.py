@@ -142,7 +142,7 @@ def _over(face: FaceLayers, below: FaceLayers) -> FaceLayers:
     face, below = _extend(face, window), _extend(below, window)
     matte = below.matte + face.matte * (1.0 - below.matte)
     share = np.divide(face.matte, matte, out=np.zeros_like(matte), where=matte > 0)
-    is_free = (below.matte <= 0) & (face.segmentation > 0)
+    is_free = (below.matte <= 0) & face.st.any(axis=0)  # inside the square, whatever is in front of the face
     share = np.where(matte > 0, share, is_free.astype(np.float32))[..., None]
     is_top = (face.matte > 0) | is_free
     return FaceLayers(

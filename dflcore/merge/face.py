@@ -8,8 +8,8 @@ Convention:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -60,12 +60,15 @@ class AlignedFace:
         aligned_from_plate: (2, 3), plate pixels to pixels of the network's square.
         encoded: (R, R, 3) float32 sRGB-encoded in [0, 1], aligned space.
         hull: (R, R) float32 in [0, 1], aligned space.
+        segmentation: (R, R) float32 in [0, 1], aligned space: the stored mask that says where the target's face is
+            seen; None where there is none.
         broken_px: plate pixels of the crop that were NaN or infinite.
     """
 
     aligned_from_plate: Affine
     encoded: FloatArray
     hull: FloatArray
+    segmentation: FloatArray | None
     exposure: Exposure
     broken_px: int
 
@@ -79,14 +82,20 @@ class FacePainter:
         self._options = options
         self._clock = clock
 
-    def paint(self, light: PlateLight, records: Sequence[FaceRecord]) -> tuple[list[FaceLayers], int]:
+    def paint(
+        self, light: PlateLight, records: Sequence[FaceRecord], masks: Mapping[str, FloatArray]
+    ) -> tuple[list[FaceLayers], int]:
         """Layers of every face that lies in the frame, smallest first, each computed from the original frame.
+
+        Args:
+            masks: of the faces that have a stored mask, by name: (R, R) float32 in [0, 1] at the model's resolution.
 
         Returns:
             The layers, and how many plate pixels under the faces were NaN or infinite.
         """
         ordered = sorted(records, key=lambda record: -record.face_index)  # index 0 is the largest face
-        faces = [face for record in ordered if (face := self._align(light, record)) is not None]
+        aligned = (self._align(light, record, masks.get(record.name)) for record in ordered)
+        faces = [face for face in aligned if face is not None]
         layers: list[FaceLayers] = []
         for start in range(0, len(faces), MAX_BATCH):
             batch = faces[start : start + MAX_BATCH]
@@ -98,7 +107,7 @@ class FacePainter:
                     layers.append(finished)
         return layers, sum(face.broken_px for face in faces)
 
-    def _align(self, light: PlateLight, record: FaceRecord) -> AlignedFace | None:
+    def _align(self, light: PlateLight, record: FaceRecord, segmentation: FloatArray | None) -> AlignedFace | None:
         """None for a face wholly outside the data window."""
         size = self._swapper.resolution
         display = light.image.display_window
@@ -129,6 +138,7 @@ class FacePainter:
             aligned_from_plate=aligned_from_plate,
             encoded=np.clip(exposure.fit(encoded), 0.0, 1.0),
             hull=hull,
+            segmentation=segmentation,
             exposure=exposure,
             broken_px=broken_px,
         )
@@ -157,13 +167,16 @@ class FacePainter:
         with self._clock.step("colour"):
             swap, raw = self._to_light(light, face, painted, combined)
         with self._clock.step("warp"):
-            return put_back(
+            layers = put_back(
                 light.data_window,
                 _scaled(face.aligned_from_plate, painted.shape[-1], options.face_scale),
                 colors=(swap, raw),
                 masks=(mask, source, target, face.hull),
                 opacity=options.opacity,
             )
+            if layers is None or face.segmentation is None:
+                return layers
+            return take_away(layers, face.segmentation, face.aligned_from_plate)
 
     def _to_light(
         self, light: PlateLight, face: AlignedFace, painted: FloatArray, mask: FloatArray
@@ -173,6 +186,8 @@ class FacePainter:
         matched = painted
         if options.color_transfer == "rct":
             judged = np.minimum(mask, face.hull)
+            if face.segmentation is not None:  # a hand's colours are not the face's
+                judged = np.minimum(judged, face.segmentation)
             if judged.mean() < _MIN_MATCH_WEIGHT:
                 judged = face.hull
             reference = torch.from_numpy(face.encoded).permute(2, 0, 1).contiguous()
@@ -231,6 +246,21 @@ def put_back(
         segmentation=np.asarray(is_inside, dtype=np.float32),
         st=st * is_inside,
     )
+
+
+def take_away(layers: FaceLayers, segmentation: FloatArray, aligned_from_plate: Affine) -> FaceLayers:
+    """A face's layers with the matte kept to where the target's face is seen.
+
+    Args:
+        segmentation: (R, R) in [0, 1]; beyond its square its edge goes on, for a swapped face grown larger than it.
+        aligned_from_plate: of the target's face as it is in the plate, whatever the swapped face's scale.
+    """
+    window = layers.window
+    box = (window.x, window.y, window.width, window.height)
+    plane = torch.from_numpy(np.ascontiguousarray(segmentation))[None]
+    warped = warp_to_plate(plane, aligned_from_plate, box, padding="border")[0].numpy()
+    seen = np.clip(warped, 0.0, 1.0) * layers.segmentation
+    return replace(layers, segmentation=seen, matte=layers.matte * seen)
 
 
 def _scaled(aligned_from_plate: Affine, size: int, face_scale: float) -> Affine:

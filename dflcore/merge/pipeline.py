@@ -6,6 +6,7 @@ computing and writing run in threads of their own with one frame waiting in betw
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,10 +31,11 @@ from dflcore.merge.face import FaceOptions, FacePainter
 from dflcore.merge.light import PlateDeveloper, PlateLight
 from dflcore.merge.output import OutputPlan, plan_output
 from dflcore.merge.provenance import FrameEntry, MergeIdentity, SequenceManifest, file_fact, frame_attributes
+from dflcore.merge.segmentation import Segmentation
 from dflcore.merge.stages import StepClock, run_stages
 from dflcore.merge.swapper import FaceSwapper
 from dflcore.progress import FrameProgress, Notice, RunControl, StopRequest
-from dflcore.types import Authorization, FaceRecord
+from dflcore.types import Authorization, FaceRecord, FloatArray
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +75,7 @@ class _Frame:
 
     number: int
     image: PlateImage | None = None
+    masks: Mapping[str, FloatArray] = field(default_factory=dict)
     light: PlateLight | None = None
     files: dict[str, list[ExrLayer]] = field(default_factory=dict)
     faces: int = 0
@@ -93,7 +96,7 @@ def merge_range(
     """Merge every frame of ``plate.frames`` that is not there and current.
 
     Args:
-        faceset: of the target plate; gives the landmarks of every frame.
+        faceset: of the target plate; gives the landmarks of every frame, and the masks stored in it.
         output: EXR pattern, may hold ``{version}``.
         authorization: of the source's face, as the model's record has it; kept beside what the settings say the frames
             are made for.
@@ -115,7 +118,13 @@ def merge_range(
     )
     records, notices = select_records(plate, faceset, swapper)
     identity = _identity(plate, swapper, settings, converter, authorization)
-    keys = {frame: identity.frame_key(plate.identity(frame), records.get(frame, ())) for frame in plate.frames}
+    segmentation = Segmentation.open(faceset.path, settings.segmentation, records)
+    keys = {
+        frame: identity.frame_key(
+            plate.identity(frame), records.get(frame, ()), segmentation.identify(records.get(frame, ()))
+        )
+        for frame in plate.frames
+    }
     with ThreadPoolExecutor(1) as pool:  # looks into EXR files, which would slow colour work in this thread
         plan = pool.submit(
             plan_output,
@@ -128,8 +137,9 @@ def merge_range(
         ).result()
     for notice in (*plate.notices, *notices, *permission_notices):
         control.emit(notice)
-    run = _MergeRun(plate, swapper, records, settings, layers, identity, keys, plan, converter)
-    return run.execute(control)
+    run = _MergeRun(plate, swapper, records, segmentation, settings, layers, identity, keys, plan, converter)
+    with contextlib.closing(segmentation):
+        return run.execute(control)
 
 
 def select_records(
@@ -218,6 +228,7 @@ class _MergeRun:
         plate: Plate,
         swapper: FaceSwapper,
         records: Mapping[int, Sequence[FaceRecord]],
+        segmentation: Segmentation,
         settings: MergeSettings,
         layers: tuple[str, ...],
         identity: MergeIdentity,
@@ -227,6 +238,8 @@ class _MergeRun:
     ) -> None:
         self._plate = plate
         self._records = records
+        self._segmentation = segmentation
+        self._resolution = swapper.resolution
         self._settings = settings
         self._layers = layers
         self._identity = identity
@@ -294,7 +307,7 @@ class _MergeRun:
     def _read(self, number: int) -> _Frame:
         try:
             with self._clock.step("read"):
-                return _Frame(number=number, image=self._plate.read(number))
+                image = self._plate.read(number)
         except (NotFound, DataCorrupt) as error:
             if self._settings.missing_frames != "skip":
                 raise
@@ -304,6 +317,9 @@ class _MergeRun:
                 details={"frame": str(number), **error.details},
             )
             return _Frame(number=number, notices=[notice])
+        with self._clock.step("read"):
+            masks = self._segmentation.read(self._records.get(number, ()), self._resolution)
+        return _Frame(number=number, image=image, masks=masks)
 
     def _paint(self, frame: _Frame) -> _Frame:
         if frame.image is None:
@@ -311,7 +327,7 @@ class _MergeRun:
         with torch.inference_mode():
             with self._clock.step("light"):
                 frame.light = self._developer.develop(frame.image, self._settings.bit_depth)
-            faces, broken_px = self._painter.paint(frame.light, self._records.get(frame.number, ()))
+            faces, broken_px = self._painter.paint(frame.light, self._records.get(frame.number, ()), frame.masks)
             with self._clock.step("composite"):
                 stack = stack_faces(faces)
                 if self._settings.profile == "flat":
@@ -355,6 +371,7 @@ class _MergeRun:
                 files={path.name: file_fact(path) for path in paths.values()},
                 plate=self._plate.identity(frame.number),
                 faces=frame.faces,
+                masks=self._segmentation.used(self._records.get(frame.number, ())),
             )
             self._manifest.finish(frame.number, entry)
         frame.files, frame.light = {}, None

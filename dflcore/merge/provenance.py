@@ -64,13 +64,19 @@ class MergeIdentity:
             self.plate, self.color_space, self.output_space, self.model_digest, self.settings_digest, _code_version()
         )
 
-    def frame_key(self, plate_identity: str, records: Sequence[FaceRecord]) -> str:
-        """32 hex digits over everything that decides a frame's pixels."""
+    def frame_key(self, plate_identity: str, records: Sequence[FaceRecord], masks: Sequence[str] = ()) -> str:
+        """32 hex digits over everything that decides a frame's pixels.
+
+        Args:
+            masks: what identifies the stored masks of the frame's faces; a frame without any says nothing.
+        """
         faces = hashlib.sha256()
         for record in sorted(records, key=lambda record: record.face_index):
             faces.update(f"{record.face_index} {record.face_type.value} {record.aligned_size} ".encode())
             faces.update(record.landmarks.points.astype("<f4").tobytes())
             faces.update(record.aligned_from_plate.astype("<f8").tobytes())
+        for mask in masks:
+            faces.update(f"{mask}\0".encode("utf-8", "surrogateescape"))
         return _digest(
             plate_identity,
             self.color_space,
@@ -90,12 +96,14 @@ class FrameEntry:
         key: see :meth:`MergeIdentity.frame_key`.
         files: file name → size in bytes and SHA-256.
         plate: identity of the plate's frame. faces: how many were composited.
+        masks: face → source → version of the stored masks that were used.
     """
 
     key: str
     files: Mapping[str, Mapping[str, Any]]
     plate: str = ""
     faces: int = 0
+    masks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 def frame_attributes(
