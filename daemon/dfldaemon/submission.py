@@ -107,8 +107,10 @@ def _check_operation_paths(work: Work, roots: Sequence[str]) -> None:
             raise InvalidInput(
                 f"{work.operation} needs a path: {meaning}.", reason="PATH_MISSING", field=f"{name}_path"
             )
-    for name in ("reference", "meta_dat", "plate"):
+    for name in ("reference", "meta_dat", "plate", "enhancer"):
         path = str(work.settings.get(name) or "")
+        if name == "enhancer":  # onnx:/path/to/file.onnx?range=unit
+            path = path.partition(":")[2].partition("?")[0]
         if os.sep in path:
             check_path(path, name, roots)
     if work.paths.get("output") and os.path.realpath(work.paths["output"]) == os.path.realpath(work.paths["faceset"]):

@@ -27,7 +27,9 @@ class SortSettings(Settings):
 
     by: str = knob("best", "What to sort by: a name from the list of sorts, for example blur, face-yaw or best.")
     reverse: bool = knob(False, "Last first.")
-    count: int = knob(2000, "Faces that best and best-fast choose.", ge=1, le=1_000_000)
+    count: int = knob(
+        2000, "Faces that best and best-fast choose, spread over 128 directions of the head.", ge=128, le=1_000_000
+    )
     reference: str = knob(
         "", "Face of the set, or a picture, that identity compares with; empty takes the set's middle."
     )
@@ -76,6 +78,7 @@ class EnhanceSettings(Settings):
 
     enhancer: str = knob("faceenhancer", "Enhancer by registry name; onnx:NAME takes a network from the weights.")
     strength: float = knob(1.0, "Share of the enhanced picture in the result.", ge=0.0, le=1.0)
+    device: str = knob("auto", "Torch device: auto, cpu, cuda, cuda:1.", audience=Audience.TD, affects_pixels=False)
 
 
 class PackSettings(Settings):

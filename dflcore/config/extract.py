@@ -101,8 +101,9 @@ class ExtractSettings(Settings):
         audience=Audience.TD,
     )
     smoothing_radius: int = knob(
-        2,
-        "Frames before and after that steady the landmarks of a track; 0 leaves them as they were seen.",
+        5,
+        "Frames before and after that steady the landmarks of a track; 0 leaves them as they were seen, 1 changes "
+        "nothing either.",
         ge=0,
         le=50,
         unit="frames",

@@ -141,11 +141,11 @@ def derive_faceset(
                 aligned_size=aligned_size,
                 settings={**source.info.settings, "face_type": face_type.value, "aligned_size": aligned_size},
                 authorization=source.info.authorization,
+                durable=False,  # flushed once, before it takes its place
             ) as writer,
             FaceFiles.open(source.path) as files,
             _Masks(source.path, staging, maker) as masks,
         ):
-            writer._database.execute("PRAGMA synchronous = OFF")
             run = _Run(source, files, writer, masks, remake, control, _digest(recipe))
             stopped = run.all_frames()
     run.report()

@@ -24,7 +24,6 @@ import contextlib
 import gzip
 import io
 import json
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,7 +34,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from dflcore.errors import DataCorrupt, InvalidInput, NotFound
 from dflcore.io.atomic import atomic_path
-from dflcore.io.faceset import INDEX_NAME, Faceset
+from dflcore.io.faceset import Faceset
 from dflcore.io.pack import is_image_name
 from dflcore.progress import FrameProgress, RunControl, StopRequest
 from dflcore.types import Authorization, Box, FaceRecord, FaceType, FloatArray, Landmarks, Origin, Pose
@@ -280,7 +279,7 @@ def _write(faceset: Faceset, stream: IO[str], control: RunControl) -> int:
             "settings": info.settings,
             "authorization": asdict(info.authorization),
         },
-        "examined": list(_examined(faceset.path)),
+        "examined": list(faceset.examined_frames()),
     }
     stream.write(json.dumps(head, ensure_ascii=False)[:-1] + ',\n"faces": [')
     total = len(faceset)
@@ -309,14 +308,6 @@ def _to_json(record: FaceRecord, path: Path) -> str:
             reason="FACESET_INDEX_DAMAGED",
             path=path,
         ) from error
-
-
-def _examined(path: Path) -> Iterator[tuple[str, int, str]]:
-    address = f"{(path / INDEX_NAME).absolute().as_uri()}?mode=ro"
-    with contextlib.closing(sqlite3.connect(address, uri=True, timeout=_BUSY_TIMEOUT_S)) as database:
-        yield from database.execute(
-            "SELECT plate.name, frame, key FROM examined JOIN plate ON plate.id = plate_id ORDER BY plate_id, frame"
-        )
 
 
 def _check_suffix(file: Path) -> None:

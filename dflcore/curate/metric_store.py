@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from dflcore.errors import Conflict, DataCorrupt, InvalidInput
 from dflcore.io.atomic import translate_disk_errors
+from dflcore.io.pack import FaceFiles
 
 METRICS_NAME = "metrics.sqlite"
 LAYOUT: Final = 1
@@ -112,13 +112,8 @@ class MetricStore:
 
     def stamps_on_disk(self) -> dict[str, Stamp]:
         """Name → what each file of the folder is now."""
-        found: dict[str, Stamp] = {}
-        with os.scandir(self.folder) as entries:
-            for entry in entries:
-                with contextlib.suppress(FileNotFoundError):  # somebody deletes while we look
-                    status = entry.stat()
-                    found[entry.name] = (status.st_size, status.st_mtime_ns)
-        return found
+        with FaceFiles.open(self.folder) as files:
+            return files.stamps()
 
     def scalars(self, names: Sequence[str]) -> tuple[NDArray[np.bool_], dict[str, NDArray[np.float64]]]:
         """Which faces are measured as they are now, and :data:`SCALARS` by field, NaN where not known."""

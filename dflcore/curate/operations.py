@@ -40,6 +40,7 @@ from dflcore.errors import InvalidInput
 from dflcore.io.faceset import Faceset
 from dflcore.io.masks import MaskStore
 from dflcore.io.plate import open_plate
+from dflcore.models.device import resolve_device
 from dflcore.progress import Notice, Preview, RunControl, StopRequest
 from dflcore.segment.apply import apply_segmenter
 from dflcore.types import Authorization, FloatArray
@@ -232,7 +233,7 @@ def _empty_trash(request: Request, settings: config.EmptyTrashSettings) -> Any:
 
 
 def _coverage(request: Request, settings: config.CoverageSettings) -> Any:
-    report = compare_coverage(FaceTable.open(request.faceset), FaceTable.open(request.source))
+    report = compare_coverage(FaceTable.open(request.faceset), FaceTable.open(request.source), reach_deg=settings.reach)
     path = write_coverage(report, request.target)
     request.control.emit(Preview(path=str(path), title="coverage"))
     for line in report.to_text().splitlines():
@@ -258,7 +259,7 @@ def _change(request: Request, settings: config.ChangeSettings) -> Any:
 
 
 def _enhance(request: Request, settings: config.EnhanceSettings) -> Any:
-    enhancer = create_enhancer(settings.enhancer, request.store)
+    enhancer = create_enhancer(settings.enhancer, request.store, device=str(resolve_device(settings.device)))
     return enhance_faceset(
         request.faceset,
         request.target,

@@ -13,7 +13,6 @@ Up to the third step all is taken back when a stop is asked for.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -30,9 +29,10 @@ from dflcore.curate.restore import roll_back
 from dflcore.curate.views import VIEWS_NAME
 from dflcore.errors import Conflict, DataCorrupt
 from dflcore.io.atomic import sync_folder, translate_disk_errors, write_text
-from dflcore.io.faceset import INDEX_NAME, Faceset, lock_faceset
+from dflcore.io.faceset import INDEX_NAME, RENAMING_PLAN, Faceset, lock_faceset
 from dflcore.io.masks import MASKS_NAME
 from dflcore.io.pack import PACK_NAME, is_image_name
+from dflcore.io.sequence import plate_stems
 from dflcore.progress import FrameProgress, RunControl, StopRequest
 from dflcore.types import FaceRecord
 
@@ -112,7 +112,7 @@ def recover_names(path: Path, control: RunControl) -> RenameResult:
 
 def is_unfinished(path: Path) -> bool:
     """A renaming was killed: until the next call some images are missing from where their rows say they are."""
-    return (Path(path) / STAGING_NAME / PLAN_NAME).is_file()
+    return (Path(path) / RENAMING_PLAN).is_file()
 
 
 @contextlib.contextmanager
@@ -158,7 +158,7 @@ def _make_plan(path: Path) -> tuple[dict[str, str], int]:
 
 
 def _wanted_names(records: Iterable[FaceRecord], plates: Sequence[str]) -> Iterator[tuple[str, str]]:
-    stems = _plate_stems(plates)
+    stems = plate_stems(plates)
     counts: Counter[tuple[str, int]] = Counter()
     for record in records:
         suffix = Path(record.name).suffix
@@ -169,18 +169,6 @@ def _wanted_names(records: Iterable[FaceRecord], plates: Sequence[str]) -> Itera
         place = (record.plate, record.frame)
         yield record.name, f"{stems[record.plate]}_{record.frame:06d}_{counts[place]}{suffix}"
         counts[place] += 1
-
-
-def _plate_stems(plates: Sequence[str]) -> dict[str, str]:
-    """As extraction names them: ``shot010`` for ``/path/shot010.####.exr``, a digest when two plates have that name."""
-    stems: dict[str, str] = {}
-    seen: set[str] = set()
-    for plate in plates:
-        name = _TOKEN.sub("", Path(plate).name)
-        stem = _UNSAFE.sub("_", name.removesuffix(Path(name).suffix)).strip("_-") or "plate"
-        stems[plate] = f"{stem}-{hashlib.sha256(plate.encode()).hexdigest()[:6]}" if stem in seen else stem
-        seen.add(stem)
-    return stems
 
 
 def _first_free(name: str, taken: set[str]) -> str:

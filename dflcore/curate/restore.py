@@ -215,8 +215,8 @@ def _write_rows(folder: Path, saved: SavedFaceset, records: list[FaceRecord]) ->
         aligned_size=saved.faceset.aligned_size,
         settings=saved.faceset.settings,
         authorization=to_authorization(saved.faceset),
+        durable=False,  # flushed once, before it takes its place
     ) as writer:
-        writer._database.execute("PRAGMA synchronous = OFF")  # flushed once, before it takes its place
         frames: dict[tuple[str, int], list[FaceRecord]] = {}
         for record in records:
             frames.setdefault((record.plate, record.frame), []).append(record)

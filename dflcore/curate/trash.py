@@ -2,6 +2,7 @@
 
 A face is moved by renaming its picture, so at any instant it is in one place, whole. Its row in the index stays, and
 moving the picture back brings the face back; a person may do that by hand. ``trash/log.jsonl`` says when and why.
+A packed picture is copied to the trash and then left out of the pack's faces; restored, it lies loose beside the pack.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from pathlib import Path
 from typing import Final
 
 from dflcore.errors import Conflict, InvalidInput, NotFound
-from dflcore.io.atomic import sync_folder, translate_disk_errors, write_text
+from dflcore.io.atomic import sync_folder, translate_disk_errors, write_bytes, write_text
 from dflcore.io.faceset import INDEX_NAME
 from dflcore.io.lock import take_lock
+from dflcore.io.pack import FaceFiles, trash_members
 
 TRASH_NAME: Final = "trash"
 LOG_NAME: Final = "log.jsonl"
@@ -69,7 +71,13 @@ def move_to_trash(faceset_path: Path, names: Iterable[str], why: str) -> MoveRes
     """
     folder = _faceset_folder(faceset_path)
     wanted = list(dict.fromkeys(_checked(name) for name in names))
-    present = _files_in(folder)
+    with FaceFiles.open(folder) as files:
+        return _move(folder, files, wanted, why)
+
+
+def _move(folder: Path, files: FaceFiles, wanted: list[str], why: str) -> MoveResult:
+    loose = _files_in(folder)
+    present = loose | files.names()
     skipped = {name: "not in the faceset" for name in wanted if name not in present}
     batch = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     moved: list[str] = []
@@ -87,13 +95,19 @@ def move_to_trash(faceset_path: Path, names: Iterable[str], why: str) -> MoveRes
         _append_log(trash, faces)  # first: an entry without a picture is harmless
         for face in faces:
             try:
-                os.rename(folder / face.name, trash / face.stored)
-            except FileNotFoundError:
+                if face.name in loose:
+                    os.rename(folder / face.name, trash / face.stored)
+                else:
+                    write_bytes(trash / face.stored, files.read(face.name))
+            except (FileNotFoundError, NotFound):
                 skipped[face.name] = "deleted meanwhile"
             else:
                 moved.append(face.name)
         sync_folder(trash)
         sync_folder(folder)
+        packed = [] if files.pack is None else [name for name in moved if name in files.pack]
+        if packed:
+            trash_members(folder, packed)
     return MoveResult(moved=tuple(moved), skipped=skipped, batch=batch)
 
 

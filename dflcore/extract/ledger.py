@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import re
 from collections.abc import Collection
 from pathlib import Path
 
@@ -15,10 +13,9 @@ from dflcore.errors import DataCorrupt, NotFound
 from dflcore.extract.corrections import overlap
 from dflcore.io.faceset import Faceset
 from dflcore.io.plate import Plate
+from dflcore.io.sequence import plate_stems
 from dflcore.types import FaceRecord, Origin
 
-_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
-_PADDING = re.compile(r"(?:%0?\d*d|[#@]+|<[A-Za-z]+>)")
 _SAME_FACE_OVERLAP = 0.5
 
 
@@ -43,7 +40,7 @@ class Ledger:
                     self._deleted.setdefault(record.frame, []).append(record)
                 elif record.track_id is not None and record.origin is not Origin.INTERPOLATED:
                     self._seen.setdefault(record.track_id, []).append(record)
-            self.stem = _unique_stem(plate.name, list(faceset.info.plates))
+            self.stem = plate_stems([*faceset.info.plates, plate.name])[plate.name]
 
     def is_deleted(self, record: FaceRecord) -> bool:
         """A person deleted this face, or moved it to the trash: it is where a row without an image says one was."""
@@ -72,19 +69,3 @@ class Ledger:
         asked = set(self._plate.frames)
         with Faceset.open(self._path) as faceset:
             return [one for one in faceset.records() if one.plate == self._plate.name and one.frame in asked]
-
-
-def _unique_stem(plate: str, plates: list[str]) -> str:
-    """``shot010`` for ``/path/shot010.####.exr``; a digest is added when an earlier plate of the set has that name."""
-    stem = _stem(plate)
-    earlier = plates[: plates.index(plate)] if plate in plates else plates
-    if stem in {_stem(other) for other in earlier}:
-        return f"{stem}-{hashlib.sha256(plate.encode()).hexdigest()[:6]}"
-    return stem
-
-
-def _stem(plate: str) -> str:
-    name = _PADDING.sub("", Path(plate).name)
-    suffix = Path(name).suffix
-    name = _UNSAFE.sub("_", name.removesuffix(suffix)).strip("_-")
-    return name or "plate"

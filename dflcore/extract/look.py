@@ -58,6 +58,8 @@ class Networks:
             NotFound: no such component, or its weights are missing.
             Unsupported: a component cannot be loaded here.
         """
+        assert settings.landmark_looks, "what is left to us is resolved before"
+        assert settings.detect_size, "what is left to us is resolved before"
         encoder = None
         if settings.compute_identity:
             encoder = create_identity_encoder(settings.identity_encoder, store, device=device)

@@ -37,6 +37,8 @@ from dflcore.types import Authorization, Box, FaceRecord, FacesetInfo, FaceType,
 from dflcore.version import SOFTWARE
 
 INDEX_NAME = "index.sqlite"
+RENAMING_PLAN = Path(".renaming", "plan.json")
+"""There while :mod:`dflcore.curate.rename` is at work, or was killed."""
 SCHEMA_VERSION = 3
 BUSY_TIMEOUT_S = 10.0
 
@@ -79,10 +81,14 @@ class Faceset:
                 path=path,
             )
         self._files = FaceFiles.open(path)
-        present = self._files.names()
-        rows = database.execute("SELECT name FROM face ORDER BY plate_id, frame, face_index")
-        self.names: list[str] = [name for (name,) in rows if name in present]
-        """File names of the faces that are really there, in plate and frame order."""
+        try:
+            present = self._files.names()
+            rows = database.execute("SELECT name FROM face ORDER BY plate_id, frame, face_index")
+            self.names: list[str] = [name for (name,) in rows if name in present]
+            """File names of the faces that are really there, in plate and frame order."""
+        except BaseException:
+            self._files.close()
+            raise
 
     @classmethod
     def open(cls, path: Path) -> Faceset:
@@ -107,6 +113,7 @@ class Faceset:
                 reason="NOT_A_FACESET",
                 path=path,
             )
+        check_renamed(path)
         with _corrupt_means(index):
             _upgrade_index(path)
             database = _connect_to_read(index)
@@ -152,6 +159,12 @@ class Faceset:
             return
         for name in names:
             yield self.record(name)
+
+    def examined_frames(self) -> Iterator[tuple[str, int, str]]:
+        """Plate, frame and key of every frame that was looked at, with or without a face."""
+        yield from self._database.execute(
+            "SELECT plate.name, frame, key FROM examined JOIN plate ON plate.id = plate_id ORDER BY plate_id, frame"
+        )
 
     def every_record(self, plate: str) -> Iterator[FaceRecord]:
         """Rows of a plate, those too whose image a person deleted, in frame order."""
@@ -225,6 +238,7 @@ class FacesetWriter:
         settings: the resolved settings, kept in the index.
         authorization: kept in the index; a stated one replaces an empty one, never the other way round.
         aligned_format, jpeg_quality: how images are written; the suffix of a record's name must be the format's.
+        durable: every frame is flushed to disk; without it the caller flushes the whole set at the end.
 
     Raises:
         Conflict: another process writes this faceset, or it was made with another face type or size.
@@ -243,6 +257,7 @@ class FacesetWriter:
         authorization: Authorization,
         aligned_format: AlignedFormat = "png",
         jpeg_quality: int = 95,
+        durable: bool = True,
     ) -> None:
         self.path = Path(path)
         self.aligned_format = aligned_format
@@ -251,6 +266,7 @@ class FacesetWriter:
         self.aligned_size = aligned_size
         with translate_disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
+            check_renamed(self.path)
             self._lock = lock_faceset(self.path)
             remove_leftovers(self.path)
         try:
@@ -260,6 +276,8 @@ class FacesetWriter:
                     self.path / INDEX_NAME, timeout=BUSY_TIMEOUT_S, check_same_thread=False
                 )
                 try:
+                    if not durable:
+                        self._database.execute("PRAGMA synchronous = OFF")
                     self._reconcile(settings, authorization)
                 except BaseException:
                     self._database.close()
@@ -450,8 +468,22 @@ def lock_faceset(path: Path) -> int:
     return take_lock(path / ".lock", Conflict(message, reason="FACESET_BUSY", path=path))
 
 
+def check_renamed(path: Path) -> None:
+    """Raises Conflict while a renaming that was killed waits to be finished: its images are on their way."""
+    if (path / RENAMING_PLAN).is_file():
+        raise Conflict(
+            f"Renaming the faces of {path} was interrupted; run `dfl faceset recover-names {path}` to finish it.",
+            reason="RENAME_UNFINISHED",
+            path=path,
+        )
+
+
 def _connect_to_read(index: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{_uri(index)}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+    """Read-only, unless a killed writer left a journal, which SQLite rolls back first and needs to write for."""
+    mode = "rw" if index.with_name(index.name + "-journal").exists() else "ro"
+    return sqlite3.connect(
+        f"file:{_uri(index)}?mode={mode}", uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False
+    )
 
 
 def _layout_of(index: Path) -> int:

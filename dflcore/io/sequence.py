@@ -8,6 +8,7 @@ Convention:
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,9 +24,25 @@ MOVIE_SUFFIXES = frozenset({".mov", ".mp4", ".mkv", ".mxf", ".avi", ".webm", ".m
 
 MAX_PADDING = 12
 _TOKEN = re.compile(r"#+|@+|%0?(?P<width>\d*)d")
+_ANY_TOKEN = re.compile(r"(?:%0?\d*d|[#@]+|<[A-Za-z]+>)")
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 _VIEW_TOKEN = re.compile(r"%[vV]")
 _NUMBERED = re.compile(r"^(?P<head>.*?)(?P<number>(?:(?<![^._ ])-)?\d+)(?P<tail>\.[A-Za-z0-9]+)$")
 # A minus sign belongs to the number only after a separator or at the start: in "shot-0001.exr" it joins words.
+
+
+def plate_stems(plates: Iterable[str]) -> dict[str, str]:
+    """What the names of files made from plates begin with: ``shot010`` for ``/path/shot010.####.exr``.
+
+    A digest of the whole name is added for a plate whose stem an earlier one has.
+    """
+    stems: dict[str, str] = {}
+    for plate in dict.fromkeys(plates):
+        name = _ANY_TOKEN.sub("", Path(plate).name)
+        stem = _UNSAFE.sub("_", name.removesuffix(Path(name).suffix)).strip("_-") or "plate"
+        is_taken = stem in stems.values()
+        stems[plate] = f"{stem}-{hashlib.sha256(plate.encode()).hexdigest()[:6]}" if is_taken else stem
+    return stems
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

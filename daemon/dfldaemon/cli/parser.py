@@ -198,6 +198,8 @@ def _add_facesets(commands: _Commands[CommandParser], shared: CommandParser) -> 
     edit.add_argument("faceset", metavar="DIR", help="folder of the faceset")
     edit.add_argument("--view", default="", metavar="NAME", help="faces of a saved view, in its order")
     edit.add_argument("--port", type=int, default=0, metavar="N", help="port on the loopback [default: any free one]")
+    edit.add_argument("--stay", action="store_true", help="keep serving when the page is closed")
+    edit.add_argument("--idle-minutes", type=int, default=60, metavar="N", help="end after so long unused [default 60]")
     edit.add_argument("--no-browser", action="store_true", help="print the address only")
 
 

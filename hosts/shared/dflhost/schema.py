@@ -13,7 +13,7 @@ DIGEST
     equals GetServerInfoResponse.schema_digest of a daemon of the same build.
 """
 
-DIGEST = "315655110991118707996bea1ffe398a7c56e67acfd668d6cde0ee3b0cecede5"
+DIGEST = "6b2cb5bb1ba34cb38bca721757888f2a12f1ed2e26811fd75f9af81a21f9dc4d"
 
 MESSAGES = {
     "dflproto.v1.ApplyMasksSettings": [
@@ -96,6 +96,7 @@ MESSAGES = {
     "dflproto.v1.EnhanceSettings": [
         (1, "enhancer", "optional", "string", "", ""),
         (2, "strength", "optional", "double", "", ""),
+        (3, "device", "optional", "string", "", ""),
     ],
     "dflproto.v1.ErrorDetail": [
         (1, "reason", "single", "string", "", ""),

@@ -231,12 +231,14 @@ class ChangeSettings(_message.Message):
     def __init__(self, face_type: _Optional[str] = ..., aligned_size: _Optional[int] = ..., from_plate: bool = ...) -> None: ...
 
 class EnhanceSettings(_message.Message):
-    __slots__ = ("enhancer", "strength")
+    __slots__ = ("enhancer", "strength", "device")
     ENHANCER_FIELD_NUMBER: _ClassVar[int]
     STRENGTH_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
     enhancer: str
     strength: float
-    def __init__(self, enhancer: _Optional[str] = ..., strength: _Optional[float] = ...) -> None: ...
+    device: str
+    def __init__(self, enhancer: _Optional[str] = ..., strength: _Optional[float] = ..., device: _Optional[str] = ...) -> None: ...
 
 class PackSettings(_message.Message):
     __slots__ = ()

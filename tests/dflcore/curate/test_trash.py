@@ -4,13 +4,16 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dflcore.curate import trash
+from dflcore.curate.pack import pack_faceset
 from dflcore.curate.table import FaceTable
 from dflcore.curate.trash import empty_trash, list_trash, move_to_trash, restore, restore_last
 from dflcore.errors import Conflict, InvalidInput, NotFound
 from dflcore.io.faceset import Faceset
+from dflcore.progress import LoggedRun
 
 
 def names_of(folder: Path) -> list[str]:
@@ -156,3 +159,18 @@ def test_two_at_once_wait_for_each_other(few_faces: Path) -> None:
 def test_no_faceset_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         move_to_trash(tmp_path, ["a.png"], "")
+
+
+def test_packed_faces_go_to_the_trash_and_come_back(few_faces: Path) -> None:
+    with Faceset.open(few_faces) as opened:
+        names, pixels = list(opened.names), {name: opened.read_image(name) for name in opened.names}
+    pack_faceset(few_faces, LoggedRun())
+    result = move_to_trash(few_faces, names[:2], "packed")
+    assert result.moved == tuple(names[:2])
+    with Faceset.open(few_faces) as opened:
+        assert opened.names == names[2:]
+    assert [face.name for face in list_trash(few_faces)] == names[:2]
+    assert restore_last(few_faces).moved == tuple(names[:2])
+    with Faceset.open(few_faces) as opened:
+        assert opened.names == names
+        np.testing.assert_array_equal(opened.read_image(names[0]), pixels[names[0]])

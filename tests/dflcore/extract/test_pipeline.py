@@ -63,7 +63,8 @@ def shot(tmp_path, astronaut):
     return str(folder / "shot.####.png")
 
 
-SETTINGS = ExtractSettings(aligned_size=128, compute_identity=False)
+SETTINGS = ExtractSettings(aligned_size=128, compute_identity=False, detect_batch=1)
+RESOLVED = {"detector": "dlib_hog", "landmarker": "dlib68", "detect_size": 960, "landmark_looks": 5}
 
 
 def test_a_shot_becomes_a_faceset(shot, tmp_path, store):
@@ -295,7 +296,7 @@ def nothing_recalled(track_id, frame):
 
 def test_linear_light_overscan_and_wide_pixels_find_the_same_face(astronaut, tmp_path, store):
     converter = ColorConverter()
-    settings = SETTINGS.model_copy(update={"detector": "dlib_hog", "landmarker": "dlib68"})
+    settings = SETTINGS.model_copy(update=RESOLVED)
     looker = Looker(Networks.create(settings, store, "cpu"), settings, converter)
 
     def find(image):
@@ -342,9 +343,7 @@ def test_a_missed_face_is_filled_in_and_marked_but_not_where_it_is_gone(tmp_path
     watcher = Watcher()
     result = extract_faces(open_plate(plate), tmp_path / "faces", SETTINGS, watcher, store=store)
     with SightingStore.open(tmp_path / "faces") as sightings:
-        settings = SETTINGS.model_copy(
-            update={"detector": "dlib_hog", "landmarker": "dlib68", "input_colorspace": open_plate(plate).color_space}
-        )
+        settings = SETTINGS.model_copy(update={**RESOLVED, "input_colorspace": open_plate(plate).color_space})
         looks = sightings.looks(open_plate(plate).name, settings.look_digest())
     assert [len(look.sightings) for look in looks] == [1, 1, 0, 1, 0, 1, 1]
     assert (result.faces, result.interpolated_faces, result.tracks) == (6, 1, 1)
