@@ -6,12 +6,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from small_facesets import make_record, write_faceset
 
 from dflcore.config.segment import XSegSettings
 from dflcore.io.masks import Label, MaskStore, Polygon
 from dflcore.models.segment_presets import SegmentPreset, SegmentRecipe, _build_xseg
 from dflcore.types import FaceRecord, FaceType
+from small_facesets import make_record, write_faceset
 
 SIZE = 64
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small_facesets import make_record
 
 from dflcore.bench.segment_material import CYCLE, cover_face, intersection_over_union, overlay, strip_picture
 from dflcore.io.masks import rasterize
 from dflcore.types import FaceType
+from small_facesets import make_record
 
 SIZE = 256
 

@@ -11,6 +11,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from dflcore.curate.interchange import export_legacy, import_legacy
+from dflcore.curate.interchange_export import frame_name
+from dflcore.curate.interchange_faces import center_from_corner, corner_from_center
+from dflcore.errors import Conflict, DataCorrupt, DflError, InvalidInput, NotFound
+from dflcore.geometry import affine
+from dflcore.io.faceset import Faceset, FacesetWriter
+from dflcore.io.legacy.jpeg import find_metadata, read_face
+from dflcore.io.legacy.pak import PakReader
+from dflcore.io.masks import Label, MaskStore, Polygon
+from dflcore.progress import FrameProgress, Notice, StopRequest
+from dflcore.types import Authorization, FaceRecord, FaceType, Origin
 from legacy_files import (
     dumps,
     face_jpeg,
@@ -24,18 +36,6 @@ from legacy_files import (
     with_payload,
     write_folder,
 )
-
-from dflcore.curate.interchange import export_legacy, import_legacy
-from dflcore.curate.interchange_export import frame_name
-from dflcore.curate.interchange_faces import center_from_corner, corner_from_center
-from dflcore.errors import Conflict, DataCorrupt, DflError, InvalidInput, NotFound
-from dflcore.geometry import affine
-from dflcore.io.faceset import Faceset, FacesetWriter
-from dflcore.io.legacy.jpeg import find_metadata, read_face
-from dflcore.io.legacy.pak import PakReader
-from dflcore.io.masks import Label, MaskStore, Polygon
-from dflcore.progress import FrameProgress, Notice, StopRequest
-from dflcore.types import Authorization, FaceRecord, FaceType, Origin
 
 
 @dataclass

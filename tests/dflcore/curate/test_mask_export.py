@@ -4,7 +4,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from masked_faces import ALIGNED_PX, PLATE, PLATE_SIZE, Listener, make_faceset, make_record, write_faceset
 
 from dflcore.curate.mask_export import draw_debug, export_debug_pictures, export_labels, export_masks, export_mattes
 from dflcore.curate.mask_import import import_labels, import_masks, import_mattes
@@ -16,6 +15,7 @@ from dflcore.io.masks import MaskStore
 from dflcore.io.plate import Window
 from dflcore.io.stills import read_still
 from dflcore.progress import StopRequest
+from masked_faces import ALIGNED_PX, PLATE, PLATE_SIZE, Listener, make_faceset, make_record, write_faceset
 
 FACES = ("shot_001001_0.png", "shot_001002_0.png", "shot_001002_1.png", "shot_001003_0.png")
 LABEL = Label((Polygon(True, ((10.0, 12.5), (80.0, 15.0), (44.0, 90.0))), Polygon(False, ((1, 1), (9, 1), (9, 9)))))

@@ -6,7 +6,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from masked_faces import ALIGNED_PX, FRAMES, PLATE, PLATE_SIZE, Listener, make_faceset, make_record, write_faceset
 
 from dflcore.curate.mask_import import import_labels, import_masks, import_mattes
 from dflcore.errors import DataCorrupt, DflError, InvalidInput, NotFound
@@ -18,6 +17,7 @@ from dflcore.io.mask_labels import Label, Polygon, polygon_coverage
 from dflcore.io.masks import MaskStore, resize_mask
 from dflcore.io.plate import Window
 from dflcore.progress import StopRequest
+from masked_faces import ALIGNED_PX, FRAMES, PLATE, PLATE_SIZE, Listener, make_faceset, make_record, write_faceset
 
 FACES = ("shot_001001_0.png", "shot_001002_0.png", "shot_001002_1.png", "shot_001003_0.png")
 LABEL = Label((Polygon(True, ((10.0, 12.5), (80.0, 15.0), (44.0, 90.0))), Polygon(False, ((1, 1), (9, 1), (9, 9)))))

@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mask_training import SIZE, oval_faceset, tiny_preset
-from small_facesets import Watcher, make_record, write_faceset
 
 from dflcore.config.segment import MaskTrainSettings
 from dflcore.errors import DataCorrupt, InvalidInput, NotFound
@@ -29,6 +27,8 @@ from dflcore.segment.network import NetworkSegmenter, open_segmenter
 from dflcore.train.segmenter import train_segmenter
 from dflcore.types import FaceType
 from dflcore.weights.store import WeightStore
+from mask_training import SIZE, oval_faceset, tiny_preset
+from small_facesets import Watcher, make_record, write_faceset
 
 GREY, FACE = 60, 200
 

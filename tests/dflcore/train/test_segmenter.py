@@ -13,8 +13,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mask_training import SIZE, oval_face, oval_faceset, tiny_preset
-from small_facesets import Watcher
 
 from dflcore.config.segment import MaskTrainSettings
 from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound
@@ -25,6 +23,8 @@ from dflcore.progress import Notice, Preview, Saved, StopRequest, TrainProgress
 from dflcore.segment.network import open_segmenter
 from dflcore.train.segmenter import MaskLoss, train_segmenter
 from dflcore.types import FaceType
+from mask_training import SIZE, oval_face, oval_faceset, tiny_preset
+from small_facesets import Watcher
 
 SUPPORT = Path(__file__).resolve().parents[2] / "support"
 

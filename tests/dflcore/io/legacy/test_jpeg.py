@@ -8,17 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from legacy_files import (
-    PROTOCOLS,
-    dumps,
-    face_jpeg,
-    loads,
-    mask_values,
-    metadata,
-    picture,
-    plain_jpeg,
-    with_payload,
-)
 
 from dflcore.errors import DataCorrupt, DflError, InvalidInput
 from dflcore.io.legacy.jpeg import (
@@ -33,6 +22,17 @@ from dflcore.io.legacy.jpeg import (
     picture_size,
     read_face,
     write_face,
+)
+from legacy_files import (
+    PROTOCOLS,
+    dumps,
+    face_jpeg,
+    loads,
+    mask_values,
+    metadata,
+    picture,
+    plain_jpeg,
+    with_payload,
 )
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from legacy_files import PROTOCOLS, dumps, metadata
 
 from dflcore.errors import DataCorrupt, InvalidInput, NotFound
 from dflcore.io.legacy.meta_dat import read_meta_dat
+from legacy_files import PROTOCOLS, dumps, metadata
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

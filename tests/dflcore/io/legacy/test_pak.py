@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from legacy_files import face_jpeg, loads, pak_bytes
 
 from dflcore.errors import DataCorrupt, DflError, InvalidInput, NotFound, Unsupported
 from dflcore.io.legacy.jpeg import read_face
 from dflcore.io.legacy.pak import PackedFace, PakReader, PakWriter
+from legacy_files import face_jpeg, loads, pak_bytes
 
 FACES = [(f"{number:05d}_0.jpg", None, face_jpeg(number)) for number in range(5)]
 

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from legacy_files import PROTOCOLS, FaceType, dumps, loads, mask_values, metadata
 
 from dflcore.errors import DataCorrupt, DflError, InvalidInput
 from dflcore.io.legacy.pickle_values import (
@@ -28,6 +27,7 @@ from dflcore.io.legacy.pickle_values import (
     read_value,
 )
 from dflcore.io.legacy.pickle_writer import EnumCall, write_value
+from legacy_files import PROTOCOLS, FaceType, dumps, loads, mask_values, metadata
 
 ARRAYS = st.sampled_from(["f4", "f8", "i4", "i8", "u1"]).flatmap(
     lambda kind: st.lists(st.integers(0, 4), min_size=1, max_size=3).map(

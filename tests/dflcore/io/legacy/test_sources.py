@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
-from legacy_files import face_jpeg, pak_bytes, write_folder
 
 from dflcore.errors import InvalidInput, NotFound, Unsupported
 from dflcore.io.legacy.sources import open_source
+from legacy_files import face_jpeg, pak_bytes, write_folder
 
 
 def test_folders_persons_and_what_is_left_out(tmp_path: Path) -> None:
