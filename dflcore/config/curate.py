@@ -30,6 +30,7 @@ class SortSettings(Settings):
     count: int = knob(
         2000, "Faces that best and best-fast choose, spread over 128 directions of the head.", ge=128, le=1_000_000
     )
+    dissimilar: bool = knob(False, "Of absdiff: each face followed by the most dissimilar picture instead.")
     reference: str = knob(
         "", "Face of the set, or a picture, that identity compares with; empty takes the set's middle."
     )
@@ -194,7 +195,7 @@ class OperationDescription:
 OPERATIONS: dict[str, OperationDescription] = {
     "measure": OperationDescription(settings_class=MeasureSettings),
     "sort": OperationDescription(
-        settings_class=SortSettings, output="PNG of contact sheets of the order", is_output_optional=True
+        settings_class=SortSettings, output="folder for contact sheets of the order", is_output_optional=True
     ),
     "trash": OperationDescription(settings_class=TrashSettings),
     "restore": OperationDescription(settings_class=RestoreSettings),

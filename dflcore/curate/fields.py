@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from dflcore.curate.expression import MEASURES
 from dflcore.curate.sorts import identity_distance
 from dflcore.curate.table import FaceTable
+from dflcore.io.masks import MaskStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,7 @@ def _expression(number: int) -> FaceField:
     measure = MEASURES[number]
     return FaceField(
         name=measure.name,
-        help=f"How far: {measure.title}, as a share of the width of the brows; left and right of the image.",
+        help=f"{measure.title.capitalize()}, as a share of the width of the brows; left is the image's.",
         unit="template",
         read=lambda table: table.expressions[:, number].astype(np.float64),
     )
@@ -72,6 +74,12 @@ def _box_side(name: str, first: int) -> FaceField:
         unit="px",
         read=lambda table: table.boxes[:, first + 2] - table.boxes[:, first],
     )
+
+
+def _labelled(table: FaceTable) -> NDArray[np.float64]:
+    with MaskStore.open(Path(table.info.path)) as masks:
+        labelled = set(masks.labelled_faces())
+    return np.array([float(name in labelled) for name in table.names], dtype=np.float64)
 
 
 _ALL: Final = (
@@ -103,6 +111,7 @@ _ALL: Final = (
         help="Distance of the identity to that of the set's median person; lower is more alike.",
         read=identity_distance,
     ),
+    FaceField(name="labelled", help="1 where polygons were drawn by hand, else 0.", read=_labelled),
     *(_expression(number) for number in range(len(MEASURES))),
     _metric("blur", "Share of edges that do not look blurred (CPBD), 0 to 1; higher is sharper."),
     _metric("motion_blur", "Variance of a large Laplacian; higher is less smeared."),

@@ -169,14 +169,14 @@ def _sort(request: Request, settings: config.SortSettings) -> Any:
         if measured.stopped is not None:
             return Done(faces=0, stopped=measured.stopped)
     table = _filtered(FaceTable.open(request.faceset), settings.where)
-    options = SortOptions(target_count=settings.count)
-    if settings.reference:
-        is_face = settings.reference in {str(name) for name in table.names}
-        options = SortOptions(
-            target_count=settings.count,
-            reference_face=settings.reference if is_face else None,
-            reference=None if is_face else request.describe_picture(Path(settings.reference)),
-        )
+    is_face = settings.reference in {str(name) for name in table.names}
+    is_picture = bool(settings.reference) and not is_face
+    options = SortOptions(
+        target_count=settings.count,
+        dissimilar=settings.dissimilar,
+        reference_face=settings.reference if is_face else None,
+        reference=request.describe_picture(Path(settings.reference)) if is_picture else None,
+    )
     result = sort_faces(table, settings.by, reverse=settings.reverse, options=options, control=request.control)
     view = view_of(result, settings.view or sort.name)
     path = save_view(request.faceset, view)

@@ -14,10 +14,11 @@ def readme(repository: Path) -> str:
     return (repository / "README.md").read_text(encoding="utf-8")
 
 
-def test_commands_parse(repository: Path) -> None:
-    text = readme(repository).replace("\\\n", " ")
-    commands = re.findall(r"^\.venv/bin/(dfl .*)", text, flags=re.MULTILINE)
-    assert len(commands) >= 4
+@pytest.mark.parametrize(("document", "least"), [("README.md", 6), ("docs/facesets.md", 10)])
+def test_commands_parse(repository: Path, document: str, least: int) -> None:
+    text = (repository / document).read_text(encoding="utf-8").replace("\\\n", " ")
+    commands = re.findall(r"^(?:\.venv/bin/)?(dfl .*)", text, flags=re.MULTILINE)
+    assert len(commands) >= least
     for command in commands:
         options = build_parser().parse_args(shlex.split(command, comments=True)[1:])
         assert options.command

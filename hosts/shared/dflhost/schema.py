@@ -13,7 +13,7 @@ DIGEST
     equals GetServerInfoResponse.schema_digest of a daemon of the same build.
 """
 
-DIGEST = "6b2cb5bb1ba34cb38bca721757888f2a12f1ed2e26811fd75f9af81a21f9dc4d"
+DIGEST = "5f7f70ffb020edcd4e680a959b21f30dfcf316b8f035957e3497fe05a3880fbe"
 
 MESSAGES = {
     "dflproto.v1.ApplyMasksSettings": [
@@ -533,6 +533,7 @@ MESSAGES = {
         (6, "view", "optional", "string", "", ""),
         (7, "trash_rejected", "optional", "bool", "", ""),
         (8, "browse", "optional", "bool", "", ""),
+        (9, "dissimilar", "optional", "bool", "", ""),
     ],
     "dflproto.v1.StateEvent": [
         (1, "state", "single", "enum", "dflproto.v1.JobState", ""),

@@ -1,3 +1,3 @@
 """Made by protos/generate.py. DO NOT EDIT!"""
 
-SCHEMA_DIGEST = "6b2cb5bb1ba34cb38bca721757888f2a12f1ed2e26811fd75f9af81a21f9dc4d"
+SCHEMA_DIGEST = "5f7f70ffb020edcd4e680a959b21f30dfcf316b8f035957e3497fe05a3880fbe"

@@ -171,7 +171,7 @@ class MeasureSettings(_message.Message):
     def __init__(self, threads: _Optional[int] = ...) -> None: ...
 
 class SortSettings(_message.Message):
-    __slots__ = ("by", "reverse", "count", "reference", "where", "view", "trash_rejected", "browse")
+    __slots__ = ("by", "reverse", "count", "reference", "where", "view", "trash_rejected", "browse", "dissimilar")
     BY_FIELD_NUMBER: _ClassVar[int]
     REVERSE_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -180,6 +180,7 @@ class SortSettings(_message.Message):
     VIEW_FIELD_NUMBER: _ClassVar[int]
     TRASH_REJECTED_FIELD_NUMBER: _ClassVar[int]
     BROWSE_FIELD_NUMBER: _ClassVar[int]
+    DISSIMILAR_FIELD_NUMBER: _ClassVar[int]
     by: str
     reverse: bool
     count: int
@@ -188,7 +189,8 @@ class SortSettings(_message.Message):
     view: str
     trash_rejected: bool
     browse: bool
-    def __init__(self, by: _Optional[str] = ..., reverse: bool = ..., count: _Optional[int] = ..., reference: _Optional[str] = ..., where: _Optional[str] = ..., view: _Optional[str] = ..., trash_rejected: bool = ..., browse: bool = ...) -> None: ...
+    dissimilar: bool
+    def __init__(self, by: _Optional[str] = ..., reverse: bool = ..., count: _Optional[int] = ..., reference: _Optional[str] = ..., where: _Optional[str] = ..., view: _Optional[str] = ..., trash_rejected: bool = ..., browse: bool = ..., dissimilar: bool = ...) -> None: ...
 
 class TrashSettings(_message.Message):
     __slots__ = ("where", "view", "not_in_view", "names")
