@@ -166,7 +166,7 @@ class _Source:
             self.fail("a number beyond all bounds")
 
     def tensor(self) -> FloatArray:
-        """float32 of four dimensions, a view of the file's bytes."""
+        """The numbers of a tensor in their order, (n,) float32, a view of the file's bytes."""
         self.expect_integers("a tensor", 2)
         shape = tuple(self.integer() for _ in range(4))
         size = math.prod(shape)
@@ -174,7 +174,7 @@ class _Source:
             self.fail(f"a tensor of {' x '.join(map(str, shape))} numbers")
         values = np.frombuffer(self._data, dtype="<f4", count=size, offset=self._at)
         self._at += 4 * size
-        return values.reshape(shape)
+        return values
 
     def expect_integers(self, what: str, *wanted: int) -> None:
         for one in wanted:
@@ -228,7 +228,7 @@ def _read_conv(
     """A convolution with its affine layer; ``before`` counts the channels of its input."""
     padding = kernel // 2 if stride == 1 else 0
     source.expect_name("con_4")
-    values = source.tensor().ravel()
+    values = source.tensor()
     source.expect_integers("a convolution", channels, kernel, kernel, stride, stride, padding, padding)
     source.expect_integers("a convolution's filters", 1, channels, before, kernel, kernel)
     source.expect_integers("a convolution's biases", 1, 1, channels, 1, 1)
@@ -237,7 +237,7 @@ def _read_conv(
     if is_first:
         source.expect_integers("the first layer", 1)  # how many tensors the input makes of a picture
     source.expect_name("affine_")
-    affine = source.tensor().ravel()
+    affine = source.tensor()
     for what in ("gains", "offsets"):
         source.expect_integers(f"an affine layer's {what}", 1, 1, channels, 1, 1)
     source.expect_integers("an affine layer", 0)  # one gain per channel

@@ -133,13 +133,14 @@ def test_weights_that_are_no_numbers(data, read_bytes):
 
 
 def test_claims_cost_no_memory(data, read_bytes):
-    """A tensor of 2^248 numbers, and more layers than any network has."""
+    """A tensor of 2^248 numbers, an empty one with sides as long, and more layers than any network has."""
     at = data.index(b"con_4") + len(b"con_4")
-    huge = b"\x01\x02" + (b"\x08" + b"\xff" * 7 + b"\x3f") * 4
+    side = b"\x08" + b"\xff" * 7 + b"\x3f"
+    huge, empty = b"\x01\x02" + side * 4, b"\x01\x02\x01\x00" + side * 3
     endless = data[:0x1E] + b"\x01\x02" * 100_000
     tracemalloc.start()
     try:
-        for content in (data[:at] + huge + data[at : at + 1000], endless):
+        for content in (data[:at] + huge + data[at : at + 1000], data[:at] + empty + data[at : at + 1000], endless):
             tracemalloc.reset_peak()
             with pytest.raises(DataCorrupt):
                 read_bytes(content)
