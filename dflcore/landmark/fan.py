@@ -51,6 +51,8 @@ class Fan2dLandmarker(UprightLandmarker):
                 f"The weights {path} are damaged, or not those of 2DFAN-4.", reason="WEIGHTS_DAMAGED", path=path
             ) from error
         self._network = network.to(self._device).eval()
+        if self._device.type == "cpu":
+            self._network.to(memory_format=torch.channels_last)  # a sixth faster there, the same numbers
 
     def look(self, image: NDArray[np.uint8], crops: Sequence[FaceCrop]) -> list[Landmarks]:
         """See :class:`dflcore.landmark.base.Landmarker`."""
