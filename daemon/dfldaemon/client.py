@@ -20,7 +20,7 @@ from typing import Any, Self, TypeVar, cast
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from dflcore.errors import Conflict, DflError, Internal, InvalidInput, NotFound
+from dflcore.errors import Conflict, DflError, Internal, InvalidInput, NotFound, ResourceExhausted
 from dflcore.version import __version__
 from dfldaemon.discovery import TOKEN_NAME, UNREACHABLE_REASONS, find_session, read_token
 from dfldaemon.errors import error_from_call
@@ -539,6 +539,12 @@ def _translate(error: grpc.RpcError, address: str) -> DflError:
             f"The daemon at {address} refuses the token; it was restarted, or is another user's.",
             reason="TOKEN_REFUSED",
             address=address,
+        )
+    if code == grpc.StatusCode.RESOURCE_EXHAUSTED and translated.reason == code.name:
+        return ResourceExhausted(
+            f"What was to be sent to the daemon, or its answer, is too large for one call: at most "
+            f"{MAX_MESSAGE_BYTES >> 20} MiB. Ask for less, or split it.",
+            reason="MESSAGE_TOO_LARGE",
         )
     if code == grpc.StatusCode.DEADLINE_EXCEEDED:
         return Conflict(

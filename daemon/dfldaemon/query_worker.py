@@ -11,7 +11,7 @@ import base64
 import json
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,9 @@ from dfldaemon.worker_channel import Channel, die_with_parent, name_process
 from dflproto.v1 import common_pb2, faceset_service_pb2, merge_service_pb2, model_service_pb2
 
 logger = logging.getLogger(__name__)
+
+MAX_PAGE_BYTES = 4 * 1024 * 1024
+"""Half of what a message may hold."""
 
 
 def answer_faceset(path: str) -> Message:
@@ -62,10 +65,20 @@ def answer_faces(
                 )
             first = names.index(page_token) + 1
         page = names[first : first + size]
-        is_last = first + size >= len(names)
-        faces = [face_to_message(record, values.get(record.name)) for record in faceset.records(page)]
-    token = "" if is_last or not page else page[-1]
+        faces = list(_fitting(face_to_message(record, values.get(record.name)) for record in faceset.records(page)))
+    is_last = first + len(faces) >= len(names)
+    token = "" if is_last or not faces else faces[-1].name
     return faceset_service_pb2.ListFacesResponse(faces=faces, next_page_token=token, total_count=len(names))
+
+
+def _fitting(faces: Iterable[faceset_service_pb2.Face]) -> Iterator[faceset_service_pb2.Face]:
+    """As many of the first ones as one message takes, one at least: long names make large faces."""
+    left = MAX_PAGE_BYTES
+    for face in faces:
+        yield face
+        left -= face.ByteSize()
+        if left <= 0:
+            return
 
 
 def answer_tracks(path: str) -> Message:
@@ -142,9 +155,12 @@ def answer_correct(path: str, plate: str, corrections: str, add: int, forget: st
 
 def answer_corrections(path: str, plate: str) -> Message:
     """Raises NotFound, InvalidInput."""
-    from dflcore.extract.sightings import SightingStore
+    from dflcore.extract.sightings import SIGHTINGS_NAME, SightingStore
 
-    with SightingStore.open(_faceset_folder(path)) as store:
+    folder = _faceset_folder(path)
+    if not (folder / SIGHTINGS_NAME).is_file():  # looking makes no file
+        return faceset_service_pb2.ListCorrectionsResponse()
+    with SightingStore.open(folder) as store:
         plates = store.plates()
         found = store.corrections(_plate_named(plates, plate)) if plates or plate else {}
     return faceset_service_pb2.ListCorrectionsResponse(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dflcore.config.curate import OPERATIONS
-from dflcore.errors import InvalidInput, NotFound
+from dflcore.errors import DflError, InvalidInput, NotFound
 from dflcore.frames import FrameRange
 from dflcore.io.sequence import MOVIE_SUFFIXES, SequencePattern
 from dfldaemon.color_config import is_builtin_config
@@ -28,6 +29,8 @@ _NEEDED_FOLDERS = {
     JobKind.TRAIN_MASK: (),
 }
 """Folders a kind reads, and the kind of job that makes them."""
+_ALWAYS_PATHS = frozenset({("import_legacy", "meta_dat"), ("import_legacy", "plate")})
+"""Settings of operations that are paths even without a separator; elsewhere a plain word is a name."""
 
 
 def check_path(path: str, field: str, roots: Sequence[str]) -> str:
@@ -111,7 +114,7 @@ def _check_operation_paths(work: Work, roots: Sequence[str]) -> None:
         path = str(work.settings.get(name) or "")
         if name == "enhancer":  # onnx:/path/to/file.onnx?range=unit
             path = path.partition(":")[2].partition("?")[0]
-        if os.sep in path:
+        if os.sep in path or (path and (work.operation, name) in _ALWAYS_PATHS):
             check_path(path, name, roots)
     if work.paths.get("output") and os.path.realpath(work.paths["output"]) == os.path.realpath(work.paths["faceset"]):
         raise InvalidInput(
@@ -129,14 +132,46 @@ def check_links(work: Work, roots: Sequence[str]) -> None:
     """
     if os.sep in roots:
         return
-    plate = work.paths.get("plate")
-    if plate is not None and Path(plate).suffix.lower() not in MOVIE_SUFFIXES:
-        pattern = SequencePattern.parse(plate)
-        for frame in pattern.frames_on_disk():
-            check_path(str(pattern.path(frame)), "plate.path", roots)
+    sequences = {"plate.path": work.paths.get("plate", "")}
+    if work.operation == "import_mattes":
+        sequences["other_path"] = work.paths.get("other", "")
+    pictures = [picture for picture in str(work.settings.get("keep_person") or "").split(os.pathsep) if picture]
+    for field, text in [*sequences.items(), *(("keep_person", picture) for picture in pictures)]:
+        if text and Path(text).suffix.lower() not in MOVIE_SUFFIXES:
+            pattern = SequencePattern.parse(text)
+            for frame in pattern.frames_on_disk():
+                check_path(str(pattern.path(frame)), field, roots)
+    if work.operation == "change" and work.settings.get("from_plate"):
+        _check_plates_of_faceset(Path(work.paths["faceset"]), roots)
     if work.kind is JobKind.MERGE:
         for path in _output_paths(work.output):
             check_path(str(path), "output_path", roots)
+
+
+def _check_plates_of_faceset(path: Path, roots: Sequence[str]) -> None:
+    """Faces are cut anew from the plates the index names, and anybody may have written that index."""
+    from dflcore.io.faceset import Faceset  # image libraries: workers have them, the daemon does without
+
+    with Faceset.open(path) as faceset:
+        plates = faceset.info.plates
+    for plate in plates:
+        if not os.path.isabs(plate):
+            continue  # a made-up name
+        files = [plate]
+        with contextlib.suppress(DflError):  # a movie, or a plate that is gone
+            pattern = SequencePattern.parse(plate)
+            files += [str(pattern.path(frame)) for frame in pattern.frames_on_disk()]
+        try:
+            for file in files:
+                check_path(file, "plate", roots)
+        except InvalidInput as error:
+            raise InvalidInput(
+                f"The faceset's plate cannot be cut from: {error.message} Switch from_plate off to use the aligned "
+                "faces.",
+                reason=error.reason,
+                field="from_plate",
+                path=plate,
+            ) from error
 
 
 def _output_paths(text: str) -> Iterator[Path]:

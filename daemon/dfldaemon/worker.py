@@ -101,8 +101,8 @@ def run_job(work: Work, limits: WorkerLimits, control: ChannelControl) -> tuple[
     """Run the pipeline; answers with the last line and the exit code. Every error ends here."""
     try:
         check_work_paths(work, limits.roots)
+        _limit_threads(limits.threads)  # before anything that loads libraries
         check_links(work, limits.roots)
-        _limit_threads(limits.threads)
         from dfldaemon.worker_jobs import run_work  # loads torch and image libraries
 
         outcome = run_work(work, control, limits.weights)

@@ -78,8 +78,14 @@ def describe_picture(path: Path, store: WeightStore, *, device: str = "cpu") -> 
 
     Raises:
         NotFound: there is no such picture, or weights are missing.
-        InvalidInput: it shows no face.
+        InvalidInput: it shows no face, or its path is not absolute: it is no face of the set either.
     """
+    if not path.is_absolute():
+        raise InvalidInput(
+            f"{str(path)!r} is no face of the set; a picture is named by its absolute path.",
+            reason="BAD_PATH",
+            path=path,
+        )
     converter = ColorConverter()
     settings = ExtractSettings(
         detector=choose_detector("auto", store),

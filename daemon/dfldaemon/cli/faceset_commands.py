@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
+import os
+from pathlib import Path
 
 from rich.table import Table
 
 from dflcore.config.segment import MaskTrainSettings
+from dflcore.errors import InvalidInput
 from dflcore.frames import FrameRange
 from dfldaemon.cli.correction_files import correction_request
 from dfldaemon.cli.exit_codes import OK
@@ -40,6 +43,10 @@ def show_info(session: CliSession, options: argparse.Namespace) -> int:
 
 def list_faces(session: CliSession, options: argparse.Namespace) -> int:
     """Faces of a faceset in any order. Raises DflError."""
+    if options.limit < 0:
+        raise InvalidInput(
+            f"--limit {options.limit}: write how many faces to list, or 0 for all.", reason="BAD_USAGE", field="limit"
+        )
     with session.connect_or_start() as client:
         faces = client.list_faces(
             session.absolute(options.faceset),
@@ -111,26 +118,31 @@ def list_fields(session: CliSession, options: argparse.Namespace) -> int:
 def correct(session: CliSession, options: argparse.Namespace) -> int:
     """Remember corrections, take some back, or show those made. Raises DflError."""
     faceset = session.absolute(options.faceset)
+    plate = session.absolute(options.plate) if options.plate else ""
+    forgotten = set(FrameRange.parse(options.forget)) if options.forget else set()
+    request = faceset_service_pb2.CorrectFacesRequest(path=faceset, plate=plate)
+    if options.file:
+        request = correction_request(faceset, plate, session.absolute(options.file))
     with session.connect_or_start() as client:
         if not options.file and not options.forget:
-            return _show_corrections(session, client, faceset, options.plate)
-        request = faceset_service_pb2.CorrectFacesRequest(path=faceset, plate=options.plate)
-        if options.file:
-            request = correction_request(faceset, options.plate, session.absolute(options.file))
+            return _show_corrections(session, client, faceset, plate)
         request.add = options.add
-        request.forget_frames.extend(FrameRange.parse(options.forget) if options.forget else ())
+        if forgotten:  # of a long range only the frames that have any
+            stated = {one.frame for one in (*client.list_corrections(faceset, plate), *request.corrections)}
+            request.forget_frames.extend(sorted(stated & forgotten))
         frames = client.correct_faces(request)
     if session.output.is_json:
         session.output.event("corrected", frames=frames)
+    elif frames:
+        session.output.result(f"Frames {FrameRange.of(frames)}: run `dfl extract` on the plate again to act on it.")
     else:
-        text = FrameRange.of(frames) if frames else "no frames"
-        session.output.result(f"Frames {text}: run `dfl extract` on the plate again to act on it.")
+        session.output.result("No frame has corrections to take back, or the file has none; nothing was changed.")
     return OK
 
 
 def operate(session: CliSession, options: argparse.Namespace) -> int:
     """Submit something done to a whole faceset and follow it. Raises DflError."""
-    settings = given_settings(options, options.settings_class)
+    settings = _with_whole_paths(session, given_settings(options, options.settings_class), options.faceset)
     other, output = (getattr(options, name, "") for name in ("other", "output"))
     message = getattr(settings_pb2, options.settings_class.__name__)(**settings)
     curate = job_service_pb2.CurateSpec(
@@ -142,6 +154,27 @@ def operate(session: CliSession, options: argparse.Namespace) -> int:
     spec = job_service_pb2.JobSpec(curate=curate)
     with session.connect_or_start() as client:
         return submit_and_follow(session, client, spec, is_detached=options.detach)
+
+
+def _with_whole_paths(session: CliSession, settings: dict[str, object], faceset: str) -> dict[str, object]:
+    """Settings that name files, with the whole path: the daemon does not know the user's folder.
+
+    ``reference`` may be a face of the set and ``plate`` a name that is no path; a plain word is a path where such a
+    file is here, and the set has no face of that name.
+    """
+    whole = dict(settings)
+    if meta_dat := str(settings.get("meta_dat", "")):
+        whole["meta_dat"] = session.absolute(meta_dat)
+    for name in ("reference", "plate"):
+        value = str(settings.get(name, ""))
+        is_face = name == "reference" and Path(session.absolute(faceset), value).is_file()
+        if os.sep in value or (value and not is_face and Path(session.absolute(value)).exists()):
+            whole[name] = session.absolute(value)
+    kind, colon, argument = str(settings.get("enhancer", "")).partition(":")
+    path, query, rest = argument.partition("?")
+    if path and (os.sep in path or Path(session.absolute(path)).is_file()):
+        whole["enhancer"] = f"{kind}{colon}{session.absolute(path)}{query}{rest}"
+    return whole
 
 
 def train_mask(session: CliSession, options: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from dflcore.config.merge import MergeSettings
 from dflcore.config.train import TrainSettings
 from dflcore.errors import DflError
 from dflcore.frames import FrameRange
+from dflcore.io.atomic import translate_disk_errors
 from dflcore.types import Authorization
 from dfldaemon.cli.authorization import ask_authorization
 from dfldaemon.cli.correction_files import correction_request
@@ -32,16 +33,20 @@ def extract(session: CliSession, options: argparse.Namespace) -> int:
         pictures = str(settings["keep_person"]).split(os.pathsep)
         settings["keep_person"] = os.pathsep.join(session.absolute(picture) for picture in pictures if picture)
     plate = _plate(session, options)
+    faceset = Path(session.absolute(options.faceset))
+    corrections = None
+    if options.corrections:
+        corrections = correction_request(str(faceset), plate.path, session.absolute(options.corrections))
     with session.connect_or_start() as client:
-        if options.corrections:
-            faceset = Path(session.absolute(options.faceset))
-            faceset.mkdir(parents=True, exist_ok=True)
-            client.correct_faces(correction_request(str(faceset), plate.path, session.absolute(options.corrections)))
+        if corrections is not None:
+            with translate_disk_errors(faceset):
+                faceset.mkdir(parents=True, exist_ok=True)
+            client.correct_faces(corrections)
         settings |= ask_authorization(session.output, ExtractSettings, settings, is_recorded=lambda: False)
         spec = job_service_pb2.JobSpec(
             extract=job_service_pb2.ExtractSpec(
                 plate=plate,
-                faceset_path=session.absolute(options.faceset),
+                faceset_path=str(faceset),
                 settings=settings_pb2.ExtractSettings(**settings),  # type: ignore[arg-type]
             )
         )
