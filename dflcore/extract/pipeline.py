@@ -34,6 +34,7 @@ from dflcore.extract.sightings import SightingStore
 from dflcore.frames import FrameRange
 from dflcore.io.atomic import translate_disk_errors
 from dflcore.io.faceset import INDEX_NAME, FacesetWriter, lock_faceset
+from dflcore.io.mask_carry import MaskMover
 from dflcore.io.plate import Plate, PlateImage, open_plate
 from dflcore.landmark.base import choose_landmarker
 from dflcore.landmark.locate import DEFAULT_LOOKS
@@ -269,27 +270,30 @@ class _Run:
         total = len(self.plate.frames)
         done = total - len(todo)
         self.control.emit(FrameProgress(done=done, total=total, stage="cut"))
-        for frame in [frame for frame in todo if not faces.get(frame)]:
-            writer.add_frame(self.plate.name, frame, self.plate.size, [], key=keys[frame])
-            ledger.remove_stale_images(frame, ())
-            done += 1
-        shown = FrameRange(tuple(frame for frame in todo if faces.get(frame)))
-        for image in _read_ahead(self.plate, shown, ahead=READ_AHEAD_FRAMES):
-            stopped = self.control.stop_requested()
-            if stopped is not None:
-                return done, stopped
-            pairs = cutter.cut(image, faces[image.frame])
-            kept = [
-                (record, None if ledger.is_deleted(record) and not self.settings.restore_deleted else aligned)
-                for record, aligned in pairs
-            ]
-            writer.add_frame(self.plate.name, image.frame, self.plate.size, kept, key=keys[image.frame])
-            ledger.remove_stale_images(image.frame, [record.name for record, _ in pairs])
-            done += 1
-            path = str(writer.path / pairs[0][0].name) if pairs else None
-            self.control.emit(
-                FrameProgress(done=done, total=total, frame=image.frame, path=path, faces=len(pairs), stage="cut")
-            )
+        with MaskMover.open(writer.path, self.plate.name, todo) as masks:
+            for frame in [frame for frame in todo if not faces.get(frame)]:
+                with masks.moving(frame, ()):
+                    writer.add_frame(self.plate.name, frame, self.plate.size, [], key=keys[frame])
+                ledger.remove_stale_images(frame, ())
+                done += 1
+            shown = FrameRange(tuple(frame for frame in todo if faces.get(frame)))
+            for image in _read_ahead(self.plate, shown, ahead=READ_AHEAD_FRAMES):
+                stopped = self.control.stop_requested()
+                if stopped is not None:
+                    return done, stopped
+                pairs = cutter.cut(image, faces[image.frame])
+                kept = [
+                    (record, None if ledger.is_deleted(record) and not self.settings.restore_deleted else aligned)
+                    for record, aligned in pairs
+                ]
+                with masks.moving(image.frame, [record for record, _ in pairs]):
+                    writer.add_frame(self.plate.name, image.frame, self.plate.size, kept, key=keys[image.frame])
+                ledger.remove_stale_images(image.frame, [record.name for record, _ in pairs])
+                done += 1
+                path = str(writer.path / pairs[0][0].name) if pairs else None
+                self.control.emit(
+                    FrameProgress(done=done, total=total, frame=image.frame, path=path, faces=len(pairs), stage="cut")
+                )
         return done, None
 
     def describe_references(self) -> list[FloatArray]:

@@ -221,6 +221,26 @@ class MaskStore:
             for number, maker, time, removed, size, bits in rows
         ]
 
+    def removals(self, made_by: str = "") -> list[tuple[str, str, MaskVersion]]:
+        """Face, source and newest version of every mask and label that was removed and not replaced since.
+
+        Args:
+            made_by: only those whose maker begins with this.
+        """
+        rows = self._rows(
+            "SELECT face, source, version, made_by, made_at FROM newest JOIN version USING (source, face, version) "
+            "WHERE newest.content_id IS NULL AND substr(made_by, 1, length(?)) = ? ORDER BY face, source",
+            (made_by, made_by),
+        )
+        return [
+            (
+                face,
+                source,
+                MaskVersion(version=number, made_by=maker, made_at=time, is_removed=True, size=None, bits=None),
+            )
+            for face, source, number, maker, time in rows
+        ]
+
     def remove_masks(self, source: str, faces: Iterable[str] | None = None, *, made_by: str = "removed") -> int:
         """Take masks away, of all faces when ``faces`` is None; say how many. They can be restored."""
         return self._remove(check_source(source), faces, made_by)
