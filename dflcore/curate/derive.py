@@ -24,12 +24,12 @@ import torch
 from numpy.typing import NDArray
 
 from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound
-from dflcore.geometry import affine
 from dflcore.geometry.warp import warp_to_aligned
 from dflcore.io.aligned_image import AlignedFormat, decode_aligned, to_uint8, write_aligned
 from dflcore.io.atomic import sync_file, sync_folder, translate_disk_errors, write_text
 from dflcore.io.faceset import INDEX_NAME, Faceset, FacesetWriter, lock_faceset
-from dflcore.io.masks import LABEL_SOURCE, MASKS_NAME, Label, MaskStore, Polygon
+from dflcore.io.mask_carry import carry_masks
+from dflcore.io.masks import MASKS_NAME, MaskStore
 from dflcore.io.pack import FaceFiles
 from dflcore.progress import FrameProgress, Notice, RunControl, StopRequest
 from dflcore.quality import measure_sharpness
@@ -275,20 +275,7 @@ class _Masks:
         """The newest masks and label of one face, through the transform its pixels went through."""
         if self._target is None:
             return
-        for source, version in self._source.masks_of(record.name).items():
-            mask = self._source.mask(record.name, source, version=version)
-            entry = self._source.versions(record.name, source)[version - 1]
-            if mask is None:
-                continue
-            if new_from_old is not None:
-                mask = _warp_mask(mask, new_from_old, record.aligned_size, new_size)
-            made_by = f"{entry.made_by}; {self._maker}"
-            self._target.add_mask(name, source, mask, made_by=made_by, bits=16 if entry.bits == 16 else 8)
-        label = self._source.label(record.name)
-        if label is not None:
-            moved = label if new_from_old is None else _move_label(label, new_from_old)
-            history = self._source.versions(record.name, LABEL_SOURCE)
-            self._target.set_label(name, moved, made_by=f"{history[-1].made_by}; {self._maker}")
+        carry_masks(self._source, self._target, record, name, new_size, new_from_old, self._maker)
 
     def __enter__(self) -> _Masks:
         return self
@@ -307,30 +294,6 @@ def resample(image: Pixels, new_from_old: Affine, size: int) -> Pixels:
     if image.dtype == np.uint8:
         return np.asarray(np.rint(np.clip(moved, 0.0, 255.0)), dtype=np.uint8)
     return np.asarray(moved, dtype=np.float32)
-
-
-def _warp_mask(mask: FloatArray, new_from_old: Affine, old_size: int, new_size: int) -> FloatArray:
-    """A mask of any resolution, kept; what the old crop did not show counts as not masked."""
-    side = mask.shape[0]
-    old_from_mask = _scaling(old_size / side)
-    mask_from_new = _scaling(side / new_size)
-    transform = affine.compose(mask_from_new, affine.compose(new_from_old, old_from_mask))
-    moved = warp_to_aligned(torch.from_numpy(mask)[None], transform, side, padding="zeros")[0]
-    return np.asarray(moved.clamp(0.0, 1.0).numpy(), dtype=np.float32)
-
-
-def _scaling(factor: float) -> Affine:
-    return np.array([[factor, 0.0, 0.0], [0.0, factor, 0.0]])
-
-
-def _move_label(label: Label, new_from_old: Affine) -> Label:
-    """Every point moved exactly; points outside the picture stay, they bound what is inside."""
-    return Label(
-        tuple(
-            Polygon(polygon.include, tuple((float(x), float(y)) for x, y in affine.apply(new_from_old, polygon.points)))
-            for polygon in label.polygons
-        )
-    )
 
 
 def _digest(recipe: Mapping[str, object]) -> str:
