@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dflcore.errors import DflError
 
-STAGES = ("exr", "extract", "train", "merge")
+if TYPE_CHECKING:
+    from dflcore.bench.figures import Figure
+
+STAGES = ("exr", "extract", "detectors", "tracks", "facesets", "masks", "train", "merge")
+QUICK_STAGES = ("exr", "extract", "tracks", "train", "merge")
+"""What ``all`` measures."""
+_NEED_A_MOVIE = ("masks",)
+_NEED_FACESETS = ("train", "merge")
+_DURATIONS = """\
+what a stage measures, and about how long it takes on two cores:
+  exr        reading and writing EXR, per compression                           5 s
+  extract    plate to faceset, whole, cut half alone and step by step          30 s
+  detectors  every detector and landmarker, and whole looks at a frame        1 min
+  tracks     lag and error of smoothing on made-up moves                        5 s
+             jitter before and after, for each --movie     4 frames of it a second
+  facesets   opening, sorting, filtering, sampling, of --faces faces         10 min
+  masks      few-shot masks of each --movie, which shows one talking head  --minutes and a few more
+  train      a training step, per --preset                                     30 s
+  merge      merging, step by step                                             30 s
+  all        exr, extract, tracks, train, merge{more}
+"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,27 +49,124 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, folder: Path) -> None:
-    from dflcore.bench import stages
     from dflcore.bench.figures import print_figures
 
-    asked = [stage for stage in STAGES if options.stage in ("all", stage)]
-    figures = []
-    if "exr" in asked:
-        figures += stages.bench_exr(folder)
-    if asked != ["exr"]:
-        extraction = stages.bench_extract(folder, frame_count=options.frame_count)
-        figures += extraction if "extract" in asked else []
-    if "train" in asked:
-        for preset in options.preset or ["quick"]:
-            figures += stages.bench_train(folder, preset=preset, steps=options.steps, batch_size=options.batch)
-    if "merge" in asked:
-        figures += stages.bench_merge(folder, frame_count=options.frame_count)
+    asked = QUICK_STAGES if options.stage == "all" else (options.stage,)
+    _open_movies(options.movie)
+    figures: list[Figure] = []
+    for stage in asked:
+        if stage in _NEED_FACESETS:
+            _make_facesets(folder, options)
+        figures += _STAGE_RUNS[stage](folder, options)
     print_figures(figures, as_json=options.json)
+
+
+def _exr(folder: Path, options: argparse.Namespace) -> list[Figure]:
+    from dflcore.bench.stages import bench_exr
+
+    return bench_exr(folder)
+
+
+def _extract(folder: Path, options: argparse.Namespace) -> list[Figure]:
+    from dflcore.bench.stages import bench_extract
+
+    return bench_extract(folder, frame_count=options.frame_count)
+
+
+def _detectors(folder: Path, options: argparse.Namespace) -> list[Figure]:
+    from dflcore.bench.detectors import bench_detectors
+    from dflcore.weights.store import WeightStore, search_folders
+
+    store = WeightStore(search_folders("", os.environ))
+    return bench_detectors(folder, store=store, say=lambda sentence: sys.stderr.write(f"{sentence}\n"))
+
+
+def _tracks(folder: Path, options: argparse.Namespace) -> list[Figure]:
+    from dflcore.bench.tracks import bench_tracks
+
+    return bench_tracks(options.movie)
+
+
+def _facesets(folder: Path, options: argparse.Namespace) -> list[Figure]:
+    from dflcore.bench.facesets import bench_facesets
+
+    return bench_facesets(folder / "facesets", face_count=options.faces)
+
+
+def _masks(folder: Path, options: argparse.Namespace) -> list[Figure]:
+    from dflcore.bench.segmentation import bench_few_shot
+
+    figures: list[Figure] = []
+    for number, movie in enumerate(options.movie):
+        figures += bench_few_shot(movie, folder / f"masks_{number}", minutes=options.minutes)
+    return figures
+
+
+def _train(folder: Path, options: argparse.Namespace) -> list[Figure]:
+    from dflcore.bench.stages import bench_train
+
+    figures: list[Figure] = []
+    for preset in options.preset or ["quick"]:
+        figures += bench_train(folder, preset=preset, steps=options.steps, batch_size=options.batch)
+    return figures
+
+
+def _merge(folder: Path, options: argparse.Namespace) -> list[Figure]:
+    from dflcore.bench.stages import bench_merge
+
+    return bench_merge(folder, frame_count=options.frame_count)
+
+
+_STAGE_RUNS = {
+    "exr": _exr,
+    "extract": _extract,
+    "detectors": _detectors,
+    "tracks": _tracks,
+    "facesets": _facesets,
+    "masks": _masks,
+    "train": _train,
+    "merge": _merge,
+}
+
+
+def _make_facesets(folder: Path, options: argparse.Namespace) -> None:
+    """What training and merging begin with, unless an earlier stage left it."""
+    from dflcore.bench.stages import extract_side
+
+    for side in ("source", "target"):
+        if not (folder / f"{side}_faces").exists():
+            extract_side(folder, side, options.frame_count)
+
+
+def _open_movies(movies: Sequence[Path]) -> None:
+    """Raises DflError for one that is no movie, before anything is measured."""
+    from dflcore.io.plate import open_plate
+
+    for movie in movies:
+        with contextlib.closing(open_plate(str(movie))):
+            pass
+
+
+class _BenchParser(argparse.ArgumentParser):
+    """Says which stages need a movie."""
+
+    def parse_known_args(self, *given, **options):  # type: ignore[no-untyped-def]
+        """Refuses what no stage can do anything with."""
+        found, unknown = super().parse_known_args(*given, **options)
+        if found.stage in _NEED_A_MOVIE and not found.movie:
+            self.error(f"{found.stage} needs a movie of one talking head: give --movie PATH")
+        return found, unknown
 
 
 def build_parser(*more_stages: str) -> argparse.ArgumentParser:
     """The flags of ``dfl bench``; whoever measures more stages than the core names them."""
-    parser = argparse.ArgumentParser(prog="dfl bench", description="Measure each stage on this machine.")
+    more = "".join(f", {stage}" for stage in more_stages)
+    parser = _BenchParser(
+        prog="dfl bench",
+        description="Measure each stage on this machine.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_DURATIONS.format(more=more),
+    )
     parser.add_argument(
         "stage", nargs="?", default="all", choices=("all", *STAGES, *more_stages), help="what to measure"
     )
@@ -58,6 +179,20 @@ def build_parser(*more_stages: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--preset", action="append", default=None, help="network preset, may be given again (default quick)"
     )
+    parser.add_argument(
+        "--movie",
+        type=existing_path,
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="movie for tracks and masks, may be given again",
+    )
+    parser.add_argument(
+        "--minutes", type=positive_number, default=12.0, help="training of masks, per movie (default 12)"
+    )
+    parser.add_argument(
+        "--faces", type=positive_count, default=100_000, help="faces of the faceset of facesets (default 100000)"
+    )
     parser.add_argument("--folder", type=Path, default=None, help="where the temporary files go")
     return parser
 
@@ -67,6 +202,21 @@ def positive_count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
     return int(text)
+
+
+def positive_number(text: str) -> float:
+    """A flag's number above 0 and below a million."""
+    with contextlib.suppress(ValueError):
+        if 0.0 < float(text) < 1e6:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+
+
+def existing_path(text: str) -> Path:
+    """A flag's file that is there."""
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {text}")
+    return Path(text)
 
 
 if __name__ == "__main__":

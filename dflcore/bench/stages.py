@@ -10,14 +10,25 @@ from pathlib import Path
 import numpy as np
 
 from dflcore.bench.figures import Figure, median_seconds
-from dflcore.bench.material import PLATE_SIZE, shoot_bench_plate
+from dflcore.bench.material import FIRST_FRAME, PATTERN, PLATE_SIZE, shoot_bench_plate
+from dflcore.bench.watched import (
+    Stopwatch,
+    WatchedConverter,
+    frames_at_once,
+    resolved_settings,
+    watched_networks,
+)
 from dflcore.color.ocio import ColorConverter
 from dflcore.config.extract import ExtractSettings
 from dflcore.config.merge import MergeSettings
 from dflcore.config.train import TrainSettings
+from dflcore.extract.cut import FaceCutter
+from dflcore.extract.look import Looker
 from dflcore.extract.pipeline import extract_faces
+from dflcore.extract.plan import plan_faces
+from dflcore.extract.sightings import Look
 from dflcore.io.exr import COMPRESSIONS, ExrLayer, write_exr
-from dflcore.io.faceset import Faceset
+from dflcore.io.faceset import Faceset, FacesetWriter
 from dflcore.io.plate import Window, open_plate
 from dflcore.io.stills import read_still
 from dflcore.merge.pipeline import merge_range
@@ -26,10 +37,14 @@ from dflcore.models.registry import load_preset
 from dflcore.progress import LoggedRun
 from dflcore.train import session
 from dflcore.train.trainer import Trainer, train
+from dflcore.types import Authorization
 from dflcore.weights.store import WeightStore
 
 WARM_UP_STEPS = 3
 _SIZE_TEXT = f"{PLATE_SIZE[0]}x{PLATE_SIZE[1]}"
+_REST = "rest of looking"
+_STEPS = ("read", "convert", "detect", "locate", "identity", _REST, "plan", "cut", "write")
+"""Of an extraction. Frames are read twice, once for looking and once for cutting; ``convert`` is in both too."""
 
 
 def bench_exr(folder: Path, *, repeats: int = 5) -> list[Figure]:
@@ -59,19 +74,91 @@ def bench_exr(folder: Path, *, repeats: int = 5) -> list[Figure]:
 
 
 def bench_extract(folder: Path, *, frame_count: int = 24) -> list[Figure]:
-    """Plate to faceset with the default settings; leaves ``target_faces`` and ``source_faces`` for other stages."""
-    figures = []
-    for side in ("target", "source"):
-        seconds, faces = _extract(folder, side, frame_count)
-        if side == "target":
-            note = f"{_SIZE_TEXT} EXR, one face, {frame_count} frames, models loaded inside"
-            figures.append(
-                Figure(stage="extract", name="rate", value=frame_count / seconds, unit="frames/s", note=note)
+    """Plate to faceset with the default settings, then the target again, cut anew only, and step by step.
+
+    Leaves ``target_faces`` and ``source_faces`` for other stages.
+    """
+    extract_side(folder, "source", frame_count)
+    seconds, faces = extract_side(folder, "target", frame_count)
+    note = f"{_SIZE_TEXT} EXR, one face, dlib_hog + dlib68, identity, {frame_count} frames, models loaded inside"
+    again = ExtractSettings(smoothing_radius=ExtractSettings().smoothing_radius - 1)
+    cut_seconds, _ = extract_side(folder, "target", frame_count, again)
+    cut_note = f"the same, landmarks known from the run before, all {frame_count} faces smoothed and cut anew"
+    return [
+        Figure(stage="extract", name="rate", value=frame_count / seconds, unit="frames/s", note=note),
+        Figure(stage="extract", name="faces found", value=faces / frame_count, unit="per frame", note=note),
+        Figure(stage="extract", name="faces", value=faces / seconds, unit="faces/s", note=note),
+        Figure(stage="extract", name="rate, cut half", value=frame_count / cut_seconds, unit="frames/s", note=cut_note),
+        *_bench_steps(folder, frame_count),
+    ]
+
+
+def extract_side(
+    folder: Path, side: str, frame_count: int, settings: ExtractSettings | None = None
+) -> tuple[float, int]:
+    """Seconds and faces of extracting one portrait's plate, which is shot when needed, to ``<side>_faces``."""
+    pattern = folder / side / PATTERN
+    if not pattern.parent.exists():
+        shoot_bench_plate(folder / side, frame_count, side)
+    with contextlib.closing(open_plate(str(pattern))) as plate:
+        started = time.perf_counter()
+        result = extract_faces(
+            plate, folder / f"{side}_faces", settings or ExtractSettings(), LoggedRun(), store=WeightStore()
+        )
+        return time.perf_counter() - started, result.faces
+
+
+def _bench_steps(folder: Path, frame_count: int) -> list[Figure]:
+    """What an extraction does, one step after the other in one thread; models are loaded before."""
+    watch = Stopwatch()
+    converter = WatchedConverter(watch)
+    settings = resolved_settings("dlib_hog", "dlib68", "cpu")
+    networks = watched_networks(settings, WeightStore(), "cpu", watch)
+    assert networks.encoder is not None
+    distance = networks.encoder.same_person_distance
+    looker = Looker(networks, settings, converter)
+    batch = frames_at_once(settings.detector, "cpu")
+    with contextlib.ExitStack() as stack:
+        plate = stack.enter_context(contextlib.closing(open_plate(str(folder / "target" / PATTERN))))
+        looker.look([plate.read(FIRST_FRAME)], [()])
+        watch.seconds.clear()
+        looks: list[Look] = []
+        frames = list(plate.frames)
+        for at in range(0, len(frames), batch):
+            with watch.part("read"):
+                images = [plate.read(number) for number in frames[at : at + batch]]
+            with watch.part(_REST):
+                looks += looker.look(images, [()] * len(images))
+        with watch.part("plan"):
+            plan = plan_faces(looks, settings, same_person_distance=distance)
+        writer = stack.enter_context(
+            FacesetWriter(
+                folder / "step_faces",
+                face_type=settings.face_type,
+                aligned_size=settings.aligned_size,
+                settings={},
+                authorization=Authorization(),
             )
-            figures.append(
-                Figure(stage="extract", name="faces found", value=faces / frame_count, unit="per frame", note=note)
-            )
-    return figures
+        )
+        cutter = FaceCutter(plate, settings, converter, "bench", lambda _track, _frame: None)
+        for number in plate.frames:
+            with watch.part("read"):
+                image = plate.read(number)
+            with watch.part("cut"):
+                pairs = cutter.cut(image, plan.faces.get(number, ()))
+            with watch.part("write"):
+                writer.add_frame(plate.name, number, plate.size, list(pairs))
+    total = sum(watch.seconds.values())
+    return [
+        Figure(
+            stage="extract",
+            name=name,
+            value=1000.0 * watch.seconds[name] / frame_count,
+            unit="ms/frame",
+            note=f"{100.0 * watch.seconds[name] / total:.0f} % of the steps, one after the other, {frame_count} frames",
+        )
+        for name in _STEPS
+    ]
 
 
 def bench_train(folder: Path, *, preset: str = "quick", steps: int = 20, batch_size: int | None = None) -> list[Figure]:
@@ -139,13 +226,3 @@ def _merge_figures(wall_ms: float, steps_ms: dict[str, float], note: str) -> lis
         Figure(stage="merge", name="everything but network and files", value=rest, unit="ms/frame", note=note)
     )
     return figures
-
-
-def _extract(folder: Path, side: str, frame_count: int) -> tuple[float, int]:
-    """Seconds and faces of extracting one side."""
-    plate = open_plate(shoot_bench_plate(folder / side, frame_count, side))
-    started = time.perf_counter()
-    result = extract_faces(plate, folder / f"{side}_faces", ExtractSettings(), LoggedRun(), store=WeightStore())
-    seconds = time.perf_counter() - started
-    plate.close()
-    return seconds, result.faces
