@@ -148,7 +148,7 @@ def _authorization_of(model_path: Path, digest: str) -> Authorization:
 
 
 def facts_of(result: Any) -> dict[str, str]:
-    """Numbers and words of a pipeline's result, by field name; what is nested or empty is left out."""
+    """Numbers and words of a pipeline's result, and lengths of lists, by field name; the rest is left out."""
     facts: dict[str, str] = {}
     for name in result.__dataclass_fields__:
         value = getattr(result, name)
@@ -156,4 +156,6 @@ def facts_of(result: Any) -> dict[str, str]:
             facts[name] = str(value)
         elif isinstance(value, float):
             facts[name] = f"{value:.6g}"
+        elif isinstance(value, tuple):
+            facts[name] = str(len(value))
     return facts

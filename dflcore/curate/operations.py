@@ -36,7 +36,7 @@ from dflcore.curate.trash import empty_trash, move_to_trash, restore, restore_la
 from dflcore.curate.views import VIEWS_NAME, load_view, save_view, view_of, write_browse_folder
 from dflcore.curate.where import Filter
 from dflcore.enhance.base import create_enhancer
-from dflcore.errors import InvalidInput
+from dflcore.errors import Conflict, InvalidInput
 from dflcore.io.faceset import Faceset
 from dflcore.io.masks import MaskStore
 from dflcore.io.plate import open_plate
@@ -312,6 +312,12 @@ def _import_mattes(request: Request, settings: config.ImportMattesSettings) -> A
 
 
 def _export_masks(request: Request, settings: config.ExportMasksSettings) -> Any:
+    if request.target.exists() and not (request.target.is_dir() and not any(request.target.iterdir())):
+        raise Conflict(  # what somebody painted in there since must not be lost
+            f"{request.target} exists already and is not an empty folder; name another, or remove it first.",
+            reason="OUTPUT_EXISTS",
+            path=request.target,
+        )
     if settings.what == "labelme":
         return export_labels(request.faceset, request.target, request.control)
     if settings.what == "debug":
