@@ -16,6 +16,7 @@ from dfldaemon.color_config import is_builtin_config
 from dfldaemon.jobs import JobKind, Work
 
 MAX_PATH_BYTES = 4096
+MAX_NAME_BYTES = 255
 MAX_REQUEST_ID = 64
 VERSION_TOKEN = "{version}"
 """Of an output pattern, as :mod:`dflcore.merge.output` reads it."""
@@ -39,7 +40,8 @@ def check_path(path: str, field: str, roots: Sequence[str]) -> str:
     Links are followed before the comparison, so a link inside a root that leads out of it is refused.
 
     Raises:
-        InvalidInput: it is empty, relative, has ``..`` or a NUL character, is too long, or lies outside the roots.
+        InvalidInput: it is empty, relative, has ``..`` or a NUL character, it or a name in it is too long, or it lies
+            outside the roots.
     """
     if not path:
         raise InvalidInput(f"{field} is empty; name an absolute path.", reason="PATH_MISSING", field=field)
@@ -51,6 +53,14 @@ def check_path(path: str, field: str, roots: Sequence[str]) -> str:
             reason="BAD_PATH",
             field=field,
             path=path,
+        )
+    too_long = next((part for part in Path(path).parts if len(os.fsencode(part)) > MAX_NAME_BYTES), None)
+    if too_long is not None:
+        raise InvalidInput(
+            f"{field}: the name {too_long[:40]}... has more than {MAX_NAME_BYTES} bytes, too many for a file system; "
+            "choose a shorter one.",
+            reason="NAME_TOO_LONG",
+            field=field,
         )
     real = os.path.realpath(path)
     if not any(os.path.commonpath([real, root]) == root for root in roots):

@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from dflcore.errors import Cancelled, DflError, Internal, ResourceExhausted, Unsupported
+from dflcore.errors import Cancelled, DflError, Internal, InvalidInput, ResourceExhausted, Unsupported
 from dflcore.progress import Event, StopRequest
 from dfldaemon.jobs import INSTALL_COMMAND, SETTINGS_TO_LOWER, ErrorReport, JobKind, Work
 from dfldaemon.submission import check_links, check_work_paths
@@ -135,6 +135,13 @@ def explain(error: BaseException, kind: JobKind) -> DflError:
         return ResourceExhausted(
             f"The disk is full ({error.filename or 'unnamed file'}). Free some space and retry; finished work is kept.",
             reason="DISK_FULL",
+            path=error.filename or "",
+        )
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG):
+        return InvalidInput(
+            f"{error.filename or 'A file'} cannot be used: {error.strerror}. Choose a folder you may use, with a short "
+            "name.",
+            reason="NOT_ACCESSIBLE",
             path=error.filename or "",
         )
     if isinstance(error, ImportError):

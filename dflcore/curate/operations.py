@@ -197,8 +197,20 @@ def _sort(request: Request, settings: config.SortSettings) -> Any:
                 max_pages=SHEET_PAGES,
             )
         path = request.output
-        request.control.emit(Preview(path=str(pages[0]), title=view.title))
+        if pages:
+            request.control.emit(Preview(path=str(pages[0]), title=view.title))
     return Done(faces=len(result.order), path=str(path), rejected=len(result.rejected))
+
+
+def _check_png(path: Path) -> None:
+    """Raises InvalidInput for the path of a picture that is no PNG's, before anything is computed."""
+    if path.suffix.lower() != ".png":
+        raise InvalidInput(
+            f"The picture is written as PNG; name a file ending in .png, not {path.name}.",
+            reason="BAD_SUFFIX",
+            field="output_path",
+            path=path,
+        )
 
 
 def _trash(request: Request, settings: config.TrashSettings) -> Any:
@@ -233,6 +245,7 @@ def _empty_trash(request: Request, settings: config.EmptyTrashSettings) -> Any:
 
 
 def _coverage(request: Request, settings: config.CoverageSettings) -> Any:
+    _check_png(request.target)
     report = compare_coverage(FaceTable.open(request.faceset), FaceTable.open(request.source), reach_deg=settings.reach)
     path = write_coverage(report, request.target)
     request.control.emit(Preview(path=str(path), title="coverage"))

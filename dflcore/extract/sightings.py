@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from dflcore.errors import Conflict, DataCorrupt, Unsupported
+from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound, ResourceExhausted, Unsupported
 from dflcore.extract.corrections import Correction, parse_corrections
 from dflcore.io.atomic import translate_disk_errors
 from dflcore.types import Box, FloatArray, Landmarks, Origin, Sighting
@@ -250,8 +250,23 @@ def _damage_means(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        if "locked" in str(error):
+        code = error.sqlite_errorcode & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise Conflict(f"{path} is in use by another process.", reason="FACESET_BUSY", path=path) from error
+        if not path.parent.is_dir() or (code == sqlite3.SQLITE_READONLY and not path.exists()):
+            raise NotFound(
+                f"The faceset {path.parent} was deleted while in use.", reason="FACESET_GONE", path=path.parent
+            ) from error
+        if code == sqlite3.SQLITE_FULL:
+            raise ResourceExhausted(
+                f"The disk is full while writing {path}. Free some space and run again; finished work is kept.",
+                reason="DISK_FULL",
+                path=path,
+            ) from error
+        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+            raise InvalidInput(
+                f"Cannot write {path}: {error}. Choose a folder you may write to.", reason="NOT_WRITABLE", path=path
+            ) from error
         raise DataCorrupt(f"{path} cannot be read: {error}.", reason="SIGHTINGS_DAMAGED", path=path) from error
     except (sqlite3.DatabaseError, ValueError) as error:
         raise DataCorrupt(
