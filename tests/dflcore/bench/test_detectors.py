@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dflcore.bench import watched
 from dflcore.bench.detectors import REFERENCE_FRAMES_PER_S, bench_detectors
 from dflcore.bench.untrained import fill_store
 from dflcore.bench.watched import (
@@ -83,7 +82,7 @@ def test_untrained_detectors_see_nothing_so_that_decoding_is_as_on_a_frame_with_
 
 def test_a_part_inside_another_counts_for_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 1.0, 4.0, 9.0, 20.0, 21.0])
-    monkeypatch.setattr(watched.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr("dflcore.bench.watched.time.perf_counter", lambda: next(clock))
     watch = Stopwatch()
     with watch.part("outer"), watch.part("inner"):
         pass
