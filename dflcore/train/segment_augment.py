@@ -47,6 +47,7 @@ class MaskAugment:
         flip: mirror now and then.
         background: share of faces with another face's picture behind them.
         occluder: share of faces with a synthetic thing in front of them.
+        plain: share of faces whose light, lens and camera stay as they are: what the network will be asked about.
         full_hue: share of the colour changes that turn the hue all the way round; the others stay near.
     """
 
@@ -57,6 +58,7 @@ class MaskAugment:
     flip: bool = True
     background: float = 0.4
     occluder: float = 0.6
+    plain: float = 0.4
     full_hue: float = 0.3
 
 
@@ -84,12 +86,14 @@ def augment(
     if ranges.occluder:
         occluder = draw_occluder(draws, faces, masks, others[:, :3])
         faces, masks = occluder.cover(faces, masks, draws.chance(ranges.occluder))
-    faces = flare(draws, faces, masks)
-    faces = recolor(draws, faces, ranges.full_hue)
-    faces = refocus(draws, faces)
-    faces = resize_and_back(draws, faces)
-    faces = compress(draws, faces.clamp(0.0, 1.0))
-    return add_noise(draws, faces).clamp(0.0, 1.0), masks
+    spoiled = flare(draws, faces, masks)
+    spoiled = recolor(draws, spoiled, ranges.full_hue)
+    spoiled = refocus(draws, spoiled)
+    spoiled = resize_and_back(draws, spoiled)
+    spoiled = compress(draws, spoiled.clamp(0.0, 1.0))
+    spoiled = add_noise(draws, spoiled)
+    plain = draws.chance(ranges.plain)
+    return (spoiled + (faces - spoiled) * plain).clamp(0.0, 1.0), masks
 
 
 def move(draws: Draws, faces: Tensor, masks: Tensor, ranges: MaskAugment) -> tuple[Tensor, Tensor]:
