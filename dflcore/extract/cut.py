@@ -38,7 +38,7 @@ class FaceCutter:
 
     Args:
         stem: what the names of the aligned images begin with.
-        recall: asked where no face of a track was cut yet in this run.
+        recall: asked where no face of a track near by was cut in this run.
     """
 
     def __init__(
@@ -90,9 +90,9 @@ class FaceCutter:
             self._glances[track_id] = frame, glance
             return True
         known = self._glances.get(track_id)
-        if known is None:
+        if known is None or frame - known[0] > self._settings.max_gap:  # the faces beside it were cut by an earlier run
             recalled = self._recall(track_id, frame)
-            known = None if recalled is None else (frame, _glance(recalled))
+            known = known if recalled is None else (frame, _glance(recalled))
         return known is None or float((known[1] * glance).sum()) >= MIN_LIKENESS
 
     def _record(

@@ -252,9 +252,9 @@ class _Run:
         """
         faces: list[FaceRecord] = []
         for writer, planned in home.parts(plan):
-            ledger = Ledger(writer.path, self.plate)
-            done, stopped = self._cut_part(writer, planned, ledger)
-            faces += ledger.faces_now()
+            with Ledger(writer.path, self.plate, planned) as ledger:
+                done, stopped = self._cut_part(writer, planned, ledger)
+                faces += ledger.faces_now()
             if stopped is not None:
                 return faces, done, stopped
         return faces, len(self.plate.frames), None
@@ -271,10 +271,16 @@ class _Run:
         done = total - len(todo)
         self.control.emit(FrameProgress(done=done, total=total, stage="cut"))
         with MaskMover.open(writer.path, self.plate.name, todo) as masks:
+
+            def write(frame: int, pairs: Sequence[tuple[FaceRecord, FloatArray]]) -> list[str]:
+                settled = ledger.settle(frame, pairs, restore=self.settings.restore_deleted)
+                stale = ledger.stale_images(frame, settled)
+                with masks.moving(frame, [record for record, _ in settled]):
+                    writer.add_frame(self.plate.name, frame, self.plate.size, settled, key=keys[frame], stale=stale)
+                return [str(writer.path / record.name) for record, image in settled if image is not None]
+
             for frame in [frame for frame in todo if not faces.get(frame)]:
-                with masks.moving(frame, ()):
-                    writer.add_frame(self.plate.name, frame, self.plate.size, [], key=keys[frame])
-                ledger.remove_stale_images(frame, ())
+                write(frame, ())
                 done += 1
             shown = FrameRange(tuple(frame for frame in todo if faces.get(frame)))
             for image in _read_ahead(self.plate, shown, ahead=READ_AHEAD_FRAMES):
@@ -282,15 +288,9 @@ class _Run:
                 if stopped is not None:
                     return done, stopped
                 pairs = cutter.cut(image, faces[image.frame])
-                kept = [
-                    (record, None if ledger.is_deleted(record) and not self.settings.restore_deleted else aligned)
-                    for record, aligned in pairs
-                ]
-                with masks.moving(image.frame, [record for record, _ in pairs]):
-                    writer.add_frame(self.plate.name, image.frame, self.plate.size, kept, key=keys[image.frame])
-                ledger.remove_stale_images(image.frame, [record.name for record, _ in pairs])
+                paths = write(image.frame, pairs)
                 done += 1
-                path = str(writer.path / pairs[0][0].name) if pairs else None
+                path = paths[0] if paths else None
                 self.control.emit(
                     FrameProgress(done=done, total=total, frame=image.frame, path=path, faces=len(pairs), stage="cut")
                 )

@@ -301,6 +301,7 @@ class FacesetWriter:
         faces: Iterable[tuple[FaceRecord, FloatArray | NDArray[np.uint8] | None]],
         *,
         key: str = "",
+        stale: Iterable[str] = (),
     ) -> None:
         """Write all faces of one frame, or none: images first, then the rows in one transaction.
 
@@ -314,6 +315,7 @@ class FacesetWriter:
             faces: records with their aligned image (S, S, 3) RGB, sRGB-encoded, uint8 or unbounded float32; None
                 writes the row alone, for a face a person deleted and that stays deleted.
             key: says what the faces were made from; comes back from :meth:`examined_frames`.
+            stale: file names of images this frame had and has no more; removed while no row can mean them.
         """
         pairs = list(faces)
         with self._database:
@@ -324,6 +326,8 @@ class FacesetWriter:
             if image is not None:
                 path = self.path / record.name
                 write_aligned(path, image, self.aligned_format, jpeg_quality=self._jpeg_quality)
+        for name in stale:
+            (self.path / name).unlink(missing_ok=True)
         with self._database:
             rows = [_row_from_record(record, plate_id, plate_size) for record, _ in pairs]
             self._database.executemany(_INSERT_FACE, rows)
