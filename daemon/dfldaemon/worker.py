@@ -34,6 +34,10 @@ from dfldaemon.worker_protocol import (
 
 logger = logging.getLogger(__name__)
 
+NOT_USABLE = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP}
+)
+"""What the system says of a path that a person has to choose differently."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -137,10 +141,10 @@ def explain(error: BaseException, kind: JobKind) -> DflError:
             reason="DISK_FULL",
             path=error.filename or "",
         )
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG):
+    if isinstance(error, OSError) and error.errno in NOT_USABLE:
         return InvalidInput(
-            f"{error.filename or 'A file'} cannot be used: {error.strerror}. Choose a folder you may use, with a short "
-            "name.",
+            f"{error.filename or 'A file'} cannot be used: {error.strerror}. Name a folder you may write to, with a "
+            "short name.",
             reason="NOT_ACCESSIBLE",
             path=error.filename or "",
         )

@@ -11,7 +11,7 @@ from dflcore.config.base import Settings
 from dflcore.config.extract import ExtractSettings
 from dflcore.config.merge import MergeSettings
 from dflcore.config.train import TrainSettings
-from dflcore.errors import DflError
+from dflcore.errors import DflError, InvalidInput
 from dflcore.frames import FrameRange
 from dflcore.io.atomic import translate_disk_errors
 from dflcore.types import Authorization
@@ -39,8 +39,7 @@ def extract(session: CliSession, options: argparse.Namespace) -> int:
         corrections = correction_request(str(faceset), plate.path, session.absolute(options.corrections))
     with session.connect_or_start() as client:
         if corrections is not None:
-            with translate_disk_errors(faceset):
-                faceset.mkdir(parents=True, exist_ok=True)
+            _make_folder(faceset)
             client.correct_faces(corrections)
         settings |= ask_authorization(session.output, ExtractSettings, settings, is_recorded=lambda: False)
         spec = job_service_pb2.JobSpec(
@@ -120,6 +119,19 @@ def submit_and_follow(
     session.output.remark(f"Job {job.id}", style="dim")
     ended = follow_job(client, job, session.output, on_interrupt=on_interrupt)
     return report_end(session.output, ended, job.id)
+
+
+def _make_folder(path: Path) -> None:
+    """Raises InvalidInput where it cannot be made, ResourceExhausted on a full disk."""
+    try:
+        with translate_disk_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InvalidInput(
+            f"{error.filename} is or lies below a file, so it cannot be a folder; name another.",
+            reason="NOT_A_FOLDER",
+            path=path,
+        ) from error
 
 
 def _plate_settings(
