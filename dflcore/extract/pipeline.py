@@ -29,6 +29,7 @@ from dflcore.extract.corrections import Correction
 from dflcore.extract.cut import FaceCutter
 from dflcore.extract.ledger import Ledger
 from dflcore.extract.look import Looker, Networks
+from dflcore.extract.person_folders import known_numbers, number_people, person_folder
 from dflcore.extract.plan import Plan, PlannedFace, plan_faces
 from dflcore.extract.sightings import SightingStore
 from dflcore.frames import FrameRange
@@ -50,7 +51,6 @@ ANY_DISTANCE = 1.0
 """Where no face has a descriptor and faces are linked by place alone."""
 SMALL_FACES_UNSEEN = "dlib_hog"
 SLOW_LANDMARKER = "fan2d"
-PERSON_FOLDER = "person_{:02d}"
 
 T = TypeVar("T")
 
@@ -129,7 +129,7 @@ def extract_faces(
             references=references,
             corrections=sightings.corrections(plate.name),
         )
-        faces, done, stopped = run.cut(home, plan)
+        faces, done, stopped = run.cut(home.parts(plan, plate.name, same_person_distance=distance))
     with_faces = {face.frame for face in faces}
     if stopped is None:
         if not any(frame in plan.faces for frame in plate.frames):
@@ -163,7 +163,7 @@ class _Home:
             home = cls(folder, settings, stack)
             is_faceset = (folder / INDEX_NAME).exists()
             if settings.people == "together":
-                if not is_faceset and (folder / PERSON_FOLDER.format(1) / INDEX_NAME).exists():
+                if not is_faceset and known_numbers(folder):
                     raise Conflict(
                         f"{folder} holds the facesets of several people; give another folder for one of them all.",
                         reason="FACESET_DIFFERS",
@@ -182,14 +182,24 @@ class _Home:
                 stack.callback(os.close, lock_faceset(folder))
             yield home
 
-    def parts(self, plan: Plan) -> list[tuple[FacesetWriter, Mapping[int, tuple[PlannedFace, ...]]]]:
-        """Writers, and which faces of the plan each is for."""
-        if self._settings.people == "together":
+    def parts(
+        self, plan: Plan, plate: str, *, same_person_distance: float
+    ) -> list[tuple[FacesetWriter, Mapping[int, tuple[PlannedFace, ...]]]]:
+        """Writers, and which faces of the plan each is for: none, where a faceset has faces of nobody there is now.
+
+        Of a run that keeps only some people, the facesets of the others are left alone.
+        """
+        settings = self._settings
+        if settings.people == "together":
             return [(self._whole, plan.faces)]
-        return [
-            (self._writer(self.folder / PERSON_FOLDER.format(person)), plan.of_person(person))
-            for person in plan.person_ids
-        ]
+        encoder = settings.identity_encoder if settings.compute_identity else ""
+        numbers, others = number_people(
+            self.folder, plate, plan, encoder=encoder, same_person_distance=same_person_distance
+        )
+        parts = {number: plan.of_person(person) for person, number in numbers.items()}
+        if not settings.keep_person and not settings.keep_tracks:
+            parts |= {number: {} for number in others}
+        return [(self._writer(person_folder(self.folder, number)), faces) for number, faces in sorted(parts.items())]
 
     def _writer(self, folder: Path) -> FacesetWriter:
         settings = self._settings
@@ -244,14 +254,19 @@ class _Run:
                 self.control.emit(FrameProgress(done=done, total=total, frame=look.frame, faces=count, stage="look"))
         return done, None
 
-    def cut(self, home: _Home, plan: Plan) -> tuple[list[FaceRecord], int, StopRequest | None]:
+    def cut(
+        self, parts: Sequence[tuple[FacesetWriter, Mapping[int, tuple[PlannedFace, ...]]]]
+    ) -> tuple[list[FaceRecord], int, StopRequest | None]:
         """Write every face that is not in its faceset as planned.
+
+        Args:
+            parts: facesets, and the faces that belong there.
 
         Returns:
             the faces there are now, how many frames are done, and why it ended early, if it did.
         """
         faces: list[FaceRecord] = []
-        for writer, planned in home.parts(plan):
+        for writer, planned in parts:
             with Ledger(writer.path, self.plate, planned) as ledger:
                 done, stopped = self._cut_part(writer, planned, ledger)
                 faces += ledger.faces_now()

@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from small_facesets import PLATE, make_image, make_record, write_faceset
 
 from dflcore.extract.ledger import Ledger
 from dflcore.extract.plan import PlannedFace
 from dflcore.io.faceset import Faceset, FacesetWriter
 from dflcore.types import Authorization, Box, FaceType, Origin, Sighting
+from small_facesets import PLATE, make_image, make_record, write_faceset
 
 LEFT, RIGHT, ELSEWHERE = Box(10, 10, 110, 110), Box(300, 10, 380, 90), Box(500, 300, 560, 360)
 
