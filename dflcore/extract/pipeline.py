@@ -24,17 +24,18 @@ import torch
 from dflcore.color.ocio import ColorConverter
 from dflcore.config.extract import ExtractSettings
 from dflcore.detect.base import choose_detector
-from dflcore.errors import Conflict, InvalidInput
+from dflcore.errors import Conflict, InvalidInput, NotFound
 from dflcore.extract.corrections import Correction
 from dflcore.extract.cut import FaceCutter
 from dflcore.extract.ledger import Ledger
 from dflcore.extract.look import Looker, Networks
 from dflcore.extract.person_folders import known_numbers, number_people, person_folder
 from dflcore.extract.plan import Plan, PlannedFace, plan_faces
+from dflcore.extract.recut import with_plate_colors
 from dflcore.extract.sightings import SightingStore
 from dflcore.frames import FrameRange
 from dflcore.io.atomic import translate_disk_errors
-from dflcore.io.faceset import INDEX_NAME, FacesetWriter, lock_faceset
+from dflcore.io.faceset import INDEX_NAME, Faceset, FacesetWriter, lock_faceset
 from dflcore.io.mask_carry import MaskMover
 from dflcore.io.plate import Plate, PlateImage, open_plate
 from dflcore.landmark.base import choose_landmarker
@@ -117,7 +118,10 @@ def extract_faces(
     references = run.describe_references()
     own_distance = ANY_DISTANCE if networks.encoder is None else networks.encoder.same_person_distance
     distance = settings.same_person_distance or own_distance
-    with _Home.open(Path(faceset_path), settings) as home, SightingStore.open(Path(faceset_path)) as sightings:
+    with (
+        _Home.open(Path(faceset_path), plate.name, settings) as home,
+        SightingStore.open(Path(faceset_path)) as sightings,
+    ):
         done, stopped = run.look(sightings, batch=settings.detect_batch or _default_batch(settings.detector, device))
         looks = sightings.looks(plate.name, settings.look_digest())
         if stopped is not None:
@@ -129,7 +133,7 @@ def extract_faces(
             references=references,
             corrections=sightings.corrections(plate.name),
         )
-        faces, done, stopped = run.cut(home.parts(plan, plate.name, same_person_distance=distance))
+        faces, done, stopped = run.cut(home.parts(plan, same_person_distance=distance))
     with_faces = {face.frame for face in faces}
     if stopped is None:
         if not any(frame in plan.faces for frame in plate.frames):
@@ -150,17 +154,18 @@ def extract_faces(
 class _Home:
     """Where the faces go: one faceset, or a folder with one per person. Holds the lock of the folder."""
 
-    def __init__(self, folder: Path, settings: ExtractSettings, stack: contextlib.ExitStack) -> None:
+    def __init__(self, folder: Path, plate: str, settings: ExtractSettings, stack: contextlib.ExitStack) -> None:
         self.folder = folder
+        self._plate = plate
         self._settings = settings
         self._stack = stack
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, folder: Path, settings: ExtractSettings) -> Iterator[_Home]:
+    def open(cls, folder: Path, plate: str, settings: ExtractSettings) -> Iterator[_Home]:
         """Raises Conflict where the folder is in use or is the other of the two."""
         with contextlib.ExitStack() as stack:
-            home = cls(folder, settings, stack)
+            home = cls(folder, plate, settings, stack)
             is_faceset = (folder / INDEX_NAME).exists()
             if settings.people == "together":
                 if not is_faceset and known_numbers(folder):
@@ -183,7 +188,7 @@ class _Home:
             yield home
 
     def parts(
-        self, plan: Plan, plate: str, *, same_person_distance: float
+        self, plan: Plan, *, same_person_distance: float
     ) -> list[tuple[FacesetWriter, Mapping[int, tuple[PlannedFace, ...]]]]:
         """Writers, and which faces of the plan each is for: none, where a faceset has faces of nobody there is now.
 
@@ -194,7 +199,7 @@ class _Home:
             return [(self._whole, plan.faces)]
         encoder = settings.identity_encoder if settings.compute_identity else ""
         numbers, others = number_people(
-            self.folder, plate, plan, encoder=encoder, same_person_distance=same_person_distance
+            self.folder, self._plate, plan, encoder=encoder, same_person_distance=same_person_distance
         )
         parts = {number: plan.of_person(person) for person, number in numbers.items()}
         if not settings.keep_person and not settings.keep_tracks:
@@ -202,13 +207,15 @@ class _Home:
         return [(self._writer(person_folder(self.folder, number)), faces) for number, faces in sorted(parts.items())]
 
     def _writer(self, folder: Path) -> FacesetWriter:
-        settings = self._settings
+        settings, before = self._settings, dict[str, object]()
+        with contextlib.suppress(NotFound), Faceset.open(folder) as faceset:
+            before = faceset.info.settings
         return self._stack.enter_context(
             FacesetWriter(
                 folder,
                 face_type=settings.face_type,
                 aligned_size=settings.aligned_size,
-                settings={**settings.values()},
+                settings=with_plate_colors(settings.values(), before, self._plate),
                 authorization=_authorization(settings),
                 aligned_format=settings.aligned_format,
                 jpeg_quality=settings.jpeg_quality,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from dflcore.color.ocio import ColorConverter
 from dflcore.config.extract import ExtractSettings
@@ -18,18 +20,20 @@ from dflcore.types import Affine, FaceRecord, FloatArray
 from dflcore.weights.store import WeightStore
 
 DESCRIBE_SIZE = 960
+PLATE_COLORS = "plate_colors"
+"""Among a faceset's settings: plate → its colour space and config."""
 
 
 class PlateFaces:
     """Cuts faces out of their plates, one plate and frame open at a time.
 
     Args:
-        color_space, ocio_config: how the plates were read when they were extracted.
+        settings: of the faceset; they say how its plates were read when they were extracted.
     """
 
-    def __init__(self, *, color_space: str = "auto", ocio_config: str = "") -> None:
-        self._color_space = color_space
-        self._converter = ColorConverter(ocio_config)
+    def __init__(self, settings: Mapping[str, Any] | None = None) -> None:
+        self._settings = settings or {}
+        self._converter = ColorConverter(str(self._settings.get("ocio_config", "")))
         self._plate: Plate | None = None
         self._name = ""
         self._view: tuple[int, FrameView] | None = None
@@ -39,12 +43,9 @@ class PlateFaces:
         """For the plates of a faceset, read as they were; of one that is not there yet, as plates are by default."""
         try:
             with Faceset.open(path) as faceset:
-                settings = faceset.info.settings
+                return cls(faceset.info.settings)
         except DflError:
             return cls()
-        return cls(
-            color_space=str(settings.get("input_colorspace", "auto")), ocio_config=str(settings.get("ocio_config", ""))
-        )
 
     def cut(self, record: FaceRecord, aligned_from_plate: Affine, size: int) -> FloatArray | None:
         """See :class:`dflcore.curate.retype.PlateCutter`."""
@@ -52,9 +53,9 @@ class PlateFaces:
             self.close()
             self._name = record.plate
             with contextlib.suppress(DflError):
-                self._plate = open_plate(
-                    record.plate, color_space=self._color_space, resolve_space=self._converter.find
-                )
+                color_space, config = plate_colors(self._settings, record.plate)
+                self._converter = ColorConverter(config)
+                self._plate = open_plate(record.plate, color_space=color_space, resolve_space=self._converter.find)
         if self._plate is None or record.frame not in self._plate.frames or self._plate.size != record.plate_size:
             return None
         if self._view is None or self._view[0] != record.frame:
@@ -71,6 +72,29 @@ class PlateFaces:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def plate_colors(settings: Mapping[str, Any], plate: str) -> tuple[str, str]:
+    """Colour space and OpenColorIO config a plate of a faceset was read with.
+
+    A faceset keeps the settings of its last extraction, and beside them what held for each plate; see
+    :func:`with_plate_colors`. Facesets of before say it of the last plate only.
+    """
+    known = settings.get(PLATE_COLORS)
+    of_plate = known.get(plate) if isinstance(known, Mapping) else None
+    values = of_plate if isinstance(of_plate, Mapping) else settings
+    return str(values.get("input_colorspace", "auto")), str(values.get("ocio_config", ""))
+
+
+def with_plate_colors(settings: Mapping[str, Any], before: Mapping[str, Any], plate: str) -> dict[str, Any]:
+    """The settings of an extraction for the faceset to keep: how this plate is read, and what was kept of others.
+
+    Args:
+        before: what the faceset kept until now.
+    """
+    known = before.get(PLATE_COLORS)
+    stated = {"input_colorspace": settings["input_colorspace"], "ocio_config": settings["ocio_config"]}
+    return {**settings, PLATE_COLORS: {**(known if isinstance(known, Mapping) else {}), plate: stated}}
 
 
 def describe_picture(path: Path, store: WeightStore, *, device: str = "cpu") -> FloatArray:
