@@ -118,7 +118,11 @@ class Looker:
         seen: list[Sighting] = []
         most = self._settings.max_faces or math.inf
         for detection in detections:
-            if min(detection.box.width, detection.box.height) < self._settings.min_face_size:
+            box = detection.box
+            if not np.isfinite((box.left, box.top, box.right, box.bottom)).all() or not view.shows(box):
+                logger.debug("Frame %d: a detection is no place in the picture: %s", frame, box)
+                continue
+            if min(box.width, box.height) < self._settings.min_face_size:
                 continue
             if len(seen) >= most:
                 break
