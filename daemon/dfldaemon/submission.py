@@ -13,6 +13,7 @@ from dflcore.errors import DflError, InvalidInput, NotFound
 from dflcore.frames import FrameRange
 from dflcore.io.sequence import MOVIE_SUFFIXES, SequencePattern
 from dfldaemon.color_config import is_builtin_config
+from dfldaemon.faceset_plates import plates_of_faceset
 from dfldaemon.jobs import JobKind, Work
 
 MAX_PATH_BYTES = 4096
@@ -160,11 +161,7 @@ def check_links(work: Work, roots: Sequence[str]) -> None:
 
 def _check_plates_of_faceset(path: Path, roots: Sequence[str]) -> None:
     """Faces are cut anew from the plates the index names, and anybody may have written that index."""
-    from dflcore.io.faceset import Faceset  # image libraries: workers have them, the daemon does without
-
-    with Faceset.open(path) as faceset:
-        plates = faceset.info.plates
-    for plate in plates:
+    for plate in plates_of_faceset(path):
         if not os.path.isabs(plate):
             continue  # a made-up name
         files = [plate]
