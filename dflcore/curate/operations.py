@@ -6,6 +6,7 @@ Every operation is a function of one :class:`Request`; the table at the end is t
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +34,7 @@ from dflcore.curate.sheets import write_sheets
 from dflcore.curate.sorts import SortOptions, find_sort, sort_faces
 from dflcore.curate.table import FaceTable
 from dflcore.curate.trash import empty_trash, move_to_trash, restore, restore_last
-from dflcore.curate.views import VIEWS_NAME, load_view, save_view, view_of, write_browse_folder
+from dflcore.curate.views import VIEWS_NAME, list_views, load_view, save_view, view_of, write_browse_folder
 from dflcore.curate.where import Filter
 from dflcore.enhance.base import create_enhancer
 from dflcore.errors import Conflict, InvalidInput
@@ -46,6 +47,7 @@ from dflcore.segment.apply import apply_segmenter
 from dflcore.types import Authorization, FloatArray
 from dflcore.weights.store import WeightStore
 
+_SHEET_NAME = re.compile(r"sheet_\d{3,}\.png")
 SHEET_PAGES = 5
 """Contact sheets made of an order; the rest of a long one is left to the browse folder."""
 
@@ -164,6 +166,8 @@ def _measure(request: Request, settings: config.MeasureSettings) -> Any:
 
 def _sort(request: Request, settings: config.SortSettings) -> Any:
     sort = find_sort(settings.by)
+    if request.output is not None:
+        _check_only_sheets(request.output)
     if sort.needs_pixels or (settings.where and Filter(settings.where).needs_pixels):
         measured = measure(request.faceset, request.control)
         if measured.stopped is not None:
@@ -179,6 +183,9 @@ def _sort(request: Request, settings: config.SortSettings) -> Any:
     )
     result = sort_faces(table, settings.by, reverse=settings.reverse, options=options, control=request.control)
     view = view_of(result, settings.view or sort.name)
+    if settings.view in list_views(request.faceset):
+        text = f"The view {view.name} was there already; it is now this order."
+        request.control.emit(Notice(message=text, reason="VIEW_REPLACED", severity="info"))
     path = save_view(request.faceset, view)
     if settings.trash_rejected and result.rejected:
         move_to_trash(request.faceset, result.rejected, f"left out by sort {sort.name}")
@@ -187,6 +194,8 @@ def _sort(request: Request, settings: config.SortSettings) -> Any:
         path = write_browse_folder(request.faceset, view.names, folder).path
     if request.output is not None:
         with Faceset.open(request.faceset) as faceset:
+            for old in request.output.glob("sheet_*.png"):
+                old.unlink()  # of a longer order
             pages = write_sheets(
                 faceset,
                 view.names,
@@ -200,6 +209,27 @@ def _sort(request: Request, settings: config.SortSettings) -> Any:
         if pages:
             request.control.emit(Preview(path=str(pages[0]), title=view.title))
     return Done(faces=len(result.order), path=str(path), rejected=len(result.rejected))
+
+
+def _check_absent(path: Path) -> None:
+    """Raises Conflict: nothing is written over a picture of somebody's."""
+    if path.exists():
+        raise Conflict(
+            f"{path} exists already; name another file, or remove it first.", reason="OUTPUT_EXISTS", path=path
+        )
+
+
+def _check_only_sheets(folder: Path) -> None:
+    """Contact sheets of an earlier sort are replaced. Raises Conflict where the folder holds anything else."""
+    foreign = [folder.name] if folder.is_file() else []
+    if folder.is_dir():
+        foreign = sorted(entry.name for entry in folder.iterdir() if not _SHEET_NAME.fullmatch(entry.name))
+    if foreign:
+        raise Conflict(
+            f"{folder} holds other things ({foreign[0]}); name a new folder for the contact sheets.",
+            reason="OUTPUT_EXISTS",
+            path=folder,
+        )
 
 
 def _check_png(path: Path) -> None:
@@ -225,7 +255,8 @@ def _trash(request: Request, settings: config.TrashSettings) -> Any:
     else:
         with Faceset.open(request.faceset) as faceset:
             chosen = load_view(faceset, settings.view).names
-            others = [name for name in faceset.names if name not in set(chosen)]
+            in_view = set(chosen)
+            others = [name for name in faceset.names if name not in in_view]
         names = others if settings.not_in_view else list(chosen)
         why = f"{'not ' if settings.not_in_view else ''}in view {settings.view}"
     result = move_to_trash(request.faceset, names, why)
@@ -245,8 +276,10 @@ def _empty_trash(request: Request, settings: config.EmptyTrashSettings) -> Any:
 
 
 def _coverage(request: Request, settings: config.CoverageSettings) -> Any:
+    source = request.source
     _check_png(request.target)
-    report = compare_coverage(FaceTable.open(request.faceset), FaceTable.open(request.source), reach_deg=settings.reach)
+    _check_absent(request.target)
+    report = compare_coverage(FaceTable.open(request.faceset), FaceTable.open(source), reach_deg=settings.reach)
     path = write_coverage(report, request.target)
     request.control.emit(Preview(path=str(path), title="coverage"))
     for line in report.to_text().splitlines():

@@ -6,6 +6,7 @@ are passed over when it is read.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from dflcore.curate.sorts import SortResult
 from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound
 from dflcore.io.atomic import translate_disk_errors, write_text
 from dflcore.io.faceset import Faceset
+from dflcore.io.pack import FaceFiles
 from dflcore.version import SOFTWARE
 
 VIEWS_NAME: Final = "views"
@@ -129,7 +131,7 @@ class BrowseFolder:
 
 
 def write_browse_folder(faceset_path: Path, names: Sequence[str], folder: Path) -> BrowseFolder:
-    """Show an order in a file browser: hard links ``00001__<name>``, copies where links are impossible.
+    """Show an order in a file browser: hard links ``00001__<name>``, copies where links are impossible or faces packed.
 
     Deleting there deletes nothing of the faceset. What an earlier call put into the folder is replaced.
 
@@ -140,7 +142,7 @@ def write_browse_folder(faceset_path: Path, names: Sequence[str], folder: Path) 
     folder = Path(folder)
     digits = max(5, len(str(len(names))))
     linked = copied = 0
-    with translate_disk_errors(folder):
+    with translate_disk_errors(folder), FaceFiles.open(Path(faceset_path)) as files:
         folder.mkdir(parents=True, exist_ok=True)
         _clear(folder)
         for place, name in enumerate(names, start=1):
@@ -149,7 +151,9 @@ def write_browse_folder(faceset_path: Path, names: Sequence[str], folder: Path) 
                 os.link(Path(faceset_path) / name, target)
                 linked += 1
             except FileNotFoundError:
-                continue
+                with contextlib.suppress(NotFound):  # packed, or gone
+                    target.write_bytes(files.read(name))
+                    copied += 1
             except OSError:  # another disk, or a file system without links
                 shutil.copy2(Path(faceset_path) / name, target)
                 copied += 1

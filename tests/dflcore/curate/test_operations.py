@@ -249,3 +249,21 @@ def test_operations_on_what_is_no_faceset(tmp_path: Path) -> None:
             operate(name, tmp_path / "none", other=tmp_path / "o", output=tmp_path / "x.json", **extra)
         assert str(tmp_path) in caught.value.message or name == "save_metadata"
     assert list(tmp_path.iterdir()) == [], "nothing is made where there was nothing"
+
+
+def test_nothing_of_somebody_else_is_written_over(faces: Path, tmp_path: Path) -> None:
+    report = tmp_path / "frame.png"
+    report.write_bytes(b"a frame of the plate")
+    with pytest.raises(Conflict, match="exists already"):
+        operate("coverage", faces, other=faces, output=report)
+    assert report.read_bytes() == b"a frame of the plate"
+    sheets = tmp_path / "sheets"
+    operate("sort", faces, by="face-yaw", output=sheets)
+    (sheets / "sheet_009.png").write_bytes(b"of a longer order")
+    control = Watcher()
+    operate("sort", faces, by="face-pitch", view="face-yaw", output=sheets, control=control)
+    assert [path.name for path in sheets.iterdir()] == ["sheet_001.png"]
+    assert any(isinstance(event, Notice) and event.reason == "VIEW_REPLACED" for event in control.events)
+    (sheets / "notes.txt").write_text("mine")
+    with pytest.raises(Conflict, match=r"notes\.txt"):
+        operate("sort", faces, by="face-yaw", output=sheets)

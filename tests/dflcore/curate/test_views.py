@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dflcore.curate.drawing import shorten_to, text_width
+from dflcore.curate.pack import pack_faceset
 from dflcore.curate.sheets import write_sheets
 from dflcore.curate.sorts import sort_faces
 from dflcore.curate.table import FaceTable
@@ -16,6 +17,7 @@ from dflcore.curate.trash import move_to_trash
 from dflcore.curate.views import View, delete_view, list_views, load_view, save_view, view_of, write_browse_folder
 from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound
 from dflcore.io.faceset import Faceset
+from dflcore.progress import LoggedRun
 
 
 def test_an_order_comes_back(few_faces: Path) -> None:
@@ -137,3 +139,13 @@ def test_captions_fit() -> None:
     assert shorter.startswith("a_v")
     assert shorter.endswith("png")
     assert np.all(np.diff([text_width("W" * count, 12) for count in (1, 3, 9)]) > 0)
+
+
+def test_packed_faces_are_copied_to_browse(few_faces: Path, tmp_path: Path) -> None:
+    name = str(FaceTable.open(few_faces).names[0])
+    picture = (few_faces / name).read_bytes()
+    pack_faceset(few_faces, LoggedRun())
+    assert not (few_faces / name).exists()
+    made = write_browse_folder(few_faces, [name], tmp_path / "look")
+    assert (made.linked, made.copied) == (0, 1)
+    assert (made.path / f"00001__{name}").read_bytes() == picture
