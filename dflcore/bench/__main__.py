@@ -23,15 +23,15 @@ _NEED_A_MOVIE = ("masks",)
 _NEED_FACESETS = ("train", "merge")
 _DURATIONS = """\
 what a stage measures, and about how long it takes on two cores:
-  exr        reading and writing EXR, per compression                           5 s
-  extract    plate to faceset, whole, cut half alone and step by step          30 s
-  detectors  every detector and landmarker, and whole looks at a frame        1 min
-  tracks     lag and error of smoothing on made-up moves                        5 s
-             jitter before and after, for each --movie     4 frames of it a second
-  facesets   opening, sorting, filtering, sampling, of --faces faces         10 min
-  masks      few-shot masks of each --movie, which shows one talking head  --minutes and a few more
-  train      a training step, per --preset                                     30 s
-  merge      merging, step by step                                             30 s
+  exr        reading and writing EXR, per compression                       5 s
+  extract    plate to faceset: whole, cut half alone, step by step         40 s
+  detectors  every detector and landmarker, and whole looks at a frame    2 min
+  tracks     lag and error of smoothing on made-up moves                   10 s
+             jitter before and after, per --movie          4 frames of it a second
+  facesets   opening, sorting, filtering, sampling of --faces faces      10 min
+  masks      few-shot masks, per --movie of one talking head        --minutes + 2
+  train      a training step, per --preset                                 30 s
+  merge      merging, step by step                                         30 s
   all        exr, extract, tracks, train, merge{more}
 """
 

@@ -52,7 +52,7 @@ class Fan2dLandmarker(UprightLandmarker):
             ) from error
         self._network = network.to(self._device).eval()
         if self._device.type == "cpu":
-            self._network.to(memory_format=torch.channels_last)  # a sixth faster there, the same numbers
+            self._network.to(memory_format=torch.channels_last)  # a seventh less time there, the same numbers
 
     def look(self, image: NDArray[np.uint8], crops: Sequence[FaceCrop]) -> list[Landmarks]:
         """See :class:`dflcore.landmark.base.Landmarker`."""
