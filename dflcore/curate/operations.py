@@ -249,6 +249,7 @@ def _trash(request: Request, settings: config.TrashSettings) -> Any:
         raise InvalidInput("Say which faces, by exactly one of where, view and names.", reason="BAD_SETTING")
     if settings.names:
         names, why = _listed(settings.names), "named"
+        _check_faces(request.faceset, names)
     elif settings.where:
         table = FaceTable.open(request.faceset)
         names, why = [str(name) for name in _filtered(table, settings.where).names], settings.where
@@ -261,6 +262,19 @@ def _trash(request: Request, settings: config.TrashSettings) -> Any:
         why = f"{'not ' if settings.not_in_view else ''}in view {settings.view}"
     result = move_to_trash(request.faceset, names, why)
     return Done(faces=len(result.moved), path=str(request.faceset / "trash"), rejected=len(result.skipped) or None)
+
+
+def _check_faces(path: Path, names: Sequence[str]) -> None:
+    """Raises InvalidInput for a file of the folder that is no face: a set may lie where other pictures do."""
+    with Faceset.open(path) as faceset:
+        faces = set(faceset.names)
+    strangers = [name for name in names if name not in faces and Path(name).name == name and (path / name).is_file()]
+    if strangers:
+        raise InvalidInput(
+            f"{', '.join(strangers[:3])} in {path} is no face of the set; nothing was moved.",
+            reason="NOT_A_FACE",
+            path=path / strangers[0],
+        )
 
 
 def _restore(request: Request, settings: config.RestoreSettings) -> Any:

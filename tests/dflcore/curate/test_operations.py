@@ -151,7 +151,7 @@ def test_the_trash_by_filter_view_and_name(faces: Path) -> None:
         with pytest.raises(InvalidInput, match="exactly one"):
             operate("trash", faces, **wrong)
     for name in ("../x.png", "index.sqlite", ".lock", "trash/x.png"):
-        with pytest.raises(InvalidInput, match="not the file name"):
+        with pytest.raises(InvalidInput, match="not the file name|no face of the set"):
             operate("trash", faces, names=name)
     assert names_of(faces) == everything
     operate("sort", faces, by="face-yaw", where="yaw > 0", view="left")
@@ -167,6 +167,18 @@ def test_the_trash_by_filter_view_and_name(faces: Path) -> None:
     assert operate("empty_trash", faces).faces == 60 - len(left)
     assert operate("restore", faces).faces == 0
     assert names_of(faces) == left
+
+
+def test_pictures_that_lie_beside_the_faces_are_left_alone(few_faces: Path) -> None:
+    """A faceset may have been extracted into the folder of its plate."""
+    (few_faces / "plate.1001.png").write_bytes(b"a frame")
+    with pytest.raises(InvalidInput, match=r"plate\.1001\.png .* is no face of the set"):
+        operate("trash", few_faces, names=f"{names_of(few_faces)[0]}, plate.1001.png")
+    assert len(names_of(few_faces)) == 12
+    for name, extra in (("pack", {}), ("unpack", {}), ("trash", {"where": "frame > 0"})):
+        operate(name, few_faces, **extra)
+        assert (few_faces / "plate.1001.png").read_bytes() == b"a frame"
+    assert names_of(few_faces) == []
 
 
 def test_coverage_says_what_it_found(faces: Path, tmp_path: Path) -> None:
