@@ -28,7 +28,7 @@ what a stage measures, and about how long it takes on two cores:
   detectors  every detector and landmarker, and whole looks at a frame    2 min
   tracks     lag and error of smoothing on made-up moves                   10 s
              jitter before and after, per --movie          4 frames of it a second
-  facesets   opening, sorting, filtering, sampling of --faces faces      10 min
+  facesets   opening, sorting, filtering, sampling of --faces faces     minutes
   masks      few-shot masks, per --movie of one talking head        --minutes + 2
   train      a training step, per --preset                                 30 s
   merge      merging, step by step                                         30 s

@@ -38,7 +38,8 @@ class S3fdDetector:
         self._min_score = min_score if min_score > 0.0 else DEFAULT_MIN_SCORE
         self._network = load_network("s3fd", _create_network, store, self._device)
         if self._device.type == "cpu":
-            self._network.to(memory_format=torch.channels_last)  # a fifth less time there, the same numbers
+            # A fifth less time there, the same numbers. torch's own stubs do not know the argument.
+            self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def detect(self, image: NDArray[np.uint8]) -> list[Detection]:
         """See :class:`dflcore.detect.base.Detector`."""
