@@ -143,7 +143,7 @@ def answer_correct(path: str, plate: str, corrections: str, add: int, forget: st
     from dflcore.extract.corrections import parse_corrections
     from dflcore.extract.sightings import SightingStore
 
-    folder = _faceset_folder(path)
+    folder = _sightings_folder(path)
     parsed = parse_corrections(json.loads(corrections), where="the request")
     with SightingStore.open(folder) as store:
         named = _plate_named(store.plates(), plate)
@@ -157,7 +157,7 @@ def answer_corrections(path: str, plate: str) -> Message:
     """Raises NotFound, InvalidInput."""
     from dflcore.extract.sightings import SIGHTINGS_NAME, SightingStore
 
-    folder = _faceset_folder(path)
+    folder = _sightings_folder(path)
     if not (folder / SIGHTINGS_NAME).is_file():  # looking makes no file
         return faceset_service_pb2.ListCorrectionsResponse()
     with SightingStore.open(folder) as store:
@@ -166,6 +166,23 @@ def answer_corrections(path: str, plate: str) -> Message:
     return faceset_service_pb2.ListCorrectionsResponse(
         corrections=[correction_to_message(one.values()) for _, stated in sorted(found.items()) for one in stated]
     )
+
+
+def _sightings_folder(path: str) -> Path:
+    """The folder, if extractions look for corrections there. Raises NotFound, InvalidInput."""
+    from dflcore.extract.sightings import SIGHTINGS_NAME
+    from dflcore.io.faceset import INDEX_NAME
+
+    folder = _faceset_folder(path)
+    above = folder.parent
+    is_one_of_people = (folder / INDEX_NAME).is_file() and not (above / INDEX_NAME).is_file()
+    if is_one_of_people and not (folder / SIGHTINGS_NAME).is_file() and (above / SIGHTINGS_NAME).is_file():
+        raise InvalidInput(
+            f"{folder} is the faceset of one of several people; corrections concern all of them: name {above}.",
+            reason="PERSON_OF_SEVERAL",
+            path=path,
+        )
+    return folder
 
 
 def _faceset_folder(path: str) -> Path:

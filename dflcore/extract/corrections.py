@@ -44,7 +44,8 @@ class Placement:
 
     Attributes:
         nose: tip of the nose in plate pixels.
-        size: side of the template's unit square in plate pixels: about the width of the brows.
+        size: side of the template's unit square in plate pixels, their height where they are not square: about the
+            width of the brows.
         roll: radians, clockwise positive.
     """
 
@@ -52,12 +53,17 @@ class Placement:
     size: float
     roll: float = 0.0
 
-    def points(self) -> FloatArray:
-        """(68, 2) float32 landmarks of the mean face, seen from the front, in plate pixels."""
+    def points(self, pixel_aspect: float = 1.0) -> FloatArray:
+        """(68, 2) float32 landmarks of the mean face, seen from the front, in plate pixels.
+
+        Args:
+            pixel_aspect: width of a plate pixel in heights; ``size`` counts heights.
+        """
         face = mean_face()
         turn = self.size * np.array([[math.cos(self.roll), -math.sin(self.roll)],
                                      [math.sin(self.roll), math.cos(self.roll)]])  # fmt: skip
-        return np.asarray((face - face[NOSE_TIP]) @ turn.T + np.asarray(self.nose), dtype=np.float32)
+        offsets = (face - face[NOSE_TIP]) @ turn.T / [pixel_aspect, 1.0]
+        return np.asarray(offsets + np.asarray(self.nose), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +84,16 @@ class Correction:
     placement: Placement | None = None
     remove: bool = False
 
-    @property
-    def landmarks(self) -> FloatArray | None:
-        """(68, 2) float32 in plate pixels, None where they are still to be looked for."""
+    def landmarks_in(self, pixel_aspect: float) -> FloatArray | None:
+        """(68, 2) float32 in plate pixels of that aspect, None where they are still to be looked for."""
         if self.points is not None:
             return np.asarray(self.points, dtype=np.float32)
-        return None if self.placement is None else self.placement.points()
+        return None if self.placement is None else self.placement.points(pixel_aspect)
+
+    @property
+    def landmarks(self) -> FloatArray | None:
+        """As :meth:`landmarks_in` square pixels."""
+        return self.landmarks_in(1.0)
 
     @property
     def area(self) -> Box:

@@ -109,6 +109,11 @@ class FrameView:
         return aligned.permute(1, 2, 0).numpy()
 
     @property
+    def pixel_aspect(self) -> float:
+        """Width of a plate pixel in heights."""
+        return self._aspect
+
+    @property
     def square_from_plate(self) -> Affine:
         """Plate pixels to square pixels."""
         return np.array([[self._aspect, 0.0, 0.0], [0.0, 1.0, 0.0]])

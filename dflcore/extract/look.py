@@ -139,7 +139,7 @@ class Looker:
 
     def _correct(self, view: FrameView, frame: int, correction: Correction, replaced: Sighting | None) -> Sighting:
         """The face an artist says is there. Raises InvalidInput when no landmarks can be found in a box."""
-        points = correction.landmarks
+        points = correction.landmarks_in(view.pixel_aspect)
         if not view.shows(correction.area):
             raise InvalidInput(
                 f"The face set by hand in frame {frame} lies outside the picture.",

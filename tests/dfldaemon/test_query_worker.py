@@ -227,3 +227,16 @@ def test_corrections_as_large_as_a_call_come_through_the_channel(tmp_path: Path)
     assert len(line) > 16 << 20
     done = subprocess.run([sys.executable, "-c", script], input=line + "\n", capture_output=True, text=True, check=True)
     assert done.stdout == "answer\n"
+
+
+def test_corrections_are_not_left_where_no_extraction_looks(tmp_path: Path) -> None:
+    entry = {"frame": 3, "box": [1, 2, 30, 40]}
+    correct(tmp_path, "/p.#.exr", [entry])
+    person = tmp_path / "person_01"
+    person.mkdir()
+    (person / "index.sqlite").touch()
+    for ask_it in (lambda: correct(person, "/p.#.exr", [entry]), lambda: stated(person)):
+        with pytest.raises(DflError, match="several people") as caught:
+            ask_it()
+        assert caught.value.reason == "PERSON_OF_SEVERAL"
+    assert [one.name for one in person.iterdir()] == ["index.sqlite"]

@@ -3,7 +3,7 @@ from pydantic import ValidationError
 
 from dflcore.config.base import Audience, Settings
 from dflcore.config.describe import describe_settings
-from dflcore.config.extract import ExtractSettings
+from dflcore.config.extract import CUT_FIELDS, LOOK_FIELDS, ExtractSettings
 from dflcore.config.merge import MergeSettings
 from dflcore.config.train import TrainSettings
 from dflcore.errors import InvalidInput
@@ -68,3 +68,24 @@ def test_audience_widens() -> None:
     td = {knob.name for knob in describe_settings(MergeSettings, Audience.TD)}
     assert "compression" not in artist
     assert artist < td
+
+
+PLAN_FIELDS = frozenset(
+    {"smoothing_radius", "max_gap", "split_at_cuts", "keep_person", "keep_tracks", "same_person_distance", "people"}
+)
+"""What they change is in the planned faces themselves, which are part of what is cut."""
+HOW_NOT_WHAT = frozenset({"detect_batch", "missing_frames"})
+"""Change which frames there are, or how fast; not what is found in one."""
+
+
+def test_every_setting_of_extraction_that_changes_pixels_has_frames_done_again() -> None:
+    fields = ExtractSettings.model_fields
+    chosen = {name for name, field in fields.items() if (field.json_schema_extra or {})["affects_pixels"]}  # type: ignore[index,call-overload]
+    assert chosen == LOOK_FIELDS | CUT_FIELDS | PLAN_FIELDS | HOW_NOT_WHAT
+    assert not PLAN_FIELDS & (LOOK_FIELDS | CUT_FIELDS)
+    plain = ExtractSettings()
+    for name in sorted(chosen - {"face_type", "aligned_format", "rotations", "people", "missing_frames"}):
+        value = getattr(plain, name)
+        other = plain.model_copy(update={name: "other" if isinstance(value, str) else type(value)(value - 1)})
+        assert (plain.look_digest() != other.look_digest()) == (name in LOOK_FIELDS), name
+        assert (plain.cut_digest() != other.cut_digest()) == (name in CUT_FIELDS), name

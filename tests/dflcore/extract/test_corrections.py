@@ -108,3 +108,12 @@ def test_a_correction_is_about_the_face_at_its_place() -> None:
     assert corrected_by(Correction(frame=1001, box=Box(400, 400, 500, 500)), [left, right]) is None
     moved = tuple((float(x) + 4, float(y) - 3) for x, y in left.landmarks.points)
     assert corrected_by(Correction(frame=1001, points=moved), [left, right]) is left
+
+
+def test_a_face_laid_on_wide_pixels_is_not_stretched():
+    placed = Placement((100.0, 50.0), 40.0, 0.5)
+    square, wide = placed.points(), placed.points(2.0)
+    np.testing.assert_allclose((wide - [100.0, 50.0]) * [2.0, 1.0], square - [100.0, 50.0], atol=1e-4)
+    correction = Correction(frame=1, placement=placed)
+    np.testing.assert_array_equal(correction.landmarks_in(2.0), wide)
+    np.testing.assert_array_equal(correction.landmarks, square)
