@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.table import Table
 
 from dflcore.config.segment import MaskTrainSettings
-from dflcore.errors import InvalidInput
+from dflcore.errors import InvalidInput, ResourceExhausted
 from dflcore.frames import FrameRange
 from dfldaemon.cli.correction_files import correction_request
 from dfldaemon.cli.exit_codes import OK
@@ -127,9 +127,7 @@ def correct(session: CliSession, options: argparse.Namespace) -> int:
         if not options.file and not options.forget:
             return _show_corrections(session, client, faceset, plate)
         request.add = options.add
-        if forgotten:  # of a long range only the frames that have any
-            stated = {one.frame for one in (*client.list_corrections(faceset, plate), *request.corrections)}
-            request.forget_frames.extend(sorted(stated & forgotten))
+        request.forget_frames.extend(_with_corrections(client, request, forgotten))
         frames = client.correct_faces(request)
     if session.output.is_json:
         session.output.event("corrected", frames=frames)
@@ -138,6 +136,19 @@ def correct(session: CliSession, options: argparse.Namespace) -> int:
     else:
         session.output.result("No frame has corrections to take back, or the file has none; nothing was changed.")
     return OK
+
+
+def _with_corrections(
+    client: DaemonClient, request: faceset_service_pb2.CorrectFacesRequest, frames: set[int]
+) -> list[int]:
+    """Those of the frames that have corrections to take back; all of them where there are too many to ask for."""
+    if not frames:
+        return []
+    try:
+        stated = {one.frame for one in client.list_corrections(request.path, request.plate)}
+    except ResourceExhausted:
+        return sorted(frames)
+    return sorted(frames & {*stated, *(one.frame for one in request.corrections)})
 
 
 def operate(session: CliSession, options: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from dflcore.errors import ResourceExhausted
 from dfldaemon.cli.main import main
 from dfldaemon.client import DaemonClient
 from dflproto.v1 import common_pb2, faceset_service_pb2
@@ -135,6 +136,15 @@ def test_a_long_range_forgets_the_frames_that_have_corrections(dfl, asked):
     assert events_of(out) == [{"type": "corrected", "frames": []}]
     assert "nothing was changed" in dfl("faceset", "correct", "f", "--forget", "7-9")[1]
     assert dfl("faceset", "correct", "f")[1].splitlines() == ["frame 3: face, by box", "frame 5: no face, by placement"]
+
+
+def test_frames_are_forgotten_also_where_there_are_too_many_corrections_to_list(dfl, asked, monkeypatch):
+    def too_many(self, path, plate=""):
+        raise ResourceExhausted("Too large for one call.", reason="MESSAGE_TOO_LARGE")
+
+    monkeypatch.setattr(DaemonClient, "list_corrections", too_many)
+    assert dfl("faceset", "correct", "f", "--forget", "7-9")[0] == 0
+    assert list(asked[-1][1].forget_frames) == [7, 8, 9]
 
 
 @pytest.mark.parametrize(
