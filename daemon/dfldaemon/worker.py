@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from dflcore.errors import Cancelled, DflError, Internal, InvalidInput, ResourceExhausted, Unsupported
+from dflcore.errors import Cancelled, DflError, Internal, InvalidInput, NotFound, ResourceExhausted, Unsupported
 from dflcore.progress import Event, StopRequest
 from dfldaemon.jobs import INSTALL_COMMAND, SETTINGS_TO_LOWER, ErrorReport, JobKind, Work
 from dfldaemon.submission import check_links, check_work_paths
@@ -147,6 +147,13 @@ def explain(error: BaseException, kind: JobKind) -> DflError:
             "short name.",
             reason="NOT_ACCESSIBLE",
             path=error.filename or "",
+        )
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return NotFound(
+            f"{error.filename} is not there any more, or nothing can be made there. See that nobody moves or deletes "
+            "the folders of a job, then retry.",
+            reason="FILE_GONE",
+            path=error.filename,
         )
     if isinstance(error, ImportError):
         return Unsupported(

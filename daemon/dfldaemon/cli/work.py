@@ -126,9 +126,9 @@ def _make_folder(path: Path) -> None:
     try:
         with translate_disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
+    except OSError as error:
         raise InvalidInput(
-            f"{error.filename} is or lies below a file, so it cannot be a folder; name another.",
+            f"{path} cannot be a folder: {error.strerror}; name another.",
             reason="NOT_A_FOLDER",
             path=path,
         ) from error
