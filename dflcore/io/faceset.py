@@ -41,6 +41,7 @@ RENAMING_PLAN = Path(".renaming", "plan.json")
 """There while :mod:`dflcore.curate.rename` is at work, or was killed."""
 SCHEMA_VERSION = 3
 BUSY_TIMEOUT_S = 10.0
+_ROWS_AT_ONCE = 500
 
 _SCHEMA = """
 CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -151,11 +152,16 @@ class Faceset:
         return len(self.names)
 
     def records(self, names: Iterable[str] | None = None) -> Iterator[FaceRecord]:
-        """Rows of the faces that are there, in the order of :attr:`names`, or of the given names only."""
+        """Rows of the faces that are there, in the order of :attr:`names`, or of the given names only.
+
+        A reader that takes its time over them keeps no writer waiting.
+        """
         if names is None:
-            present = set(self.names)
-            query = self._database.execute(_SELECT_FACE + " ORDER BY face.plate_id, face.frame, face.face_index")
-            yield from (self._record(row) for row in query if row[0] in present)
+            for first in range(0, len(self.names), _ROWS_AT_ONCE):
+                wanted = self.names[first : first + _ROWS_AT_ONCE]
+                where = f" WHERE face.name IN ({', '.join('?' * len(wanted))})"
+                rows = {row[0]: row for row in self._database.execute(_SELECT_FACE + where, wanted).fetchall()}
+                yield from (self._record(rows[name]) for name in wanted if name in rows)
             return
         for name in names:
             yield self.record(name)
@@ -485,9 +491,7 @@ def check_renamed(path: Path) -> None:
 def _connect_to_read(index: Path) -> sqlite3.Connection:
     """Read-only, unless a killed writer left a journal, which SQLite rolls back first and needs to write for."""
     mode = "rw" if index.with_name(index.name + "-journal").exists() else "ro"
-    return sqlite3.connect(
-        f"file:{_uri(index)}?mode={mode}", uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False
-    )
+    return sqlite3.connect(f"file:{_uri(index)}?mode={mode}", uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
 
 
 def _layout_of(index: Path) -> int:

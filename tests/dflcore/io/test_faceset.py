@@ -291,3 +291,17 @@ def test_a_deleted_face_may_be_written_as_a_row_alone(tmp_path: Path) -> None:
     with Faceset.open(tmp_path / "set") as opened:
         assert opened.names == []
         assert opened.record(make_record(1001).name).frame == 1001
+
+
+def test_a_slow_reader_keeps_no_writer_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dflcore.io.faceset.BUSY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("dflcore.io.faceset._ROWS_AT_ONCE", 2)
+    with open_writer(tmp_path) as writer:
+        for frame in range(1, 6):
+            writer.add_frame(PLATE, frame, (640, 480), [(make_record(frame), make_image(frame))])
+    with Faceset.open(tmp_path) as faceset, open_writer(tmp_path) as writer:
+        records = faceset.records()
+        assert next(records).frame == 1
+        writer.add_frame(PLATE, 3, (640, 480), [])
+        writer.add_frame(PLATE, 9, (640, 480), [(make_record(9), make_image(9))])
+        assert [record.frame for record in records] == [2, 4, 5]
