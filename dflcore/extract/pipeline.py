@@ -111,6 +111,7 @@ def extract_faces(
     converter.resolve(plate.color_space)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    _check_person(settings)
     settings = _resolve(settings, plate, store, device)
     networks = Networks.create(settings, store, device)
     _report_plate(plate, control)
@@ -422,6 +423,17 @@ def _report_plate(plate: Plate, control: RunControl) -> None:
                 severity="info",
                 details={"path": plate.name, "color_space": plate.color_space},
             )
+        )
+
+
+def _check_person(settings: ExtractSettings) -> None:
+    """Raises InvalidInput where one person's permission would be written to the facesets of several people."""
+    if settings.people == "separate" and settings.authorization_person and not settings.keep_person:
+        raise InvalidInput(
+            "authorization_person names one person, but people = separate makes facesets of everybody in the plate. "
+            "Leave it empty, or say with keep_person who is meant.",
+            reason="BAD_SETTING",
+            field="authorization_person",
         )
 
 

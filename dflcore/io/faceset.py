@@ -242,7 +242,8 @@ class FacesetWriter:
         path: the folder.
         face_type, aligned_size: must equal those of an existing faceset.
         settings: the resolved settings, kept in the index.
-        authorization: kept in the index; a stated one replaces an empty one, never the other way round.
+        authorization: kept in the index; a stated one replaces an empty one, never the other way round. A stated one
+            that is replaced by another stays in the index's ``authorization_history``.
         aligned_format, jpeg_quality: how images are written; the suffix of a record's name must be the format's.
         durable: every frame is flushed to disk; without it the caller flushes the whole set at the end.
 
@@ -376,7 +377,10 @@ class FacesetWriter:
             "software": SOFTWARE,
         }
         if authorization.is_stated or "authorization" not in about:
+            replaced = about.get("authorization")
             about["authorization"] = asdict(authorization)
+            if replaced and Authorization(**replaced).is_stated and replaced != about["authorization"]:
+                about["authorization_history"] = [*about.get("authorization_history", []), replaced]
         with self._database:
             self._database.execute("BEGIN IMMEDIATE")  # tables and first rows together: an index is whole or empty
             if is_new:

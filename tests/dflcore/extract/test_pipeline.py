@@ -436,6 +436,12 @@ def test_several_people_become_several_facesets_in_one_pass(two_people, tmp_path
         extract_faces(open_plate(two_people), tmp_path / "cast", SETTINGS, Watcher(), store=store)
 
 
+def test_the_permission_of_one_person_is_not_written_for_several(two_people, tmp_path, store):
+    settings = ExtractSettings(people="separate", authorization_person="Grace Hopper")
+    with pytest.raises(InvalidInput, match="keep_person"):
+        extract_faces(open_plate(two_people), tmp_path / "cast", settings, Watcher(), store=store)
+
+
 def test_only_the_person_of_a_picture_is_kept(two_people, tmp_path, store):
     settings = ExtractSettings(aligned_size=128, keep_person=str(tmp_path / "wanted.png"), max_gap=0)
     result = extract_faces(open_plate(two_people), tmp_path / "one", settings, Watcher(), store=store)

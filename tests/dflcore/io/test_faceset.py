@@ -1,4 +1,5 @@
 import contextlib
+import json
 import os
 import signal
 import sqlite3
@@ -305,3 +306,13 @@ def test_a_slow_reader_keeps_no_writer_waiting(tmp_path: Path, monkeypatch: pyte
         writer.add_frame(PLATE, 3, (640, 480), [])
         writer.add_frame(PLATE, 9, (640, 480), [(make_record(9), make_image(9))])
         assert [record.frame for record in records] == [2, 4, 5]
+
+
+def test_a_permission_that_is_replaced_stays_on_record(faceset: Path) -> None:
+    for until in ("2027-01-31", "2028-01-31"):
+        open_writer(faceset, authorization=Authorization(person="Eileen Collins", until=until)).close()
+    with contextlib.closing(sqlite3.connect(faceset / INDEX_NAME)) as database:
+        (history,) = database.execute("SELECT value FROM about WHERE key = 'authorization_history'").fetchone()
+    assert [record["until"] for record in json.loads(history)] == ["", "2027-01-31"]
+    with Faceset.open(faceset) as opened:
+        assert opened.info.authorization.until == "2028-01-31"
