@@ -151,7 +151,7 @@ def test_the_trash_by_filter_view_and_name(faces: Path) -> None:
         with pytest.raises(InvalidInput, match="exactly one"):
             operate("trash", faces, **wrong)
     for name in ("../x.png", "index.sqlite", ".lock", "trash/x.png"):
-        with pytest.raises(InvalidInput, match="not the file name|no face of the set"):
+        with pytest.raises(InvalidInput, match=r"not the file name|no face of the set"):
             operate("trash", faces, names=name)
     assert names_of(faces) == everything
     operate("sort", faces, by="face-yaw", where="yaw > 0", view="left")
