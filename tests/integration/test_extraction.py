@@ -141,8 +141,6 @@ def test_one_person_of_two_and_what_is_done_again(running: Daemon, plates: Path,
     refused(running, "extract", duo, "--faceset", faces, "--aligned-size", "64", "--keep-tracks", "7", code=2,
             says="There is no track 7")  # fmt: skip
     assert len(names_of(faces)) == len(FRAMES)
-    refused(running, "extract", duo, "--faceset", faces, "--keep-tracks", "one", "--aligned-size", "64", code=2,
-            says="track numbers")  # fmt: skip
     refused(running, "extract", duo, "--faceset", tmp_path / "g", "--keep-person", plates / "no.png", code=3,
             says="no.png")  # fmt: skip
     refused(running, "extract", duo, "--faceset", faces, "--aligned-size", "128", code=4, says="another folder")
@@ -413,7 +411,6 @@ def test_a_folder_that_cannot_be_written(running: Daemon, plates: Path, tmp_path
         refused(running, "extract", plates / "duo.####.png", "--faceset", faces, *size, code=2, says="Read-only")
         refused(running, "extract", plates / "duo.####.png", "--faceset", disk / "new", *size, code=2, says="Read-only")
         refused(running, "faceset", "sort", faces, "--by", "face-yaw", code=2, says="Read-only")
-        refused(running, "faceset", "trash", faces, "--where", "frame > 0", code=2, says="Read-only")
         said = corrections_file(tmp_path / "said.json", {"frame": 1001, "box": [1, 1, 90, 90]})
         refused(running, "faceset", "correct", faces, "--file", said, code=2, says="readonly")
         assert len(names_of(faces)) == 1
