@@ -189,15 +189,12 @@ def test_other_facesets_are_made_of_one(running: Daemon, faces: Path, tmp_path: 
     info = run(running, "faceset", "info", bigger)
     assert (info["face_type"], info["aligned_size_px"], info["face_count"]) == ("whole", 128, 6)
     again = ("faceset", "change", faces, "--aligned-size", "64", "--output")
-    refused(running, *again, bigger, code=4, says="exists already")
     refused(running, *again, faces, code=2, says="the faceset itself")
     network = tmp_path / "tiny.onnx"
     network.write_bytes(color_matrix_x2(np.eye(3), np.zeros(3)))
     clear = tmp_path / "clear"
     run(running, "faceset", "enhance", faces, "--output", clear, "--enhancer", f"onnx:{os.path.relpath(network)}")
     assert len(names_of(clear)) == 6
-    refused(running, "faceset", "enhance", faces, "--output", tmp_path / "e", "--enhancer", "onnx:none.onnx", code=3,
-            says="none.onnx")  # fmt: skip
     with Faceset.open(faces) as faceset:
         pictures = {name: faceset.read_image(name) for name in faceset.names}
     run(running, "faceset", "pack", faces)
@@ -235,7 +232,6 @@ def test_the_older_kind_of_faceset(running: Daemon, faces: Path, tmp_path: Path)
     refused(running, "faceset", "export-legacy", faces, "--output", packed, code=4, says="exists")
     run(running, "faceset", "import-legacy", tmp_path / "again", "--from", packed)
     assert len(names_of(tmp_path / "again")) == 6
-    refused(running, "faceset", "import-legacy", faces, "--from", packed, code=4, says="another faceset")
     cut = tmp_path / "cut.pak"
     cut.write_bytes(packed.read_bytes()[:4000])
     refused(running, "faceset", "import-legacy", tmp_path / "cut", "--from", cut, code=6, says="cut.pak")
