@@ -362,7 +362,8 @@ class FacesetWriter:
             about.get("face_type", self.face_type.value),
             about.get("aligned_size", self.aligned_size),
         )
-        if existing != (self.face_type.value, self.aligned_size):
+        has_faces = not is_new and self._database.execute("SELECT 1 FROM face LIMIT 1").fetchone() is not None
+        if has_faces and existing != (self.face_type.value, self.aligned_size):
             raise Conflict(
                 f"The faceset {self.path} holds {existing[0]} faces of {existing[1]} px; this run would add "
                 f"{self.face_type.value} faces of {self.aligned_size} px. Use another folder or the same settings.",

@@ -316,3 +316,10 @@ def test_a_permission_that_is_replaced_stays_on_record(faceset: Path) -> None:
     assert [record["until"] for record in json.loads(history)] == ["", "2027-01-31"]
     with Faceset.open(faceset) as opened:
         assert opened.info.authorization.until == "2028-01-31"
+
+
+def test_a_faceset_without_a_face_takes_another_type_and_size(tmp_path: Path) -> None:
+    open_writer(tmp_path / "set").close()
+    open_writer(tmp_path / "set", face_type=FaceType.WHOLE, aligned_size=128).close()
+    with Faceset.open(tmp_path / "set") as opened:
+        assert (opened.face_type, opened.aligned_size) == (FaceType.WHOLE, 128)
