@@ -29,6 +29,8 @@ def sample_value(description):
         return next(choice for choice in description.choices if choice != description.default)
     if description.name == "authorization_until":
         return "2027-12-31"
+    if description.name in ("masks", "segmentation"):
+        return "label & !hands > hull"
     if description.type == "string":
         return "some text"
     low = 1.0 if description.minimum is None else description.minimum
