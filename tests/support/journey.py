@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -102,11 +103,11 @@ class Daemon:
 
         def running() -> bool:
             assert self.process is not None
-            found[:] = [
-                child
-                for child in psutil.Process(self.process.pid).children(recursive=True)
-                if "dfldaemon.worker" in child.cmdline() and "query" not in child.cmdline()
-            ]
+            found.clear()
+            for child in psutil.Process(self.process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):  # it ends while it is looked at
+                    if "dfldaemon.worker" in child.cmdline():
+                        found.append(child)
             return bool(found)
 
         wait_until(running, "a worker runs")

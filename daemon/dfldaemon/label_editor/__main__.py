@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import signal
 import sys
 import webbrowser
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ EXIT_CANNOT_START = 1
 def main(arguments: Sequence[str] | None = None) -> int:
     """Open, serve, end; answers with the exit code."""
     options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by those a script starts in the background
     lifetime = Lifetime(idle_s=options.idle_minutes * 60.0, stay=options.stay)
     try:
         with Workspace(options.faceset, view=options.view) as workspace:

@@ -163,7 +163,7 @@ def test_wrong_weights_and_arguments_are_named(tmp_path: Path, network: FaceEnha
     with pytest.raises(InvalidInput, match="no argument"):
         create_enhancer("faceenhancer:strong", store)
     with pytest.raises(NotFound):
-        create_enhancer("faceenhancer", WeightStore([tmp_path]))
+        create_enhancer("faceenhancer", WeightStore([tmp_path / "none"]))
 
 
 # Tiles and Lanczos

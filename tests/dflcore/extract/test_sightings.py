@@ -3,7 +3,7 @@ import sqlite3
 import numpy as np
 import pytest
 
-from dflcore.errors import DataCorrupt, InvalidInput, Unsupported
+from dflcore.errors import DataCorrupt, NotFound, Unsupported
 from dflcore.extract.corrections import Correction, Placement
 from dflcore.extract.sightings import SIGHTINGS_NAME, Look, SightingStore
 from dflcore.types import Box, Landmarks, Origin, Sighting
@@ -102,5 +102,5 @@ def test_damage_and_foreign_files_are_named(tmp_path) -> None:
 
 
 def test_a_folder_that_is_not_there(tmp_path) -> None:
-    with pytest.raises((DataCorrupt, InvalidInput)):
+    with pytest.raises(NotFound, match="deleted"):
         SightingStore.open(tmp_path / "none")
