@@ -76,7 +76,8 @@ def test_it_learns_saves_previews_and_reports(source: Any, target: Any, tmp_path
 
 def test_loss_falls(source: Any, target: Any, tmp_path: Path) -> None:
     first = train(settings(iterations=5), source, target, tmp_path / "model").losses
-    last = train(settings(iterations=150), source, target, tmp_path / "model").losses
+    train(settings(iterations=150), source, target, tmp_path / "model")
+    last = train(settings(iterations=170), source, target, tmp_path / "model").losses  # of the last twenty alone
     assert sum(last.values()) < 0.75 * sum(first.values())
 
 
