@@ -5,10 +5,12 @@ One frame at a time, or a few at once for the detector where that pays; nothing 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -23,7 +25,7 @@ from dflcore.extract.frame_view import FrameView
 from dflcore.extract.sightings import Look
 from dflcore.geometry import affine
 from dflcore.identity.base import IdentityEncoder, create_identity_encoder
-from dflcore.io.plate import PlateImage
+from dflcore.io.plate import PlateImage, open_plate
 from dflcore.landmark.base import upright_face
 from dflcore.landmark.locate import FaceLocator
 from dflcore.types import Box, Detection, FloatArray, Landmarks, Origin, Sighting
@@ -106,10 +108,21 @@ class Looker:
             for image, view, small, detections, stated in zip(images, views, shrunk, found, corrections, strict=True)
         ]
 
-    def describe_largest(self, image: PlateImage) -> Sighting | None:
-        """The largest face of a picture, for comparison with others; None where there is none."""
-        (look,) = self.look([image], [()])
-        return look.sightings[0] if look.sightings else None
+    def describe_picture(self, path: Path) -> FloatArray:
+        """Identity descriptor of the largest face of a picture.
+
+        Raises:
+            NotFound: there is no such picture.
+            InvalidInput: it shows no face that can be found.
+        """
+        with contextlib.closing(open_plate(str(path), resolve_space=self._converter.find)) as picture:
+            (look,) = self.look([picture.read(picture.frames.frames[0])], [()])
+        identity = look.sightings[0].identity if look.sightings else None
+        if identity is None:
+            raise InvalidInput(
+                f"The picture {path} shows no face that can be found.", reason="NO_FACE_FOUND", path=path
+            )
+        return identity
 
     def _sightings(
         self, view: FrameView, frame: int, detections: list[Detection], corrections: Sequence[Correction]

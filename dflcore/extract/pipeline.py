@@ -37,7 +37,7 @@ from dflcore.frames import FrameRange
 from dflcore.io.atomic import translate_disk_errors
 from dflcore.io.faceset import INDEX_NAME, Faceset, FacesetWriter, lock_faceset
 from dflcore.io.mask_carry import MaskMover
-from dflcore.io.plate import Plate, PlateImage, open_plate
+from dflcore.io.plate import Plate, PlateImage
 from dflcore.landmark.base import choose_landmarker
 from dflcore.landmark.locate import DEFAULT_LOOKS
 from dflcore.progress import FrameProgress, Notice, RunControl, StopRequest
@@ -333,18 +333,7 @@ class _Run:
                 reason="BAD_SETTING",
                 field="keep_person",
             )
-        descriptors = []
-        for path in paths:
-            with contextlib.closing(open_plate(str(path), resolve_space=self.converter.find)) as picture:
-                seen = self.looker.describe_largest(picture.read(picture.frames.frames[0]))
-            if seen is None or seen.identity is None:
-                raise InvalidInput(
-                    f"The picture {path} of the person to keep shows no face that can be found.",
-                    reason="NO_FACE_FOUND",
-                    path=path,
-                )
-            descriptors.append(seen.identity)
-        return descriptors
+        return [self.looker.describe_picture(path) for path in paths]
 
     def report_empty(self, frames: Sequence[int]) -> None:
         """Say which frames show no face."""

@@ -117,9 +117,4 @@ def describe_picture(path: Path, store: WeightStore, *, device: str = "cpu") -> 
         detect_size=DESCRIBE_SIZE,
         landmark_looks=1,
     )
-    looker = Looker(Networks.create(settings, store, device), settings, converter)
-    with contextlib.closing(open_plate(str(path), resolve_space=converter.find)) as picture:
-        seen = looker.describe_largest(picture.read(picture.frames.frames[0]))
-    if seen is None or seen.identity is None:
-        raise InvalidInput(f"The picture {path} shows no face that can be found.", reason="NO_FACE_FOUND", path=path)
-    return seen.identity
+    return Looker(Networks.create(settings, store, device), settings, converter).describe_picture(path)

@@ -1,5 +1,6 @@
 import math
 
+import cv2
 import numpy as np
 import pytest
 
@@ -85,7 +86,13 @@ def test_faces_come_largest_first_and_small_ones_are_passed_over():
     assert all(one.origin is Origin.DETECTED and one.detector == "stub" for one in look.sightings)
     (look,) = looker(Detector(large, middle), max_faces=1).look([picture()], [()])
     assert len(look.sightings) == 1
-    assert looker(Detector()).describe_largest(picture()) is None
+
+
+def test_a_picture_without_a_face_describes_nobody(tmp_path):
+    path = tmp_path / "grey.png"
+    cv2.imwrite(str(path), np.full((300, 400, 3), 128, np.uint8))
+    with pytest.raises(InvalidInput, match=r"grey\.png shows no face"):
+        looker(Detector()).describe_picture(path)
 
 
 def test_frames_looked_at_together_are_as_looked_at_alone():
