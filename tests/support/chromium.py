@@ -189,7 +189,8 @@ class Chromium:
         elif method == "Runtime.consoleAPICalled":
             self.console.append(str([one.get("value") for one in parameters["args"]]))
         elif method == "Log.entryAdded":
-            self.console.append(parameters["entry"]["text"])
+            entry = parameters["entry"]
+            self.console.append(f"{entry['text']} {entry.get('url', '')}".strip())
         elif method == "Network.requestWillBeSent":
             self.requested.append(parameters["request"]["url"])
         elif method == "Page.javascriptDialogOpening":

@@ -230,6 +230,28 @@ def test_an_unfinished_polygon_is_warned_of_and_waits(page, faceset, names):
     assert page.text("hint") == ""
 
 
+LATE_LAYOUT = """
+const Observer = ResizeObserver;
+window.ResizeObserver = class extends Observer {
+  constructor(callback) {
+    const whenListed = () => (document.getElementById("labelled-count").textContent ? callback() : setTimeout(whenListed, 1));
+    super(whenListed);
+  }
+};
+"""
+"""The browser lays the page out when the list of faces is there already, as it may when it is busy."""
+
+
+def test_a_page_that_is_laid_out_late_asks_for_nothing_that_is_not_there(page, names):
+    slow = {"offline": False, "latency": 300, "downloadThroughput": -1, "uploadThroughput": -1}
+    script = page.browser.call("Page.addScriptToEvaluateOnNewDocument", source=LATE_LAYOUT)
+    page.browser.call("Network.emulateNetworkConditions", **slow)
+    page.browser.reload()
+    page.browser.call("Network.emulateNetworkConditions", **{**slow, "latency": 0})
+    page.browser.call("Page.removeScriptToEvaluateOnNewDocument", **script)
+    page.wait_for_face(names[0])  # what the server refuses fails the test in its fixture
+
+
 def test_steps_of_five_to_labelled_faces_and_to_a_number(page, faceset, names):
     with MaskStore.open(faceset) as store:
         for name in (names[2], names[6]):
@@ -356,7 +378,7 @@ def test_a_conflict_is_asked_about_and_nothing_is_lost(page, faceset, names, cho
         page.undo(1 if choice else 0)
         assert page.polygons == ["Include6 points"]
     # The browser itself notes the refused call; that is no complaint of the page.
-    page.browser.console[:] = [line for line in page.browser.console if "409" not in line]
+    page.browser.console[:] = [line for line in page.browser.console if "status of 409" not in line]
 
 
 def test_a_face_goes_to_the_trash_and_comes_back(page, faceset, names):
@@ -377,7 +399,7 @@ def test_a_face_that_is_deleted_meanwhile_is_said_and_the_list_follows(page, fac
     page.keys("ArrowRight", modifiers=SHIFT)
     page.keys("ArrowLeft")
     page.wait_for_text("total", "7")
-    page.browser.console[:] = [line for line in page.browser.console if "404" not in line]
+    page.browser.console[:] = [line for line in page.browser.console if "status of 404" not in line]
 
 
 def test_what_was_drawn_is_saved_when_the_page_is_closed_and_the_editor_ends(browser, faceset, names, start_editor):

@@ -44,6 +44,7 @@ export class Strip {
     while (this.cells.length > wanted) this.cells.pop().button.remove();
     while (this.cells.length < wanted) this.cells.push(this.makeCell());
     if (this.current >= 0) this.show(this.current);
+    else this.refresh(); // no cell stays without a place in the list
   }
 
   makeCell() {
