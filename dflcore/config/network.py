@@ -44,14 +44,14 @@ class QuickSettings(NetworkSettings):
     )
 
 
-class DfSettings(NetworkSettings):
-    """The paper's DF network; the names of the widths are the reference's own."""
+class AutoencoderSettings(NetworkSettings):
+    """The paper's DF and LIAE networks; the names of the widths are the reference's own."""
 
-    ae_dims: int = knob(256, "Width of the bottleneck.", ge=16, le=1024, audience=Audience.TD, fixed_once_trained=True)
-    e_dims: int = knob(64, "Width of the encoder.", ge=8, le=256, audience=Audience.TD, fixed_once_trained=True)
-    d_dims: int = knob(64, "Width of the decoders.", ge=8, le=256, audience=Audience.TD, fixed_once_trained=True)
+    ae_dims: int = knob(256, "Width of the bottleneck.", ge=16, le=2048, audience=Audience.TD, fixed_once_trained=True)
+    e_dims: int = knob(64, "Width of the encoder.", ge=8, le=512, audience=Audience.TD, fixed_once_trained=True)
+    d_dims: int = knob(64, "Width of the decoders.", ge=8, le=512, audience=Audience.TD, fixed_once_trained=True)
     d_mask_dims: int = knob(
-        22, "Width of the decoders' mask branch.", ge=2, le=256, audience=Audience.TD, fixed_once_trained=True
+        22, "Width of the decoders' mask branch.", ge=2, le=512, audience=Audience.TD, fixed_once_trained=True
     )
     likeness: bool = knob(
         False, "Letter u: normalise the code, for more likeness.", audience=Audience.TD, fixed_once_trained=True
@@ -59,3 +59,63 @@ class DfSettings(NetworkSettings):
     subpixel: bool = knob(
         False, "Letter d: half the work per painted pixel.", audience=Audience.TD, fixed_once_trained=True
     )
+    deep: bool = knob(
+        False, "Letter t: one more level, with shortcuts in the encoder.", audience=Audience.TD, fixed_once_trained=True
+    )
+    cosine: bool = knob(False, "Letter c: x cos(x) as activation.", audience=Audience.TD, fixed_once_trained=True)
+
+
+class DfSettings(AutoencoderSettings):
+    """The paper's DF network: one decoder per person."""
+
+    sources: int = knob(
+        1,
+        "People the model can put on the performer; they share everything but a decoder each.",
+        ge=1,
+        le=16,
+        fixed_once_trained=True,
+    )
+
+
+class LiaeSettings(AutoencoderSettings):
+    """The paper's LIAE network: one decoder, and a code in two parts."""
+
+
+class HdSettings(NetworkSettings):
+    """The paper's DFHD and LIAEHD networks."""
+
+    ae_dims: int = knob(256, "Width of the bottleneck.", ge=16, le=2048, audience=Audience.TD, fixed_once_trained=True)
+    e_dims: int = knob(64, "Width of the encoder.", ge=8, le=512, audience=Audience.TD, fixed_once_trained=True)
+    d_dims: int = knob(48, "Width of the decoders.", ge=8, le=512, audience=Audience.TD, fixed_once_trained=True)
+    d_mask_dims: int = knob(
+        16, "Width of the decoders' mask branch.", ge=2, le=512, audience=Audience.TD, fixed_once_trained=True
+    )
+
+
+class AmpSettings(NetworkSettings):
+    """AMP: two codes, mixed channel by channel, so that likeness can be dialled when merging."""
+
+    resolution: int = knob(
+        224, "Side of the face the network paints.", ge=32, le=1024, unit="px", fixed_once_trained=True
+    )
+    ae_dims: int = knob(256, "Width of the bottleneck.", ge=16, le=2048, audience=Audience.TD, fixed_once_trained=True)
+    inter_dims: int = knob(
+        1024, "Width of the two codes.", ge=32, le=2048, audience=Audience.TD, fixed_once_trained=True
+    )
+    e_dims: int = knob(64, "Width of the encoder.", ge=8, le=512, audience=Audience.TD, fixed_once_trained=True)
+    d_dims: int = knob(64, "Width of the decoder.", ge=8, le=512, audience=Audience.TD, fixed_once_trained=True)
+    d_mask_dims: int = knob(
+        22, "Width of the decoder's mask branch.", ge=2, le=512, audience=Audience.TD, fixed_once_trained=True
+    )
+    morph_factor: float = knob(
+        0.5, "Share of the code that the source claims while training.", ge=0.1, le=0.5, fixed_once_trained=True
+    )
+
+
+class DeepfakesSettings(NetworkSettings):
+    """The shared-encoder autoencoder of 2017, the paper's baseline."""
+
+    resolution: int = knob(
+        64, "Side of the face the network paints.", ge=32, le=1024, unit="px", fixed_once_trained=True
+    )
+    ae_dims: int = knob(1024, "Width of the bottleneck.", ge=16, le=2048, audience=Audience.TD, fixed_once_trained=True)

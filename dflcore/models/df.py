@@ -8,12 +8,14 @@ Shapes, with R the resolution, e, ae, d, m the widths, k = R / 32 with ``subpixe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from dflcore.errors import InvalidInput
 from dflcore.models.blocks import Downscale, Residual, SubpixelHead, Upscale, initialize_glorot, pixel_norm
-from dflcore.models.face_model import FaceModel, Reconstruction, Swap
+from dflcore.models.face_model import SOURCE, TARGET, FaceModel, Painted, Swap, performer_of
 
 
 class Encoder(nn.Module):
@@ -118,17 +120,31 @@ class DfModel(FaceModel):
         """(B, 3, R, R) in [0, 1] → shared code (B, ae, 2 k, 2 k)."""
         return self.inter(self.encoder(face))  # type: ignore[no-any-return]
 
-    def reconstruct(self, source: Tensor, target: Tensor) -> Reconstruction:
-        self.require_faces(source)
-        self.require_faces(target)
-        code = self.encode(torch.cat([source, target]))  # one pass through the shared part
-        source_face, source_mask = self.decoder_source(code[: len(source)])
-        target_face, target_mask = self.decoder_target(code[len(source) :])
-        return Reconstruction(source_face, source_mask, target_face, target_mask)
+    def reconstruct(self, faces: Mapping[str, Tensor]) -> dict[str, Painted]:
+        for batch in faces.values():
+            self.require_faces(batch)
+        codes = self.encode(torch.cat(list(faces.values())))  # one pass through the shared part
+        parts = torch.split(codes, [len(batch) for batch in faces.values()])
+        painted = {}
+        for name, code in zip(faces, parts, strict=True):
+            face, mask = self.decoder_of(name)(code)
+            painted[name] = Painted(face, mask, code)
+        return painted
 
-    def swap(self, target: Tensor) -> Swap:
-        self.require_faces(target)
-        code = self.encode(target)
-        face, source_mask = self.decoder_source(code)
-        _, target_mask = self.decoder_target(code)
-        return Swap(face, source_mask, target_mask)
+    def paint_swap(self, target_code: Tensor) -> tuple[Tensor, Tensor]:
+        return self.decoder_source(target_code)  # type: ignore[no-any-return]
+
+    def swap(self, faces: Tensor, *, identity: str = SOURCE, morph: float = 1.0) -> Swap:
+        self.require_faces(faces)
+        code = self.encode(faces)
+        face, mask = self.decoder_of(identity)(code)
+        _, performer_mask = self.decoder_of(performer_of(identity))(code)
+        return Swap(face, mask, performer_mask)
+
+    def person_modules(self) -> tuple[nn.Module, ...]:
+        return (self.inter,)
+
+    def decoder_of(self, identity: str) -> nn.Module:
+        """Raises InvalidInput for somebody the model does not know."""
+        self.require_identity(identity)
+        return self.decoder_target if identity == TARGET else self.decoder_source

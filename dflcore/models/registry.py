@@ -19,18 +19,31 @@ class Recipe:
     """How a preset is trained unless the settings say otherwise.
 
     Attributes:
-        batch_size: faces of each side per step.
-        learning_rate: peak rate of the schedule. beta2: Adam's second decay.
+        batch_size: faces of each person per step.
+        learning_rate: peak rate of the schedule.
+        optimizer: ``adam``, ``adabelief`` or ``rmsprop``. beta1, beta2: decays of its first and second moment.
+        lr_dropout: share of the weights that rests in each step. lr_cycle: period of the rate's cosine, 0 for none.
+        clip_gradients: longest gradient, 0 for no limit. ema_decay: of the running mean of weights, 0 for none.
         rotation_deg, scale, shift, warp, light: symmetric ranges of augmentation; shift in sides of the face, warp in
             cells of the warp grid, light as gain.
         warp_share: share of a budgeted run after which the random warp ends. Warped faces teach expressions, straight
             ones sharpness: what the encoder sees of a warped face leaves the place of every detail uncertain.
         edge_weight: weight of the edge term of the loss.
+        two_windows: compare structure with two window sizes whatever the resolution.
+        eyes_mouth_priority: errors in eyes and mouth count more, whatever the settings say.
+        background_weight: weight of the target's surroundings in masked training; 0 leaves them to chance.
+        supports: of the settings ``true_face``, ``style``, ``gan``, ``pretrain``: those that fit the network.
     """
 
     batch_size: int
     learning_rate: float
+    optimizer: str = "adam"
+    beta1: float = 0.9
     beta2: float
+    lr_dropout: float = 0.0
+    lr_cycle: int = 0
+    clip_gradients: float = 0.0
+    ema_decay: float = 0.0
     rotation_deg: float
     scale: float
     shift: float
@@ -38,6 +51,10 @@ class Recipe:
     light: float
     warp_share: float = 1.0
     edge_weight: float = 0.0
+    two_windows: bool = False
+    eyes_mouth_priority: bool = False
+    background_weight: float = 0.0
+    supports: frozenset[str] = frozenset({"true_face", "style", "gan", "pretrain"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dflcore.errors import InvalidInput
 from dflcore.io.atomic import atomic_path
-from dflcore.models.face_model import FaceModel
+from dflcore.models.face_model import SOURCE, TARGET, FaceModel
 
 COLUMNS = ("source", "source painted", "target", "target painted", "swap")
 
@@ -31,9 +31,9 @@ def compose_preview(model: FaceModel, source: Tensor, target: Tensor) -> NDArray
     """
     rows = min(len(source), len(target))
     source, target = source[:rows], target[:rows]
-    painted = model.reconstruct(source, target)
+    painted = model.reconstruct({SOURCE: source, TARGET: target})
     swapped = model.swap(target)
-    columns = (source, painted.source_face, target, painted.target_face, swapped.face)
+    columns = (source, painted[SOURCE].face, target, painted[TARGET].face, swapped.face)
     grid = torch.stack([column.float() for column in columns], dim=1)  # (N, 5, 3, R, R)
     count, width, channels, side, _ = grid.shape
     picture = grid.permute(0, 3, 1, 4, 2).reshape(count * side, width * side, channels)

@@ -19,7 +19,7 @@ from dflcore.config.train import TrainSettings
 from dflcore.errors import InvalidInput
 from dflcore.models.checkpoint import ModelFolder
 from dflcore.models.device import resolve_autocast, resolve_device
-from dflcore.models.face_model import Reconstruction
+from dflcore.models.face_model import SOURCE, TARGET, Painted
 from dflcore.models.registry import load_preset
 from dflcore.progress import LoggedRun, Notice, Preview, RunControl, Saved, StopRequest, TrainProgress
 from dflcore.train import session
@@ -257,16 +257,16 @@ class Trainer:
         self.batches.close()
         self.events.close()
 
-    def _reconstruct(self, source: SideBatch, target: SideBatch) -> Reconstruction:
+    def _reconstruct(self, source: SideBatch, target: SideBatch) -> dict[str, Painted]:
         enabled = self.autocast is not None
         with torch.autocast(self.device.type, dtype=self.autocast, enabled=enabled):
-            painted = self.model.reconstruct(source.seen, target.seen)
-        return Reconstruction(*(tensor.float() for tensor in painted))
+            painted = self.model.reconstruct({SOURCE: source.seen, TARGET: target.seen})
+        return {name: Painted(*(tensor.float() for tensor in one)) for name, one in painted.items()}
 
-    def _losses_of(self, painted: Reconstruction, source: SideBatch, target: SideBatch) -> Tensor:
+    def _losses_of(self, painted: dict[str, Painted], source: SideBatch, target: SideBatch) -> Tensor:
         """(2,): source and target loss."""
-        of_source = self.loss(painted.source_face, painted.source_mask, source.face, source.mask)
-        of_target = self.loss(painted.target_face, painted.target_mask, target.face, target.mask)
+        of_source = self.loss(painted[SOURCE].face, painted[SOURCE].mask, source.face, source.mask)
+        of_target = self.loss(painted[TARGET].face, painted[TARGET].mask, target.face, target.mask)
         return torch.stack([of_source.total, of_target.total])
 
     def _resume_batches(self, saved: dict[str, Tensor]) -> None:

@@ -13,7 +13,7 @@ DIGEST
     equals GetServerInfoResponse.schema_digest of a daemon of the same build.
 """
 
-DIGEST = "5f7f70ffb020edcd4e680a959b21f30dfcf316b8f035957e3497fe05a3880fbe"
+DIGEST = "e931ec1b92654e97232adde4c264fc5da56b1f895f0f05aa5f1423e7c0b94dfd"
 
 MESSAGES = {
     "dflproto.v1.ApplyMasksSettings": [
@@ -602,6 +602,42 @@ MESSAGES = {
         (20, "face_type", "optional", "string", "", ""),
         (21, "precision", "optional", "string", "", ""),
         (22, "masks", "optional", "string", "", ""),
+        (23, "fit_batch", "optional", "bool", "", ""),
+        (24, "letters", "optional", "string", "", ""),
+        (25, "ae_dims", "optional", "int64", "", ""),
+        (26, "inter_dims", "optional", "int64", "", ""),
+        (27, "e_dims", "optional", "int64", "", ""),
+        (28, "d_dims", "optional", "int64", "", ""),
+        (29, "d_mask_dims", "optional", "int64", "", ""),
+        (30, "morph_factor", "optional", "double", "", ""),
+        (31, "ca_init", "optional", "bool", "", ""),
+        (32, "optimizer", "optional", "string", "", ""),
+        (33, "lr_dropout", "optional", "double", "", ""),
+        (34, "lr_cycle", "optional", "int64", "", ""),
+        (35, "clip_gradients", "optional", "double", "", ""),
+        (36, "ema_decay", "optional", "double", "", ""),
+        (37, "random_hsv", "optional", "double", "", ""),
+        (38, "color_transfer", "optional", "string", "", ""),
+        (39, "uniform_yaw", "optional", "bool", "", ""),
+        (40, "eyes_mouth_priority", "optional", "bool", "", ""),
+        (41, "blur_out_mask", "optional", "bool", "", ""),
+        (42, "face_style_power", "optional", "double", "", ""),
+        (43, "background_style_power", "optional", "double", "", ""),
+        (44, "true_face_power", "optional", "double", "", ""),
+        (45, "gan_power", "optional", "double", "", ""),
+        (46, "gan_patch_size", "optional", "int64", "", ""),
+        (47, "gan_dims", "optional", "int64", "", ""),
+        (48, "pretrain", "optional", "bool", "", ""),
+        (49, "backup_interval_h", "optional", "double", "", ""),
+        (50, "keep_backups", "optional", "int64", "", ""),
+        (51, "preview_history", "optional", "int64", "", ""),
+        (52, "processes", "optional", "int64", "", ""),
+        (53, "shard_optimizer", "optional", "bool", "", ""),
+        (54, "channels_last", "optional", "string", "", ""),
+        (55, "compile", "optional", "string", "", ""),
+        (56, "accumulate_steps", "optional", "int64", "", ""),
+        (57, "checkpoint_activations", "optional", "bool", "", ""),
+        (58, "offload_optimizer", "optional", "bool", "", ""),
     ],
     "dflproto.v1.TrainSpec": [
         (1, "source_path", "single", "string", "", ""),

@@ -1,3 +1,3 @@
 """Made by protos/generate.py. DO NOT EDIT!"""
 
-SCHEMA_DIGEST = "5f7f70ffb020edcd4e680a959b21f30dfcf316b8f035957e3497fe05a3880fbe"
+SCHEMA_DIGEST = "e931ec1b92654e97232adde4c264fc5da56b1f895f0f05aa5f1423e7c0b94dfd"

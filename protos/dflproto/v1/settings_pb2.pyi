@@ -75,7 +75,7 @@ class ExtractSettings(_message.Message):
     def __init__(self, detector: _Optional[str] = ..., landmarker: _Optional[str] = ..., face_type: _Optional[str] = ..., aligned_size: _Optional[int] = ..., max_faces: _Optional[int] = ..., min_face_size: _Optional[int] = ..., min_score: _Optional[float] = ..., detect_size: _Optional[int] = ..., compute_identity: bool = ..., input_colorspace: _Optional[str] = ..., ocio_config: _Optional[str] = ..., missing_frames: _Optional[str] = ..., authorization_person: _Optional[str] = ..., authorization_project: _Optional[str] = ..., authorization_use: _Optional[str] = ..., authorization_until: _Optional[str] = ..., authorization_reference: _Optional[str] = ..., aligned_format: _Optional[str] = ..., jpeg_quality: _Optional[int] = ..., rotations: _Optional[str] = ..., landmark_passes: _Optional[int] = ..., landmark_looks: _Optional[int] = ..., mesh_above_yaw: _Optional[float] = ..., detect_batch: _Optional[int] = ..., identity_encoder: _Optional[str] = ..., smoothing_radius: _Optional[int] = ..., max_gap: _Optional[int] = ..., split_at_cuts: bool = ..., keep_person: _Optional[str] = ..., keep_tracks: _Optional[str] = ..., same_person_distance: _Optional[float] = ..., people: _Optional[str] = ..., restore_deleted: bool = ...) -> None: ...
 
 class TrainSettings(_message.Message):
-    __slots__ = ("preset", "iterations", "minutes", "batch_size", "resolution", "learning_rate", "random_warp", "random_flip_source", "random_flip_target", "masked_training", "save_interval_s", "preview_interval_s", "keep_generations", "cache_mb", "seed", "device", "authorization_project", "authorization_use", "authorization_reference", "face_type", "precision", "masks")
+    __slots__ = ("preset", "iterations", "minutes", "batch_size", "resolution", "learning_rate", "random_warp", "random_flip_source", "random_flip_target", "masked_training", "save_interval_s", "preview_interval_s", "keep_generations", "cache_mb", "seed", "device", "authorization_project", "authorization_use", "authorization_reference", "face_type", "precision", "masks", "fit_batch", "letters", "ae_dims", "inter_dims", "e_dims", "d_dims", "d_mask_dims", "morph_factor", "ca_init", "optimizer", "lr_dropout", "lr_cycle", "clip_gradients", "ema_decay", "random_hsv", "color_transfer", "uniform_yaw", "eyes_mouth_priority", "blur_out_mask", "face_style_power", "background_style_power", "true_face_power", "gan_power", "gan_patch_size", "gan_dims", "pretrain", "backup_interval_h", "keep_backups", "preview_history", "processes", "shard_optimizer", "channels_last", "compile", "accumulate_steps", "checkpoint_activations", "offload_optimizer")
     PRESET_FIELD_NUMBER: _ClassVar[int]
     ITERATIONS_FIELD_NUMBER: _ClassVar[int]
     MINUTES_FIELD_NUMBER: _ClassVar[int]
@@ -98,6 +98,42 @@ class TrainSettings(_message.Message):
     FACE_TYPE_FIELD_NUMBER: _ClassVar[int]
     PRECISION_FIELD_NUMBER: _ClassVar[int]
     MASKS_FIELD_NUMBER: _ClassVar[int]
+    FIT_BATCH_FIELD_NUMBER: _ClassVar[int]
+    LETTERS_FIELD_NUMBER: _ClassVar[int]
+    AE_DIMS_FIELD_NUMBER: _ClassVar[int]
+    INTER_DIMS_FIELD_NUMBER: _ClassVar[int]
+    E_DIMS_FIELD_NUMBER: _ClassVar[int]
+    D_DIMS_FIELD_NUMBER: _ClassVar[int]
+    D_MASK_DIMS_FIELD_NUMBER: _ClassVar[int]
+    MORPH_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    CA_INIT_FIELD_NUMBER: _ClassVar[int]
+    OPTIMIZER_FIELD_NUMBER: _ClassVar[int]
+    LR_DROPOUT_FIELD_NUMBER: _ClassVar[int]
+    LR_CYCLE_FIELD_NUMBER: _ClassVar[int]
+    CLIP_GRADIENTS_FIELD_NUMBER: _ClassVar[int]
+    EMA_DECAY_FIELD_NUMBER: _ClassVar[int]
+    RANDOM_HSV_FIELD_NUMBER: _ClassVar[int]
+    COLOR_TRANSFER_FIELD_NUMBER: _ClassVar[int]
+    UNIFORM_YAW_FIELD_NUMBER: _ClassVar[int]
+    EYES_MOUTH_PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    BLUR_OUT_MASK_FIELD_NUMBER: _ClassVar[int]
+    FACE_STYLE_POWER_FIELD_NUMBER: _ClassVar[int]
+    BACKGROUND_STYLE_POWER_FIELD_NUMBER: _ClassVar[int]
+    TRUE_FACE_POWER_FIELD_NUMBER: _ClassVar[int]
+    GAN_POWER_FIELD_NUMBER: _ClassVar[int]
+    GAN_PATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    GAN_DIMS_FIELD_NUMBER: _ClassVar[int]
+    PRETRAIN_FIELD_NUMBER: _ClassVar[int]
+    BACKUP_INTERVAL_H_FIELD_NUMBER: _ClassVar[int]
+    KEEP_BACKUPS_FIELD_NUMBER: _ClassVar[int]
+    PREVIEW_HISTORY_FIELD_NUMBER: _ClassVar[int]
+    PROCESSES_FIELD_NUMBER: _ClassVar[int]
+    SHARD_OPTIMIZER_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_LAST_FIELD_NUMBER: _ClassVar[int]
+    COMPILE_FIELD_NUMBER: _ClassVar[int]
+    ACCUMULATE_STEPS_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_ACTIVATIONS_FIELD_NUMBER: _ClassVar[int]
+    OFFLOAD_OPTIMIZER_FIELD_NUMBER: _ClassVar[int]
     preset: str
     iterations: int
     minutes: float
@@ -120,7 +156,43 @@ class TrainSettings(_message.Message):
     face_type: str
     precision: str
     masks: str
-    def __init__(self, preset: _Optional[str] = ..., iterations: _Optional[int] = ..., minutes: _Optional[float] = ..., batch_size: _Optional[int] = ..., resolution: _Optional[int] = ..., learning_rate: _Optional[float] = ..., random_warp: bool = ..., random_flip_source: bool = ..., random_flip_target: bool = ..., masked_training: bool = ..., save_interval_s: _Optional[float] = ..., preview_interval_s: _Optional[float] = ..., keep_generations: _Optional[int] = ..., cache_mb: _Optional[int] = ..., seed: _Optional[int] = ..., device: _Optional[str] = ..., authorization_project: _Optional[str] = ..., authorization_use: _Optional[str] = ..., authorization_reference: _Optional[str] = ..., face_type: _Optional[str] = ..., precision: _Optional[str] = ..., masks: _Optional[str] = ...) -> None: ...
+    fit_batch: bool
+    letters: str
+    ae_dims: int
+    inter_dims: int
+    e_dims: int
+    d_dims: int
+    d_mask_dims: int
+    morph_factor: float
+    ca_init: bool
+    optimizer: str
+    lr_dropout: float
+    lr_cycle: int
+    clip_gradients: float
+    ema_decay: float
+    random_hsv: float
+    color_transfer: str
+    uniform_yaw: bool
+    eyes_mouth_priority: bool
+    blur_out_mask: bool
+    face_style_power: float
+    background_style_power: float
+    true_face_power: float
+    gan_power: float
+    gan_patch_size: int
+    gan_dims: int
+    pretrain: bool
+    backup_interval_h: float
+    keep_backups: int
+    preview_history: int
+    processes: int
+    shard_optimizer: bool
+    channels_last: str
+    compile: str
+    accumulate_steps: int
+    checkpoint_activations: bool
+    offload_optimizer: bool
+    def __init__(self, preset: _Optional[str] = ..., iterations: _Optional[int] = ..., minutes: _Optional[float] = ..., batch_size: _Optional[int] = ..., resolution: _Optional[int] = ..., learning_rate: _Optional[float] = ..., random_warp: bool = ..., random_flip_source: bool = ..., random_flip_target: bool = ..., masked_training: bool = ..., save_interval_s: _Optional[float] = ..., preview_interval_s: _Optional[float] = ..., keep_generations: _Optional[int] = ..., cache_mb: _Optional[int] = ..., seed: _Optional[int] = ..., device: _Optional[str] = ..., authorization_project: _Optional[str] = ..., authorization_use: _Optional[str] = ..., authorization_reference: _Optional[str] = ..., face_type: _Optional[str] = ..., precision: _Optional[str] = ..., masks: _Optional[str] = ..., fit_batch: bool = ..., letters: _Optional[str] = ..., ae_dims: _Optional[int] = ..., inter_dims: _Optional[int] = ..., e_dims: _Optional[int] = ..., d_dims: _Optional[int] = ..., d_mask_dims: _Optional[int] = ..., morph_factor: _Optional[float] = ..., ca_init: bool = ..., optimizer: _Optional[str] = ..., lr_dropout: _Optional[float] = ..., lr_cycle: _Optional[int] = ..., clip_gradients: _Optional[float] = ..., ema_decay: _Optional[float] = ..., random_hsv: _Optional[float] = ..., color_transfer: _Optional[str] = ..., uniform_yaw: bool = ..., eyes_mouth_priority: bool = ..., blur_out_mask: bool = ..., face_style_power: _Optional[float] = ..., background_style_power: _Optional[float] = ..., true_face_power: _Optional[float] = ..., gan_power: _Optional[float] = ..., gan_patch_size: _Optional[int] = ..., gan_dims: _Optional[int] = ..., pretrain: bool = ..., backup_interval_h: _Optional[float] = ..., keep_backups: _Optional[int] = ..., preview_history: _Optional[int] = ..., processes: _Optional[int] = ..., shard_optimizer: bool = ..., channels_last: _Optional[str] = ..., compile: _Optional[str] = ..., accumulate_steps: _Optional[int] = ..., checkpoint_activations: bool = ..., offload_optimizer: bool = ...) -> None: ...
 
 class MergeSettings(_message.Message):
     __slots__ = ("profile", "layers", "matte_mode", "matte_erode", "matte_feather", "color_transfer", "opacity", "face_scale", "bit_depth", "compression", "input_colorspace", "ocio_config", "missing_frames", "overwrite", "provenance_attributes", "device", "authorization_project", "authorization_use", "segmentation")

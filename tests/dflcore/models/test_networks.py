@@ -38,13 +38,14 @@ def test_parameter_counts_of_the_reference(preset: str, count: int) -> None:
 def test_shapes_ranges_and_gradients(model: FaceModel) -> None:
     side = model.resolution
     source, target = torch.rand(2, 3, side, side), torch.rand(3, 3, side, side)
-    painted = model.reconstruct(source, target)
-    assert painted.source_face.shape == (2, 3, side, side)
-    assert painted.source_mask.shape == (2, 1, side, side)
-    assert painted.target_face.shape == (3, 3, side, side)
-    assert painted.target_mask.shape == (3, 1, side, side)
-    assert all(0 <= float(tensor.detach().min()) <= float(tensor.detach().max()) <= 1 for tensor in painted)
-    sum(tensor.square().mean() for tensor in painted).backward()
+    painted = model.reconstruct({"source": source, "target": target})
+    assert painted["source"].face.shape == (2, 3, side, side)
+    assert painted["source"].mask.shape == (2, 1, side, side)
+    assert painted["target"].face.shape == (3, 3, side, side)
+    assert painted["target"].mask.shape == (3, 1, side, side)
+    pictures = [tensor for person in painted.values() for tensor in (person.face, person.mask)]
+    assert all(0 <= float(tensor.detach().min()) <= float(tensor.detach().max()) <= 1 for tensor in pictures)
+    sum(tensor.square().mean() for tensor in pictures).backward()
     assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in model.parameters())
     assert all(bool(p.grad.abs().max() > 0) for p in model.parameters() if p.ndim > 1)
 
@@ -53,10 +54,10 @@ def test_shapes_ranges_and_gradients(model: FaceModel) -> None:
 def test_swap_is_the_source_decoder_on_the_target_code(model: FaceModel) -> None:
     target = torch.rand(2, 3, model.resolution, model.resolution)
     with torch.no_grad():
-        swapped, painted = model.swap(target), model.reconstruct(target, target)
-    torch.testing.assert_close(swapped.face, painted.source_face, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(swapped.source_mask, painted.source_mask, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(swapped.target_mask, painted.target_mask, atol=1e-5, rtol=1e-4)
+        swapped, painted = model.swap(target), model.reconstruct({"source": target, "target": target})
+    torch.testing.assert_close(swapped.face, painted["source"].face, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(swapped.source_mask, painted["source"].mask, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(swapped.target_mask, painted["target"].mask, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("model", [tiny_df(), tiny_quick()], ids=["df-ud", "quick"])
@@ -98,7 +99,7 @@ def test_faces_of_another_size_are_refused(model: FaceModel, shape: tuple[int, .
     with pytest.raises(InvalidInput, match="align them at"):
         model.swap(torch.zeros(shape))
     with pytest.raises(InvalidInput, match="align them at"):
-        model.reconstruct(good, torch.zeros(shape))
+        model.reconstruct({"source": good, "target": torch.zeros(shape)})
 
 
 def test_unknown_preset_and_unknown_number() -> None:

@@ -234,7 +234,8 @@ LATE_LAYOUT = """
 const Observer = ResizeObserver;
 window.ResizeObserver = class extends Observer {
   constructor(callback) {
-    const whenListed = () => (document.getElementById("labelled-count").textContent ? callback() : setTimeout(whenListed, 1));
+    const count = document.getElementById("labelled-count");
+    const whenListed = () => (count.textContent ? callback() : setTimeout(whenListed, 1));
     super(whenListed);
   }
 };
