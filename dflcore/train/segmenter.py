@@ -26,8 +26,9 @@ from dflcore.models.segment_presets import SegmentRecipe, load_segment_preset
 from dflcore.progress import LoggedRun, Notice, Preview, RunControl, Saved, StopRequest, TrainProgress
 from dflcore.train import segment_session, session
 from dflcore.train.clock import StepClock, StepTimes
-from dflcore.train.losses import Dssim
-from dflcore.train.optim import Schedule, build_optimizer, set_learning_rate
+from dflcore.train.losses.reconstruction import Dssim
+from dflcore.train.optim.build import build_optimizer, set_learning_rate
+from dflcore.train.optim.schedule import Schedule
 from dflcore.train.preview import write_png
 from dflcore.train.segment_batches import MaskBatches
 from dflcore.train.segment_preview import compose_mask_preview

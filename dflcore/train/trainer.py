@@ -26,8 +26,9 @@ from dflcore.train import session
 from dflcore.train.batches import BatchMakers, SideBatch
 from dflcore.train.clock import StepClock, StepTimes
 from dflcore.train.dataset import TrainingFaces
-from dflcore.train.losses import ReconstructionLoss
-from dflcore.train.optim import Schedule, build_optimizer, set_learning_rate
+from dflcore.train.losses.reconstruction import ReconstructionLoss
+from dflcore.train.optim.build import build_optimizer, set_learning_rate
+from dflcore.train.optim.schedule import Schedule
 from dflcore.train.preview import compose_preview, write_png
 from dflcore.train.summary import EventFile
 

@@ -17,7 +17,7 @@ from dflcore.errors import Conflict, InvalidInput, Unsupported
 from dflcore.models import presets, registry
 from dflcore.models.checkpoint import ModelDescription, ModelFolder, load_model
 from dflcore.progress import Event, Notice, Preview, Saved, StopRequest, TrainProgress
-from dflcore.train.optim import Schedule
+from dflcore.train.optim.schedule import Schedule
 from dflcore.train.trainer import Trainer, train
 from dflcore.types import Authorization, FaceType
 

@@ -6,7 +6,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 
-from dflcore.train.losses import Dssim, MaskBlur, ReconstructionLoss, gaussian_taps, valid_filter_matrix
+from dflcore.train.losses.filters import gaussian_taps, valid_filter_matrix
+from dflcore.train.losses.reconstruction import Dssim, MaskBlur, ReconstructionLoss
 
 
 def random_pictures(side: int = 48) -> tuple[torch.Tensor, torch.Tensor]:

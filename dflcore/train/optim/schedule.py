@@ -1,13 +1,9 @@
-"""Optimiser and learning-rate schedule."""
+"""The learning rate over a run."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
-
-import torch
-from torch import nn
 
 WARMUP_ITERATIONS = 50
 FINAL_FACTOR = 0.01
@@ -52,14 +48,3 @@ class Schedule:
             return self.peak * warmup * OPEN_END_FACTOR
         cosine = 0.5 * (1 + math.cos(math.pi * self.progress(iteration, elapsed_s)))
         return self.peak * warmup * (FINAL_FACTOR + (1 - FINAL_FACTOR) * cosine)
-
-
-def build_optimizer(parameters: Iterable[nn.Parameter], learning_rate: float, beta2: float) -> torch.optim.Adam:
-    """Adam in its fused one-pass form."""
-    return torch.optim.Adam(list(parameters), lr=learning_rate, betas=(0.9, beta2), fused=True)
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Same rate for all parameter groups."""
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate

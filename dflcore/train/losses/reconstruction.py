@@ -1,8 +1,5 @@
 """What training minimises: masked structural dissimilarity, masked squared error, mask error.
 
-Filters are applied as two banded matrix products, rows then columns: the same numbers as a separable convolution, and
-several times faster on a CPU, where depth-wise convolutions are slow.
-
 Source: paper arXiv:2005.05535, §3.2 (DSSIM + MSE); window sizes, weights and mask blur as measured facts of
 DeepFaceLab 46fc239 (GPL-3.0, nothing copied).
 """
@@ -14,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from dflcore.train.losses.filters import gaussian_taps, same_filter_matrix, valid_filter_matrix
+
 DSSIM_SIGMA_PX = 1.5
 DSSIM_C1 = 0.01**2
 DSSIM_C2 = 0.03**2
@@ -23,29 +22,6 @@ PIXEL_WEIGHT = 10.0
 MASK_WEIGHT = 10.0
 SECOND_WINDOW_FROM_PX = 256
 """From this resolution on the structure term is the mean of two window sizes."""
-
-
-def gaussian_taps(size: int, sigma: float) -> Tensor:
-    """(size,) float32, centred, sum 1."""
-    offsets = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
-    taps = torch.exp(-offsets.square() / (2 * sigma * sigma))
-    return taps / taps.sum()
-
-
-def valid_filter_matrix(length: int, taps: Tensor) -> Tensor:
-    """(length - k + 1, length): multiplying from the left filters columns without padding."""
-    rows = length - len(taps) + 1
-    matrix = torch.zeros(rows, length)
-    for row in range(rows):
-        matrix[row, row : row + len(taps)] = taps
-    return matrix
-
-
-def same_filter_matrix(length: int, taps: Tensor) -> Tensor:
-    """(length, length): filters columns with zeros beyond the border; the number of taps is odd."""
-    radius = len(taps) // 2
-    padded = valid_filter_matrix(length + 2 * radius, taps)
-    return padded[:, radius : radius + length].contiguous()
 
 
 class Dssim(nn.Module):
