@@ -36,7 +36,7 @@ from dflcore.merge.swapper import open_swapper
 from dflcore.models.registry import load_preset
 from dflcore.progress import LoggedRun
 from dflcore.train import session
-from dflcore.train.trainer import Trainer, train
+from dflcore.train.trainer import Trainer, name_faces, train
 from dflcore.types import Authorization
 from dflcore.weights.store import WeightStore
 
@@ -174,7 +174,7 @@ def bench_train(folder: Path, *, preset: str = "quick", steps: int = 20, batch_s
         model_folder = session.open_or_create_model(settings, model_path, source.face_type)
         with (
             model_folder.lock(),
-            contextlib.closing(Trainer(settings, source, target, model_folder, LoggedRun())) as trainer,
+            contextlib.closing(Trainer(settings, name_faces(source, target), model_folder, LoggedRun())) as trainer,
         ):
             for _ in range(WARM_UP_STEPS):
                 trainer.step()

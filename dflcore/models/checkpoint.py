@@ -11,6 +11,7 @@ Layout of the folder::
             history.safetensors    losses over time
             state.json             iteration, seconds, settings, provenance
             manifest.json          size and SHA-256 of the files above; written last
+        backups/iteration_00005000/  model folders of their own, sharing files with the generations they came from
         previews/  events/         pictures and TensorBoard curves
 
 A generation is written into a hidden folder, flushed, and renamed: it is whole or not there. Loading verifies every
@@ -90,8 +91,7 @@ class Generation:
     Attributes:
         weights: state of the network.
         training: optimiser and random state; empty when read for merging.
-        history: (N, 4) float64: iteration, seconds, and two losses: of source and target for a face model, of the mask
-            and its overlap for a segmentation model.
+        history: (N, 2 + L) float64: iteration, seconds, and the L losses that ``state["loss_names"]`` names.
         state: JSON values: ``iteration``, ``elapsed_s``, ``settings``, ``provenance``...
         number: 0 before it is saved. weights_sha256: the model hash in frame headers, known after a save or load.
     """
@@ -206,8 +206,9 @@ class ModelFolder:
         message = f"Another process trains the model {self.path}; wait for it or stop it."
         descriptor = take_lock(self.path / ".lock", Conflict(message, reason="MODEL_BUSY", path=self.path))
         try:
-            for leftover in self._generations_path.glob(f"*{TEMPORARY_MARK}*"):
-                shutil.rmtree(leftover, ignore_errors=True)
+            for place in (self._generations_path, self.backups_path):
+                for leftover in place.glob(f"*{TEMPORARY_MARK}*"):
+                    shutil.rmtree(leftover, ignore_errors=True)
             yield
         finally:
             os.close(descriptor)
@@ -289,6 +290,52 @@ class ModelFolder:
             if newer > number:
                 folder = self._generations_path / f"{newer:08d}"
                 folder.rename(folder.with_name(f"damaged-{newer:08d}-{secrets.token_hex(2)}"))
+
+    def back_up(self, keep: int) -> Path:
+        """Make the newest generation a model folder of its own, which no later save touches. Inside :meth:`lock`.
+
+        Its files are links to the generation's where the file system has them, so it takes hardly any room while the
+        generation lives.
+
+        Args:
+            keep: older backups beyond this many are dropped.
+
+        Returns:
+            The backup's folder.
+
+        Raises:
+            NotFound: nothing has been saved.
+            ResourceExhausted, InvalidInput: it cannot be written; backups made before are untouched.
+        """
+        number = max(self._numbers(), default=0)
+        if not number:
+            raise NotFound(f"{self.path} has never been saved.", reason="MODEL_NOT_TRAINED", path=self.path)
+        newest = self._generations_path / f"{number:08d}"
+        iteration = int(json.loads((newest / STATE_NAME).read_text("utf-8"))["iteration"])
+        final = self.backups_path / f"iteration_{iteration:08d}"
+        if final.exists():
+            return final
+        temporary = self.backups_path / f".{final.name}{TEMPORARY_MARK}{secrets.token_hex(4)}"
+        try:
+            with _translate_write_errors(final):
+                copy = temporary / "generations" / newest.name
+                copy.mkdir(parents=True)
+                for entry in newest.iterdir():
+                    _link_or_copy(entry, copy / entry.name)
+                shutil.copy2(self.path / DESCRIPTION_NAME, temporary / DESCRIPTION_NAME)
+                for folder in (copy, temporary / "generations", temporary):
+                    sync_folder(folder)
+                os.rename(temporary, final)
+                sync_folder(self.backups_path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        for old in sorted(self.backups_path.glob("iteration_*"))[:-keep]:
+            shutil.rmtree(old, ignore_errors=True)
+        return final
+
+    @property
+    def backups_path(self) -> Path:
+        return self.path / "backups"
 
     @property
     def is_saved(self) -> bool:
@@ -375,6 +422,14 @@ def load_weights(model: nn.Module, generation: Generation, path: Path) -> None:
             reason="WEIGHTS_DIFFER",
             path=path,
         ) from error
+
+
+def _link_or_copy(source: Path, copy: Path) -> None:
+    try:
+        os.link(source, copy)
+    except OSError:
+        shutil.copy2(source, copy)
+        sync_file(copy)
 
 
 def _write_generation(folder: Path, generation: Generation, description: ModelDescription) -> dict[str, dict[str, Any]]:

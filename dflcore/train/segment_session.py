@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dflcore.config.segment import DEFAULT_SEGMENT_PRESET, MaskTrainSettings
-from dflcore.errors import InvalidInput
-from dflcore.models.checkpoint import SEGMENT_KIND, ModelDescription, ModelFolder, load_weights
+from dflcore.models.checkpoint import SEGMENT_KIND, Generation, ModelDescription, ModelFolder, load_weights
 from dflcore.models.segment_presets import build_segment_network, load_segment_preset
 from dflcore.progress import Notice, RunControl
+from dflcore.train.loop import TrainingState, state_of
 from dflcore.train.segment_samples import MaskSamples
-from dflcore.train.session import TrainingState, faceset_facts
+from dflcore.train.session import faceset_facts, load_generation, open_or_create
 from dflcore.types import FaceType
 from dflcore.version import SOFTWARE
 from dflcore.weights.store import WeightStore
 
 
 def open_or_create_model(settings: MaskTrainSettings, path: Path, face_type: FaceType) -> ModelFolder:
-    """The model to train. An existing one keeps its own network; settings that say otherwise are refused.
+    """The segmentation model to train; see :func:`dflcore.train.session.open_or_create`.
 
     Args:
         face_type: of the facesets; a new model reads the same unless the settings name another.
@@ -30,30 +31,8 @@ def open_or_create_model(settings: MaskTrainSettings, path: Path, face_type: Fac
         InvalidInput: a setting that is fixed once trained was given another value, or it is a face model.
         NotFound: there is no such preset.
     """
-    if not ModelFolder.exists(path):
-        return ModelFolder.create(path, _new_description(settings, face_type))
-    folder = ModelFolder.open(path)
-    folder.require_kind(SEGMENT_KIND)
-    if not folder.is_saved:  # made, then given up before the first save: nothing is fixed yet
-        with folder.lock():
-            folder.describe_anew(_new_description(settings, face_type))
-        return folder
-    description = folder.description
     wanted = {"preset": settings.preset, "resolution": settings.resolution, "face_type": settings.face_type}
-    has = {"preset": description.preset, "resolution": description.resolution, "face_type": description.face_type}
-    faults = [
-        f"{name} is {_plain(has[name])}, not {_plain(value)}"
-        for name, value in wanted.items()
-        if value not in (None, has[name])
-    ]
-    if faults:
-        raise InvalidInput(
-            f"The model {path} was created with other settings ({'; '.join(faults)}), which cannot change any more. "
-            "Leave them out, or train into another folder.",
-            reason="FIXED_ONCE_TRAINED",
-            path=path,
-        )
-    return folder
+    return open_or_create(path, SEGMENT_KIND, lambda: _new_description(settings, face_type), wanted)
 
 
 def _new_description(settings: MaskTrainSettings, face_type: FaceType) -> ModelDescription:
@@ -68,36 +47,45 @@ def _new_description(settings: MaskTrainSettings, face_type: FaceType) -> ModelD
     )
 
 
-def load_network(
-    settings: MaskTrainSettings, folder: ModelFolder, control: RunControl, store: WeightStore
-) -> tuple[nn.Module, TrainingState, dict[str, Tensor]]:
-    """The network with its weights, counters, and saved random and optimiser state.
+def resume(
+    settings: MaskTrainSettings, folder: ModelFolder, control: RunControl
+) -> tuple[Generation | None, TrainingState]:
+    """The generation to go on from and its counters.
 
-    A new network starts from weights learnt elsewhere where the preset knows some and the store has them. Switching
-    between pretraining and training keeps the weights and starts everything else anew. Damaged generations are
-    reported and set aside. Call it inside the folder's lock.
+    Switching between pretraining and training keeps the weights and starts everything else anew. Damaged generations
+    are reported and set aside. Call it inside the folder's lock.
+    """
+    generation = load_generation(folder, control)
+    if generation is None:
+        return None, TrainingState()
+    if bool(generation.state.get("pretrain")) is settings.pretrain:
+        return generation, state_of(generation)
+    done, now = ("pretraining", "training") if generation.state.get("pretrain") else ("training", "pretraining")
+    message = f"The model {folder.path} goes from {done} to {now}: its weights stay, iterations count from 0."
+    control.emit(Notice(message=message, reason="PRETRAIN_SWITCHED", severity="info"))
+    return replace(generation, training={}), TrainingState(generation=generation.number)
+
+
+def load_network(
+    settings: MaskTrainSettings,
+    folder: ModelFolder,
+    store: WeightStore,
+    generation: Generation | None,
+    notices: list[Notice],
+) -> nn.Module:
+    """The network with its weights.
+
+    A new one starts from weights learnt elsewhere where the preset knows some and the store has them.
     """
     network = _new_network(folder.description, settings.seed)
-    generation, notices = folder.load()
-    for notice in notices:
-        control.emit(notice)
-    if generation is None:
-        preset = load_segment_preset(folder.description.preset)
-        if preset.start is not None and not preset.start(network, store):
-            message = f"The network {folder.description.preset} starts from random weights: no others are installed."
-            control.emit(Notice(message=message, reason="NO_START_WEIGHTS", severity="info"))
-        return network, TrainingState(), {}
-    if notices:
-        folder.set_aside_damaged(generation.number)
-    load_weights(network, generation, folder.path)
-    if bool(generation.state.get("pretrain")) is not settings.pretrain:
-        done, now = ("pretraining", "training") if generation.state.get("pretrain") else ("training", "pretraining")
-        message = f"The model {folder.path} goes from {done} to {now}: its weights stay, iterations count from 0."
-        control.emit(Notice(message=message, reason="PRETRAIN_SWITCHED", severity="info"))
-        return network, TrainingState(generation=generation.number), {}
-    rows = [(row[0], row[1], row[2], row[3]) for row in generation.history.tolist()]
-    state = TrainingState(generation.iteration, float(generation.state["elapsed_s"]), rows, generation.number)
-    return network, state, generation.training
+    if generation is not None:
+        load_weights(network, generation, folder.path)
+        return network
+    preset = load_segment_preset(folder.description.preset)
+    if preset.start is not None and not preset.start(network, store):
+        message = f"The network {folder.description.preset} starts from random weights: no others are installed."
+        notices.append(Notice(message=message, reason="NO_START_WEIGHTS", severity="info"))
+    return network
 
 
 def describe_run(settings: MaskTrainSettings, samples: MaskSamples) -> dict[str, Any]:
@@ -121,7 +109,3 @@ def _new_network(description: ModelDescription, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build_segment_network(description)
-
-
-def _plain(value: object) -> object:
-    return getattr(value, "value", value)

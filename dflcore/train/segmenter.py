@@ -7,39 +7,35 @@ the clock. Pretraining draws all faces and asks for their grey picture through t
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dflcore.authorization import check_authorization
 from dflcore.config.segment import MaskTrainSettings
-from dflcore.errors import InvalidInput
 from dflcore.io.masks import MaskRecipe
 from dflcore.models.checkpoint import Generation, ModelFolder
 from dflcore.models.device import resolve_autocast, resolve_device
 from dflcore.models.segment_presets import SegmentRecipe, load_segment_preset
-from dflcore.progress import LoggedRun, Notice, Preview, RunControl, Saved, StopRequest, TrainProgress
+from dflcore.progress import LoggedRun, Notice, RunControl, StopRequest
 from dflcore.train import segment_session, session
-from dflcore.train.clock import StepClock, StepTimes
+from dflcore.train.clock import StepClock
+from dflcore.train.loop import LoopSettings, TrainingLoop
 from dflcore.train.losses.reconstruction import Dssim
 from dflcore.train.optim.build import build_optimizer, set_learning_rate
 from dflcore.train.optim.schedule import Schedule
-from dflcore.train.preview import write_png
 from dflcore.train.segment_batches import MaskBatches
 from dflcore.train.segment_preview import compose_mask_preview
 from dflcore.train.segment_samples import MaskSamples
-from dflcore.train.summary import EventFile
 from dflcore.weights.store import WeightStore
 
-PROGRESS_INTERVAL_S = 1.0
-PREVIEW_NAME = "preview.png"
-FINITE_CHECK_STEPS = 16
-"""On a GPU the loss is read back this rarely, so that the host never waits for the card at every step."""
 _LUMA = (0.299, 0.587, 0.114)
 _LOSS_NAMES = ("mask", "overlap_error")
 _PRETRAIN_LOSS_NAMES = ("structure", "pixel")
@@ -100,215 +96,123 @@ def train_segmenter(
             for notice in check_authorization(info.authorization, f"the faceset {info.path}", project=project, use=use):
                 control.emit(notice)
         folder = segment_session.open_or_create_model(settings, Path(model_path), samples.infos[0].face_type)
-        with (
-            folder.lock(),
-            contextlib.closing(
-                SegmentTrainer(settings, samples, folder, control, store=store or WeightStore())
-            ) as trainer,
-        ):
-            return trainer.run()
+        with folder.lock():
+            return _train_locked(settings, samples, folder, control, store or WeightStore())
 
 
-class SegmentTrainer:
-    """One run over one model. Use :func:`train_segmenter`, or step it by hand; the folder's lock must be held."""
+def _train_locked(
+    settings: MaskTrainSettings, samples: MaskSamples, folder: ModelFolder, control: RunControl, store: WeightStore
+) -> SegmenterResult:
+    device = resolve_device(settings.device)
+    with contextlib.closing(MaskSteps(settings, samples, folder, store, device)) as steps:
+        generation, state = segment_session.resume(settings, folder, control)
+        steps.go_back(generation)
+        schedule = Schedule(
+            peak=settings.learning_rate or steps.recipe.learning_rate,
+            iterations=settings.iterations,
+            seconds=None if settings.minutes is None else settings.minutes * 60.0,
+        )
+        pace = LoopSettings(
+            save_interval_s=settings.save_interval_s,
+            preview_interval_s=settings.preview_interval_s,
+            keep_generations=settings.keep_generations,
+        )
+        with contextlib.closing(
+            TrainingLoop(steps, folder, control, schedule, generation, state, pace, device)
+        ) as loop:
+            stopped = loop.run()
+            return SegmenterResult(
+                iteration=state.iteration,
+                elapsed_s=state.elapsed_s,
+                generation=state.generation,
+                labelled_faces=len(samples.names),
+                losses=loop.losses,
+                step_ms=loop.step_times.step_ms,
+                data_ms=loop.step_times.data_ms,
+                stopped=stopped,
+            )
+
+
+class MaskSteps:
+    """What a segmentation network learns, one step after the other."""
 
     def __init__(
         self,
         settings: MaskTrainSettings,
         samples: MaskSamples,
         folder: ModelFolder,
-        control: RunControl,
-        *,
         store: WeightStore,
+        device: torch.device,
     ) -> None:
-        self.settings, self.samples, self.folder, self.control = settings, samples, folder, control
-        self.device = resolve_device(settings.device)
-        self.autocast = resolve_autocast(settings.precision, self.device)
+        self.settings, self.samples, self.folder, self.store, self.device = settings, samples, folder, store, device
+        self.loss_names: tuple[str, ...] = _PRETRAIN_LOSS_NAMES if settings.pretrain else _LOSS_NAMES
+        self.preview_title = "face, its grey copy and both" if settings.pretrain else "face, mask and overlay"
         self.recipe: SegmentRecipe = load_segment_preset(folder.description.preset).recipe
-        self.about = segment_session.describe_run(settings, samples)
-        self.network, self.state, saved = segment_session.load_network(settings, folder, control, store)
-        self.network.to(self.device).train()
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        peak = settings.learning_rate or self.recipe.learning_rate
-        self.schedule = Schedule(
-            peak=peak,
-            iterations=settings.iterations,
-            seconds=None if settings.minutes is None else settings.minutes * 60.0,
-        )
-        self.optimizer = build_optimizer(self.network.parameters(), peak, self.recipe.beta2)
-        session.restore_optimizer(self.network, self.optimizer, saved)
+        self._autocast = resolve_autocast(settings.precision, device)
+        self._notices: list[Notice] = []
         resolution = folder.description.resolution
-        self.loss: nn.Module = (GreyLoss(resolution) if settings.pretrain else MaskLoss(self.recipe.overlap_weight)).to(
-            self.device
-        )
+        self._loss: nn.Module = GreyLoss(resolution) if settings.pretrain else MaskLoss(self.recipe.overlap_weight)
+        self._loss.to(device)
         self.batches = MaskBatches.from_settings(
-            settings, self.recipe, samples, folder.description.face_type, resolution, self.device
+            settings, self.recipe, samples, folder.description.face_type, resolution, device
         )
-        try:
-            if saved and not self.batches.restore(saved):
-                message = "The labelled faces changed since the model was last trained; they are drawn in a new order."
-                control.emit(Notice(message=message, reason="FACESET_CHANGED", severity="info"))
-            self.events = EventFile(folder.events_path, self.state.iteration)
-        except BaseException:
-            self.batches.close()
-            raise
-        self._clock = StepClock()
-        self._loss_sums = torch.zeros(2, device=self.device)
-        self._losses: dict[str, float] = {}
 
-    def run(self) -> SegmenterResult:
-        """Step until the budget is used up or a stop is asked for; then save."""
-        started = time.monotonic() - self.state.elapsed_s
-        first_iteration = self.state.iteration
-        next_save = time.monotonic() + self.settings.save_interval_s
-        next_preview = time.monotonic()
-        next_progress = time.monotonic() + PROGRESS_INTERVAL_S
-        stopped: StopRequest | None = None
-        while not self.schedule.is_over(self.state.iteration, self.state.elapsed_s):
-            stopped = self.control.stop_requested()
-            if stopped:
-                break
-            self.step()
-            now = time.monotonic()
-            self.state.elapsed_s = now - started
-            if now >= next_progress:
-                self.report()
-                next_progress = time.monotonic() + PROGRESS_INTERVAL_S
-            if now >= next_preview:
-                self.write_preview()
-                next_preview = time.monotonic() + self.settings.preview_interval_s
-            if now >= next_save:
-                self.save()
-                next_save = time.monotonic() + self.settings.save_interval_s
-        if self.state.iteration > first_iteration:
-            self.report()
-            self.write_preview()
-            self.save()
-        elif not stopped:
-            self._tell_budget_was_used()
-        return self._result(stopped)
-
-    def step(self) -> None:
+    def step(self, rate: float, progress: float, clock: StepClock) -> dict[str, Tensor]:
         """One iteration: draw, segment, compare, learn."""
-        rate = self.schedule.rate(self.state.iteration, self.state.elapsed_s)
         set_learning_rate(self.optimizer, rate)
-        with self._clock.measure_data():
+        with clock.measure_data():
             faces, masks = self.batches.make()
-        with self._clock.measure_compute():
+        with clock.measure_compute():
             truth = grey_of(faces) if self.settings.pretrain else masks
-            losses = self.loss(self._logits(faces), truth)
+            losses = self._loss(self._logits(faces), truth)
             self.optimizer.zero_grad(set_to_none=True)
             losses.sum().backward()
             self.optimizer.step()
-            self._loss_sums += losses.detach()
-            self.state.iteration += 1
-            if self.device.type == "cpu" or self._clock.steps % FINITE_CHECK_STEPS == 0:
-                self._require_finite_losses()
+            return dict(zip(self.loss_names, losses.detach(), strict=True))
 
-    def save(self) -> None:
-        """Write a generation, unless the weights went bad, which raises and keeps the last good one."""
-        self._require_finite_losses()
-        if not all(bool(parameter.isfinite().all()) for parameter in self.network.parameters()):
-            raise self._diverged()
-        generation = Generation(
-            weights=dict(self.network.state_dict()),
-            training=session.optimizer_tensors(self.network, self.optimizer) | self.batches.state(),
-            history=torch.tensor(self.state.history, dtype=torch.float64).reshape(-1, 4),
-            state={"iteration": self.state.iteration, "elapsed_s": self.state.elapsed_s, **self.about},
-        )
-        saved = self.folder.save(generation, self.settings.keep_generations)
-        self.state.generation = saved.number
-        self.control.emit(Saved(path=str(self.folder.path), iteration=self.state.iteration, generation=saved.number))
+    def networks(self) -> tuple[nn.Module, ...]:
+        return (self.network,)
 
-    def write_preview(self) -> None:
-        """Replace the preview picture; says nothing when no face can be shown."""
+    def tensors(self) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
+        training = session.optimizer_tensors("optimizer", self.network, self.optimizer) | self.batches.state()
+        return dict(self.network.state_dict()), training, segment_session.describe_run(self.settings, self.samples)
+
+    def preview(self) -> NDArray[np.uint8] | None:
         faces = self.batches.preview_faces
         if not len(faces):
-            return
+            return None
         self.network.eval()
         with torch.no_grad():
             pictures = self._logits(faces).sigmoid()
         self.network.train()
-        path = self.folder.previews_path / PREVIEW_NAME
-        write_png(path, compose_mask_preview(faces, pictures))
-        title = "face, its grey copy and both" if self.settings.pretrain else "face, mask and overlay"
-        self.control.emit(Preview(path=str(path), title=title, iteration=self.state.iteration))
+        return compose_mask_preview(faces, pictures)
 
-    def report(self) -> None:
-        """Emit mean losses and times since the last report; keep them in history and event file."""
-        for notice in self.batches.take_notices():
-            self.control.emit(notice)
-        times: StepTimes = self._clock.take_interval()
-        if not times.steps:
-            return
-        self._require_finite_losses()
-        first, second = (self._loss_sums / times.steps).tolist()
-        self._loss_sums.zero_()
-        names = _PRETRAIN_LOSS_NAMES if self.settings.pretrain else _LOSS_NAMES
-        self._losses = dict(zip(names, (first, second), strict=True))
-        self.state.history.append((self.state.iteration, self.state.elapsed_s, first, second))
-        progress = TrainProgress(
-            iteration=self.state.iteration,
-            target_iterations=self.schedule.iterations,
-            elapsed_s=self.state.elapsed_s,
-            target_s=self.schedule.seconds,
-            losses=self._losses,
-            step_ms=times.step_ms,
-            data_ms=times.data_ms,
-            learning_rate=self.schedule.rate(self.state.iteration, self.state.elapsed_s),
+    def take_notices(self) -> list[Notice]:
+        notices, self._notices = self._notices, []
+        return notices + self.batches.take_notices()
+
+    def go_back(self, generation: Generation | None) -> None:
+        """Weights, optimiser and random state of a generation; a new network's without one."""
+        training = {} if generation is None else generation.training
+        self.network = segment_session.load_network(self.settings, self.folder, self.store, generation, self._notices)
+        self.network.to(self.device).train()
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = build_optimizer(
+            self.network.parameters(), self.settings.learning_rate or self.recipe.learning_rate, self.recipe.beta2
         )
-        self.events.add(progress)
-        self.control.emit(progress)
-
-    @property
-    def step_times(self) -> StepTimes:
-        """Sums over all steps of this run, for benchmarks."""
-        return self._clock.total
+        session.restore_optimizer("optimizer", self.network, self.optimizer, training)
+        if training and not self.batches.restore(training):
+            message = "The labelled faces changed since the model was last trained; they are drawn in a new order."
+            self._notices.append(Notice(message=message, reason="FACESET_CHANGED", severity="info"))
 
     def close(self) -> None:
-        """Stop the loader thread and close the event file."""
         self.batches.close()
-        self.events.close()
 
     def _logits(self, faces: Tensor) -> Tensor:
         faces = faces.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None):
+        with torch.autocast(self.device.type, dtype=self._autocast, enabled=self._autocast is not None):
             logits: Tensor = self.network(faces, use_skips=not self.settings.pretrain)
         return logits.float()
-
-    def _require_finite_losses(self) -> None:
-        if not bool(self._loss_sums.isfinite().all()):
-            raise self._diverged()
-
-    def _diverged(self) -> InvalidInput:
-        kept = f"Generation {self.state.generation} on disk is good" if self.state.generation else "Nothing was saved"
-        return InvalidInput(
-            f"Training of {self.folder.path} diverged at iteration {self.state.iteration}: the loss is not a number. "
-            f"{kept}. Go on with a lower learning rate.",
-            reason="TRAINING_DIVERGED",
-            path=self.folder.path,
-            field="learning_rate",
-        )
-
-    def _tell_budget_was_used(self) -> None:
-        message = (
-            f"The model {self.folder.path} has had its {self.state.iteration} iterations "
-            f"({self.state.elapsed_s / 60:.1f} min) already; raise iterations or minutes to go on."
-        )
-        self.control.emit(Notice(message=message, reason="BUDGET_USED", severity="info"))
-
-    def _result(self, stopped: StopRequest | None) -> SegmenterResult:
-        total = self._clock.total
-        return SegmenterResult(
-            iteration=self.state.iteration,
-            elapsed_s=self.state.elapsed_s,
-            generation=self.state.generation,
-            labelled_faces=len(self.samples.names),
-            losses=self._losses,
-            step_ms=total.step_ms,
-            data_ms=total.data_ms,
-            stopped=stopped,
-        )
 
 
 class MaskLoss(nn.Module):

@@ -1,16 +1,17 @@
-"""What a training run carries from step to step, and how it goes to disk and back."""
+"""What training takes from disk and leaves there: the model's description, its optimiser, where its faces came from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dflcore.config.train import DEFAULT_PRESET, TrainSettings
+from dflcore.config.network import NetworkSettings
+from dflcore.config.train import DEFAULT_PRESET, LETTERS, TrainSettings
 from dflcore.errors import DataCorrupt, InvalidInput
 from dflcore.models.checkpoint import (
     FACE_KIND,
@@ -23,58 +24,41 @@ from dflcore.models.checkpoint import (
 from dflcore.models.face_model import FaceModel
 from dflcore.models.registry import load_preset
 from dflcore.progress import RunControl
-from dflcore.train.batches import BatchMakers
 from dflcore.train.dataset import TrainingFaces
 from dflcore.types import FacesetInfo, FaceType
 from dflcore.version import SOFTWARE
 
-_ADAM_KEYS = ("step", "exp_avg", "exp_avg_sq")
-_FIXED_FIELDS = ("preset", "resolution", "face_type")
+_NUMBERS = ("resolution", "ae_dims", "inter_dims", "e_dims", "d_dims", "d_mask_dims", "morph_factor")
+"""Settings of training that replace a number of the network."""
 
 
-@dataclass(slots=True)
-class TrainingState:
-    """Counters and curves of one model's whole life.
-
-    Attributes:
-        iteration: finished steps. elapsed_s: seconds spent training.
-        history: rows of iteration, seconds, source loss, target loss.
-        generation: number of the newest save, 0 before the first.
-    """
-
-    iteration: int = 0
-    elapsed_s: float = 0.0
-    history: list[tuple[float, float, float, float]] = field(default_factory=list)
-    generation: int = 0
-
-
-def open_or_create_model(settings: TrainSettings, path: Path, face_type: FaceType) -> ModelFolder:
+def open_or_create(
+    path: Path, kind: str, describe: Callable[[], ModelDescription], wanted: Mapping[str, object]
+) -> ModelFolder:
     """The model to train. An existing one keeps its own network; settings that say otherwise are refused.
 
     Args:
-        face_type: of the facesets; a new model paints the same unless the settings name another.
+        kind: ``face`` or ``segment``.
+        describe: what a new model is; called before any folder is made, so that it may refuse.
+        wanted: what the settings say of the model's description and network; None says nothing.
 
     Raises:
-        InvalidInput: a setting that is fixed once trained was given another value, or it is no face model.
-        NotFound: there is no such preset.
+        InvalidInput: a setting that is fixed once trained was given another value, or it is a model of another kind.
     """
     if not ModelFolder.exists(path):
-        return ModelFolder.create(path, _new_description(settings, face_type))
+        return ModelFolder.create(path, describe())
     folder = ModelFolder.open(path)
-    folder.require_kind(FACE_KIND)
+    folder.require_kind(kind)
     if not folder.is_saved:  # made, then given up before the first save: nothing is fixed yet
         with folder.lock():
-            folder.describe_anew(_new_description(settings, face_type))
+            folder.describe_anew(describe())
         return folder
-    has = {
-        "preset": folder.description.preset,
-        "resolution": folder.description.resolution,
-        "face_type": folder.description.face_type,
-    }
+    description = folder.description
+    has = {**description.network, "preset": description.preset, "face_type": description.face_type}
     faults = [
-        f"{name} is {_plain(has[name])}, not {_plain(getattr(settings, name))}"
-        for name in _FIXED_FIELDS
-        if getattr(settings, name) not in (None, has[name])
+        f"{name} is {_plain(has.get(name))}, not {_plain(value)}"
+        for name, value in wanted.items()
+        if value is not None and has.get(name) != value
     ]
     if faults:
         raise InvalidInput(
@@ -86,14 +70,82 @@ def open_or_create_model(settings: TrainSettings, path: Path, face_type: FaceTyp
     return folder
 
 
-def _new_description(settings: TrainSettings, face_type: FaceType) -> ModelDescription:
-    """Raises NotFound for an unknown preset, InvalidInput for a resolution that does not fit it."""
-    name = settings.preset or DEFAULT_PRESET
-    preset = load_preset(name)
-    overrides = {} if settings.resolution is None else {"resolution": settings.resolution}
-    network = preset.resolve_network(overrides)
-    preset.build(network)  # a resolution that does not fit must not leave a folder behind
-    return ModelDescription(preset=name, network=network.values(), face_type=settings.face_type or face_type)
+def open_or_create_model(settings: TrainSettings, path: Path, face_type: FaceType, sources: int = 1) -> ModelFolder:
+    """The face model to train; see :func:`open_or_create`.
+
+    Args:
+        face_type: of the facesets; a new model paints the same unless the settings name another.
+        sources: people to put on the performer.
+
+    Raises:
+        InvalidInput: as :func:`open_or_create`; or a number does not fit the preset's network.
+        NotFound: there is no such preset.
+    """
+
+    def describe() -> ModelDescription:
+        name = settings.preset or DEFAULT_PRESET
+        preset = load_preset(name)
+        network = preset.resolve_network(network_overrides(settings, preset.network, sources))
+        preset.build(network)  # a resolution that does not fit must not leave a folder behind
+        return ModelDescription(preset=name, network=network.values(), face_type=settings.face_type or face_type)
+
+    wanted: dict[str, object] = {"preset": settings.preset, "face_type": settings.face_type}
+    if ModelFolder.exists(path) and ModelFolder.open(path).description.kind == FACE_KIND:
+        preset = load_preset(ModelFolder.open(path).description.preset)
+        wanted |= network_overrides(settings, preset.network, sources)
+        if "sources" in type(preset.network).model_fields:
+            wanted["sources"] = sources
+    return open_or_create(path, FACE_KIND, describe, wanted)
+
+
+def network_overrides(settings: TrainSettings, network: NetworkSettings, sources: int = 1) -> dict[str, object]:
+    """The numbers of a preset's network that the settings replace.
+
+    Raises:
+        InvalidInput: names every setting that the network does not have.
+    """
+    wanted: dict[str, object] = {name: value for name in _NUMBERS if (value := getattr(settings, name)) is not None}
+    if settings.letters is not None:
+        wanted |= {field: letter in settings.letters for letter, field in LETTERS.items()}
+    if sources > 1:
+        wanted["sources"] = sources
+    fields = type(network).model_fields
+    foreign = [name for name in wanted if name not in fields]
+    if set(foreign) & set(LETTERS.values()):
+        foreign = [name for name in foreign if name not in LETTERS.values()] + ["letters"]
+    if foreign:
+        raise InvalidInput(
+            f"This preset's network has no {' and no '.join(foreign)}. Leave it out, or choose another preset: "
+            "df and liae have letters and widths, amp has inter_dims, df alone takes several sources.",
+            reason="SETTING_DOES_NOT_FIT",
+            field=",".join(foreign),
+        )
+    return wanted
+
+
+def check_supported(settings: TrainSettings, preset_name: str) -> None:
+    """Refuse losses that do not fit the preset's network.
+
+    Raises:
+        InvalidInput: names every setting to leave out.
+    """
+    supports = load_preset(preset_name).recipe.supports
+    asked: dict[str, dict[str, float]] = {
+        "true_face": {"true_face_power": settings.true_face_power},
+        "style": {
+            "face_style_power": settings.face_style_power,
+            "background_style_power": settings.background_style_power,
+        },
+        "gan": {"gan_power": settings.gan_power},
+        "pretrain": {"pretrain": settings.pretrain},
+    }
+    faults = [name for what, values in asked.items() if what not in supports for name, v in values.items() if v]
+    if faults:
+        raise InvalidInput(
+            f"The preset {preset_name} cannot be trained with {' and '.join(faults)}; leave it out, or choose another.",
+            reason="SETTING_DOES_NOT_FIT",
+            field=",".join(faults),
+        )
 
 
 def check_face_types(wanted: FaceType, facesets: Mapping[str, FacesetInfo]) -> None:
@@ -127,103 +179,83 @@ def new_network(description: ModelDescription, seed: int) -> FaceModel:
         return build_described(description)
 
 
-def load_training(
-    folder: ModelFolder, model: nn.Module, control: RunControl
-) -> tuple[TrainingState, dict[str, Tensor]]:
-    """Weights into the network, counters and saved random state out. A new model gives zeros and nothing.
+def load_generation(folder: ModelFolder, control: RunControl) -> Generation | None:
+    """The newest whole generation, None for a new model.
 
     Damaged generations are reported and set aside. Call it inside the folder's lock.
     """
     generation, notices = folder.load()
     for notice in notices:
         control.emit(notice)
-    if generation is None:
-        return TrainingState(), {}
-    if notices:
+    if generation is not None and notices:
         folder.set_aside_damaged(generation.number)
-    load_weights(model, generation, folder.path)
-    rows = [(row[0], row[1], row[2], row[3]) for row in generation.history.tolist()]
-    state = TrainingState(generation.iteration, float(generation.state["elapsed_s"]), rows, generation.number)
-    return state, generation.training
+    return generation
 
 
-def save_training(
-    folder: ModelFolder,
-    model: FaceModel,
-    optimizer: torch.optim.Optimizer,
-    batches: BatchMakers,
-    state: TrainingState,
-    about: dict[str, Any],
-    keep: int,
-) -> Generation:
-    """Write a generation. Raises ResourceExhausted when the disk is full; what was saved before stays."""
-    training = optimizer_tensors(model, optimizer)
-    for side, maker in (("source", batches.source), ("target", batches.target)):
-        training |= {f"batches.{side}.{name}": tensor for name, tensor in maker.state().items()}
-    generation = Generation(
-        weights=dict(model.state_dict()),
-        training=training,
-        history=torch.tensor(state.history, dtype=torch.float64).reshape(-1, 4),
-        state={"iteration": state.iteration, "elapsed_s": state.elapsed_s, **about},
-    )
-    saved = folder.save(generation, keep)
-    state.generation = saved.number
-    return saved
+def put_weights(model: nn.Module, generation: Generation, path: Path) -> None:
+    """The weights that were trained into the network: beside a running mean, those the mean was taken of.
+
+    Raises:
+        DataCorrupt: as :func:`dflcore.models.checkpoint.load_weights`.
+    """
+    raw = _with_prefix(generation.training, "raw.")
+    if raw:
+        generation = Generation(
+            weights=raw, training={}, history=generation.history, state=generation.state, number=generation.number
+        )
+    load_weights(model, generation, path)
 
 
-def restore_batches(batches: BatchMakers, training: dict[str, Tensor]) -> bool:
-    """Random state and pools as saved; False when a faceset changed, which then starts in a new order."""
-    kept = True
-    for side, maker in (("source", batches.source), ("target", batches.target)):
-        prefix = f"batches.{side}."
-        state = {name[len(prefix) :]: t for name, t in training.items() if name.startswith(prefix)}
-        kept = bool(state) and maker.restore(state) and kept
-    return kept
-
-
-def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Adam's state by parameter name."""
+def optimizer_tensors(prefix: str, network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """An optimiser's state by kind, name and parameter."""
+    kind = type(optimizer).__name__.lower()
     tensors: dict[str, Tensor] = {}
-    for name, parameter in model.named_parameters():
-        for key in _ADAM_KEYS:
-            if key in optimizer.state.get(parameter, {}):
-                tensors[f"adam.{key}.{name}"] = optimizer.state[parameter][key]
+    for name, parameter in network.named_parameters():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            if isinstance(value, Tensor):
+                tensors[f"{prefix}.{kind}.{key}.{name}"] = value
     return tensors
 
 
-def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, training: dict[str, Tensor]) -> None:
-    """Adam's state as saved; parameters without one start afresh.
+def restore_optimizer(
+    prefix: str, network: nn.Module, optimizer: torch.optim.Optimizer, training: Mapping[str, Tensor]
+) -> None:
+    """State as saved. Parameters without one, and those last trained by another kind of optimiser, start afresh.
 
     Raises:
         DataCorrupt: a saved tensor has another shape than its parameter.
     """
-    for name, parameter in model.named_parameters():
-        saved = {key: training.get(f"adam.{key}.{name}") for key in _ADAM_KEYS}
-        step, first, second = (saved[key] for key in _ADAM_KEYS)
-        if step is None or first is None or second is None:
-            continue
-        if first.shape != parameter.shape or second.shape != parameter.shape:
-            raise DataCorrupt(
-                f"The optimiser's state of {name} has the shape {tuple(first.shape)}, its weights "
-                f"{tuple(parameter.shape)}. Restore the model from a backup.",
-                reason="OPTIMIZER_DIFFERS",
-                field=name,
+    saved = _with_prefix(training, f"{prefix}.{type(optimizer).__name__.lower()}.")
+    by_parameter: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in saved.items():
+        key, _, parameter_name = name.partition(".")
+        by_parameter.setdefault(parameter_name, {})[key] = tensor
+    for name, parameter in network.named_parameters():
+        state: dict[str, Tensor] = {}
+        for key, tensor in by_parameter.get(name, {}).items():
+            if tensor.ndim and tensor.shape != parameter.shape:
+                raise DataCorrupt(
+                    f"The optimiser's state of {name} has the shape {tuple(tensor.shape)}, its weights "
+                    f"{tuple(parameter.shape)}. Restore the model from a backup.",
+                    reason="OPTIMIZER_DIFFERS",
+                    field=name,
+                )
+            state[key] = (
+                torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
+                if tensor.shape == parameter.shape
+                else tensor.clone().to(parameter.device)
             )
-        optimizer.state[parameter] = {
-            "step": step.to(parameter.device),
-            "exp_avg": torch.empty_like(parameter).copy_(first),
-            "exp_avg_sq": torch.empty_like(parameter).copy_(second),
-        }
+        if state:
+            optimizer.state[parameter] = state
 
 
-def describe_run(settings: TrainSettings, source: TrainingFaces, target: TrainingFaces) -> dict[str, Any]:
+def describe_run(settings: TrainSettings, facesets: Mapping[str, FacesetInfo]) -> dict[str, Any]:
     """What goes beside the weights: resolved settings, software, and where the faces came from."""
     return {
         "settings": settings.values(),
         "software": SOFTWARE,
         "provenance": {
-            "source": faceset_facts(source.info),
-            "target": faceset_facts(target.info),
+            **{side: faceset_facts(info) for side, info in facesets.items()},
             "project": settings.authorization_project,
             "use": settings.authorization_use,
             "reference": settings.authorization_reference,
@@ -240,6 +272,15 @@ def faceset_facts(info: FacesetInfo) -> dict[str, Any]:
         "authorization": asdict(info.authorization),
         "software": info.software,
     }
+
+
+def infos_of(faces: Iterable[tuple[str, TrainingFaces]]) -> dict[str, FacesetInfo]:
+    """Side → what its faceset says of itself."""
+    return {side: one.info for side, one in faces}
+
+
+def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _plain(value: object) -> object:

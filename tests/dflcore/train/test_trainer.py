@@ -18,7 +18,8 @@ from dflcore.models import presets, registry
 from dflcore.models.checkpoint import ModelDescription, ModelFolder, load_model
 from dflcore.progress import Event, Notice, Preview, Saved, StopRequest, TrainProgress
 from dflcore.train.optim.schedule import Schedule
-from dflcore.train.trainer import Trainer, train
+from dflcore.train.steps import FaceSteps
+from dflcore.train.trainer import train
 from dflcore.types import Authorization, FaceType
 
 TINY = QuickSettings(resolution=32, grid_blocks=8, code_dims=16, e_dims=8, coarse_dims=16, middle_dims=16, fine_dims=16)
@@ -125,36 +126,99 @@ def test_it_saves_by_the_clock(source: Any, target: Any, tmp_path: Path) -> None
     assert len(list((tmp_path / "model" / "generations").iterdir())) == 2
 
 
-def test_a_loss_that_is_not_a_number_keeps_the_last_good_generation(
+class Poison:
+    """Spoils a weight before the steps of the given numbers, counted over the run."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *numbers: int, value: float = float("nan")) -> None:
+        self.count = 0
+        original = FaceSteps.step
+
+        def step(steps: FaceSteps, *given: Any) -> Any:
+            self.count += 1
+            if self.count in numbers:
+                with torch.no_grad():
+                    next(steps.model.parameters())[0] = value
+            return original(steps, *given)
+
+        monkeypatch.setattr(FaceSteps, "step", step)
+
+
+def test_a_loss_that_is_not_a_number_goes_back_once_with_a_lower_rate(
     source: Any, target: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train(settings(iterations=4), source, target, tmp_path / "model")
-    original = Trainer.step
+    Poison(monkeypatch, 3)
+    recorder = Recorder()
+    assert train(settings(iterations=9), source, target, tmp_path / "model", recorder).iteration == 9
+    notice = next(notice for notice in recorder.of(Notice) if notice.reason == "ROLLED_BACK")
+    assert "diverged at iteration 7" in notice.message
+    assert "goes on from iteration 4" in notice.message
+    _, _, generation, _ = load_model(tmp_path / "model")
+    assert generation.state["rate_factor"] == 0.5
+    assert bool(generation.history.isfinite().all())
+    recorder = Recorder()
+    train(settings(iterations=10), source, target, tmp_path / "model", recorder)  # the lower rate outlives the run
+    usual = Schedule(peak=presets.QUICK_RECIPE.learning_rate, iterations=10, seconds=None).rate(10, 0.0)
+    assert recorder.of(TrainProgress)[-1].learning_rate == pytest.approx(usual / 2)
 
-    def poisoned(self: Trainer) -> None:
-        with torch.no_grad():
-            next(self.model.parameters())[0] = float("nan")
-        original(self)
 
-    monkeypatch.setattr(Trainer, "step", poisoned)
-    with pytest.raises(InvalidInput, match=r"diverged.*Generation 1 on disk is good") as caught:
-        train(settings(iterations=9), source, target, tmp_path / "model")
+def test_the_second_time_is_the_end_and_keeps_the_last_good_generation(
+    source: Any, target: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(settings(iterations=4), source, target, tmp_path / "model")
+    Poison(monkeypatch, 3, 6)
+    with pytest.raises(InvalidInput, match=r"diverged at iteration 7 again.*Generation 1 on disk is good") as caught:
+        train(settings(iterations=30), source, target, tmp_path / "model")
     assert caught.value.reason == "TRAINING_DIVERGED"
     assert load_model(tmp_path / "model")[2].iteration == 4
 
 
+def test_going_back_before_the_first_save_starts_anew(
+    source: Any, target: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Poison(monkeypatch, 3)
+    assert train(settings(iterations=5), source, target, tmp_path / "model").iteration == 5
+    assert load_model(tmp_path / "model")[2].state["rate_factor"] == 0.5
+
+
 def test_bad_weights_are_never_saved(source: Any, target: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = Trainer.step
+    original = FaceSteps.step
 
-    def poisoned(self: Trainer) -> None:
-        original(self)
+    def poisoned(steps: FaceSteps, *given: Any) -> Any:
+        losses = original(steps, *given)
         with torch.no_grad():
-            next(self.model.parameters())[0] = float("inf")
+            next(steps.model.parameters())[0] = float("inf")
+        return losses
 
-    monkeypatch.setattr(Trainer, "step", poisoned)
+    monkeypatch.setattr(FaceSteps, "step", poisoned)
     with pytest.raises(InvalidInput, match="Nothing was saved"):
         train(settings(iterations=1), source, target, tmp_path / "model")
     assert ModelFolder.open(tmp_path / "model").load()[0] is None
+
+
+def test_backups_are_models_and_outlive_generations(
+    source: Any, target: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    often = settings(iterations=3, backup_interval_h=1e-9, keep_backups=2, keep_generations=2)
+    for iterations in (3, 4, 5, 6):
+        train(often.model_copy(update={"iterations": iterations}), source, target, tmp_path / "model")
+    backups = sorted(path.name for path in (tmp_path / "model" / "backups").iterdir())
+    assert backups == ["iteration_00000005", "iteration_00000006"]
+    train(settings(iterations=9, keep_generations=2), source, target, tmp_path / "model")
+    _, _, generation, notices = load_model(tmp_path / "model" / "backups" / backups[0])
+    assert (generation.iteration, notices) == (5, [])
+
+
+def test_a_time_lapse_keeps_previews(source: Any, target: Any, tmp_path: Path) -> None:
+    train(settings(iterations=7, preview_history=3), source, target, tmp_path / "model")
+    kept = sorted(path.name for path in (tmp_path / "model" / "previews" / "history").iterdir())
+    assert kept == ["00000003.png", "00000006.png"]
+
+
+def test_a_number_that_the_network_does_not_have_is_refused(source: Any, target: Any, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="no inter_dims and no letters"):
+        train(settings(iterations=1, inter_dims=64, letters="ud"), source, target, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.parametrize("change", [{"resolution": 64}, {"preset": "quick"}, {"face_type": "whole"}])
