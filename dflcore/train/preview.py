@@ -14,12 +14,13 @@ from dflcore.errors import InvalidInput
 from dflcore.io.atomic import atomic_path
 from dflcore.models.face_model import SOURCE, TARGET, FaceModel
 
-COLUMNS = ("source", "source painted", "target", "target painted", "swap")
+COLUMNS = ("source", "source painted", "target", "target painted", "swap", "swap's mask", "swap in place")
 
 
 @torch.no_grad()
 def compose_preview(model: FaceModel, source: Tensor, target: Tensor) -> NDArray[np.uint8]:
-    """One row per pair of faces: source, its reconstruction, target, its reconstruction, the swap.
+    """One row per pair of faces: source and target, each with its reconstruction; the swap, its mask, and the swap
+    over the target inside that mask.
 
     Args:
         model: any face model; left in the mode it is in.
@@ -27,14 +28,24 @@ def compose_preview(model: FaceModel, source: Tensor, target: Tensor) -> NDArray
             shorter one decides the number of rows.
 
     Returns:
-        (N * R, 5 * R, 3) uint8 RGB, sRGB-encoded.
+        (N * R, 7 * R, 3) uint8 RGB, sRGB-encoded.
     """
     rows = min(len(source), len(target))
     source, target = source[:rows], target[:rows]
     painted = model.reconstruct({SOURCE: source, TARGET: target})
     swapped = model.swap(target)
-    columns = (source, painted[SOURCE].face, target, painted[TARGET].face, swapped.face)
-    grid = torch.stack([column.float() for column in columns], dim=1)  # (N, 5, 3, R, R)
+    mask = swapped.source_mask * swapped.target_mask  # as the reference previews it: where both agree
+    in_place = target * (1 - mask) + swapped.face * mask
+    columns = (
+        source,
+        painted[SOURCE].face,
+        target,
+        painted[TARGET].face,
+        swapped.face,
+        mask.expand_as(target),
+        in_place,
+    )
+    grid = torch.stack([column.float() for column in columns], dim=1)  # (N, 7, 3, R, R)
     count, width, channels, side, _ = grid.shape
     picture = grid.permute(0, 3, 1, 4, 2).reshape(count * side, width * side, channels)
     return np.asarray((picture.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy())

@@ -70,7 +70,7 @@ class FaceSteps:
     Nothing can be stepped before :meth:`go_back` has said where to begin.
     """
 
-    preview_title = "source, target and swap"
+    preview_title = "source, target, swap and its mask"
 
     def __init__(
         self,

@@ -21,7 +21,9 @@ from dflcore.train.clock import StepTimes
 from dflcore.train.dataset import TrainingFaces
 from dflcore.train.loop import LoopSettings, TrainingLoop, TrainingState, state_of
 from dflcore.train.optim.schedule import Schedule
+from dflcore.train.review import TrainingReview, review_training
 from dflcore.train.steps import FaceSteps
+from dflcore.weights.store import WeightStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,7 @@ class TrainResult:
         iteration, elapsed_s: of the model's whole life. generation: number of the newest save.
         losses: means of the last progress event. step_ms, data_ms: means over this run, the second part of the first.
         stopped: what asked the run to leave early, None when its budget was used up.
+        review: what the painted faces look like, None when nobody asked.
     """
 
     iteration: int
@@ -41,6 +44,7 @@ class TrainResult:
     step_ms: float
     data_ms: float
     stopped: StopRequest | None
+    review: TrainingReview | None = None
 
 
 def train(
@@ -51,6 +55,7 @@ def train(
     control: RunControl | None = None,
     *,
     more_sources: Sequence[TrainingFaces] = (),
+    store: WeightStore | None = None,
 ) -> TrainResult:
     """Train a model until its budget is used up or somebody asks it to stop. It is saved in every case.
 
@@ -60,6 +65,7 @@ def train(
         model_path: the model's folder, created when it does not exist.
         control: receives progress, previews, saves and notices; asked once per step whether to stop.
         more_sources: further people to put on the performer, where the network has a decoder for each.
+        store: where the identity encoder is looked for that reviews the result; None leaves the review out.
 
     Raises:
         InvalidInput: a faceset is empty, its authorisation has expired, a setting does not fit the model, or
@@ -82,8 +88,15 @@ def train(
     count = len(faces) - 1
     folder = session.open_or_create_model(settings, Path(model_path), source.info.face_type, count)
     session.check_face_types(folder.description.face_type, facesets)
-    with folder.lock(), contextlib.closing(Trainer(settings, faces, folder, control)) as trainer:
-        return trainer.run()
+    with folder.lock():
+        with contextlib.closing(Trainer(settings, faces, folder, control)) as trainer:
+            result = trainer.run()
+        if store is None or not result.step_ms or result.stopped in (StopRequest.PAUSE, StopRequest.SHUTDOWN):
+            return result
+        model, history = trainer.steps.model, trainer.loop.state.history  # the loader threads have left the facesets
+        review = review_training(model, source, target, settings, history, store)
+        control.emit(_summary(result, review))
+        return replace(result, review=review)
 
 
 def name_faces(
@@ -153,6 +166,21 @@ class Trainer:
         """Stop loader threads and close the event file."""
         self.loop.close()
         self.steps.close()
+
+
+def _summary(result: TrainResult, review: TrainingReview | None) -> Notice:
+    losses = ", ".join(f"{name} {value:.3f}" for name, value in result.losses.items())
+    sentence = f" {review.sentence()}" if review else ""
+    message = (
+        f"Trained {result.iteration} iterations in {result.elapsed_s / 60:.1f} min, {result.step_ms:.0f} ms each; "
+        f"losses: {losses};{sentence}"
+    )
+    details = {name: f"{value:.6g}" for name, value in result.losses.items()}
+    if review:
+        details["identity_to_source"] = f"{review.identity_to_source:.4f}"
+        details["source_to_target"] = f"{review.source_to_target:.4f}"
+        details["sharpness_ratio"] = f"{review.sharpness_ratio:.4f}"
+    return Notice(message=message, reason="TRAINING_SUMMARY", severity="info", details=details)
 
 
 def _resume(

@@ -67,7 +67,7 @@ def test_it_learns_saves_previews_and_reports(source: Any, target: Any, tmp_path
     assert set(progress[-1].losses) == {"source", "target"}
     assert recorder.of(Saved)[-1].iteration == 60
     picture = cv2.imread(recorder.of(Preview)[-1].path)
-    assert picture.shape == (4 * 32, 5 * 32, 3)
+    assert picture.shape == (4 * 32, 7 * 32, 3)
     _, _, generation, notices = load_model(tmp_path / "model")
     assert notices == []
     assert generation.state["provenance"]["source"]["authorization"]["person"] == "Nobody"
