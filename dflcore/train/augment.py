@@ -5,7 +5,7 @@ Convention:
     Grids are in normalised coordinates, (x, y), -1 and 1 at the outer edges of the corner pixels
     (``align_corners=False``). ``stored_from_output`` maps output coordinates to stored ones. Borders replicate.
     What shall be painted is sampled with a cubic: a bilinear filter halves the variance of fine detail, and a decoder
-    cannot become sharper than what it is shown. What the encoder sees is sampled bilinearly.
+    cannot become sharper than what it is shown. Masks and what the encoder sees are sampled bilinearly.
 """
 
 from __future__ import annotations
@@ -62,31 +62,49 @@ class FaceTransform:
     gain: Tensor
     offset: Tensor
 
-    def apply(self, stored: Tensor, resolution: int) -> Tensor:
+    def apply(self, pictures: Tensor, resolution: int) -> Tensor:
         """The moved face as it should be painted.
 
         Args:
-            stored: (B, C, S, S) in [0, 1]; image and mask may ride in one tensor.
+            pictures: (B, C, S, S) in [0, 1].
             resolution: side R of the result in pixels.
 
         Returns:
             (B, C, R, R) in [0, 1].
         """
-        grid = _base_grid(resolution, stored).expand(len(stored), -1, -1, -1)
-        return self._sample(stored, grid, "bicubic").clamp(0.0, 1.0)
+        return _sample(pictures, self._grid(resolution, None), "bicubic").clamp_(0.0, 1.0)
+
+    def apply_with_masks(self, pictures: Tensor, masks: Tensor, resolution: int) -> tuple[Tensor, Tensor]:
+        """As :meth:`apply`, and the masks (B, M, S, S) moved alike, (B, M, R, R) in [0, 1]."""
+        grid = self._grid(resolution, None)
+        return _sample(pictures, grid, "bicubic").clamp_(0.0, 1.0), _sample(masks, grid, "bilinear")
 
     def apply_as_input(self, stored: Tensor, resolution: int) -> Tensor:
-        """The moved, warped and relit face as the encoder sees it. Arguments as :meth:`apply`; clipped to [0, 1]."""
-        grid = _base_grid(resolution, stored).expand(len(stored), -1, -1, -1)
-        if self.warp_nodes is not None:
-            field = F.interpolate(self.warp_nodes, size=resolution, mode="bilinear", align_corners=True)
-            grid = grid + field.permute(0, 2, 3, 1)
-        return (self._sample(stored, grid, "bilinear") * self.gain + self.offset).clamp(0.0, 1.0)
+        """The moved, warped and relit face as the encoder sees it.
 
-    def _sample(self, stored: Tensor, grid: Tensor, mode: str) -> Tensor:
+        Args:
+            stored: (B, 3, S, S) in [0, 1].
+            resolution: side R of the result in pixels.
+
+        Returns:
+            (B, 3, R, R) in [0, 1].
+        """
+        seen = _sample(stored, self._grid(resolution, self.warp_nodes), "bilinear")
+        return seen.mul_(self.gain).add_(self.offset).clamp_(0.0, 1.0)
+
+    def _grid(self, resolution: int, displacement: Tensor | None) -> Tensor:
+        """(B, R, R, 2) where each output pixel lies in the stored square.
+
+        The transform is applied to the few nodes; what is linear between them stays so.
+        """
         matrix = self.stored_from_output
-        flat = grid.reshape(len(grid), -1, 2) @ matrix[:, :, :2].transpose(1, 2) + matrix[:, None, :, 2]
-        return F.grid_sample(stored, flat.view(grid.shape), mode=mode, padding_mode="border", align_corners=False)
+        nodes = _node_positions(2 if displacement is None else displacement.shape[-1], resolution, matrix)
+        if displacement is not None:
+            nodes = nodes + displacement
+        placed = matrix[:, :, :2] @ nodes.flatten(2) + matrix[:, :, 2:]
+        placed = placed.view(len(matrix), *nodes.shape[1:])
+        grid = F.interpolate(placed, size=resolution, mode="bilinear", align_corners=True)
+        return grid.permute(0, 2, 3, 1)
 
 
 def identity_transform(batch: int, margin: float, device: torch.device | None = None) -> FaceTransform:
@@ -130,11 +148,19 @@ def move_transform(transform: FaceTransform, device: torch.device) -> FaceTransf
     """The same transform with its tensors on ``device``."""
     nodes = transform.warp_nodes
     return FaceTransform(
-        transform.stored_from_output.to(device),
-        None if nodes is None else nodes.to(device),
-        transform.gain.to(device),
-        transform.offset.to(device),
+        to_device(transform.stored_from_output, device),
+        None if nodes is None else to_device(nodes, device),
+        to_device(transform.gain, device),
+        to_device(transform.offset, device),
     )
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A CPU tensor on ``device``; the host does not wait for a GPU to be ready for it."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    pinned = tensor if tensor.is_pinned() else tensor.pin_memory()
+    return pinned.to(device, non_blocking=True)
 
 
 def _draw_warp(batch: int, strength: float, generator: torch.Generator) -> Tensor:
@@ -147,8 +173,13 @@ def _draw_warp(batch: int, strength: float, generator: torch.Generator) -> Tenso
     return nodes
 
 
-def _base_grid(resolution: int, like: Tensor) -> Tensor:
-    """(1, R, R, 2) coordinates of output pixel centres."""
-    centres = (torch.arange(resolution, device=like.device, dtype=like.dtype) + 0.5) * (2.0 / resolution) - 1.0
-    y, x = torch.meshgrid(centres, centres, indexing="ij")
-    return torch.stack([x, y], dim=-1)[None]
+def _node_positions(count: int, resolution: int, like: Tensor) -> Tensor:
+    """(1, 2, n, n) output coordinates (x, y) of nodes spread evenly from the first pixel's centre to the last one's."""
+    edge = 1.0 - 1.0 / resolution
+    along = torch.linspace(-edge, edge, count, device=like.device, dtype=like.dtype)
+    y, x = torch.meshgrid(along, along, indexing="ij")
+    return torch.stack([x, y])[None]
+
+
+def _sample(stored: Tensor, grid: Tensor, mode: str) -> Tensor:
+    return F.grid_sample(stored, grid, mode=mode, padding_mode="border", align_corners=False)
