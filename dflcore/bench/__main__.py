@@ -30,7 +30,7 @@ what a stage measures, and about how long it takes on two cores:
              jitter before and after, per --movie          4 frames of it a second
   facesets   opening, sorting, filtering, sampling of --faces faces     minutes
   masks      few-shot masks, per --movie of one talking head        --minutes + 2
-  train      a training step, per --preset                                 30 s
+  train      a training step beside the machine's limits, per --preset      1 min
   merge      merging, step by step                                         30 s
   all        exr, extract, tracks, train, merge{more}
 """
@@ -103,11 +103,13 @@ def _masks(folder: Path, options: argparse.Namespace) -> list[Figure]:
 
 
 def _train(folder: Path, options: argparse.Namespace) -> list[Figure]:
-    from dflcore.bench.stages import bench_train
+    from dflcore.bench.training import bench_train
 
     figures: list[Figure] = []
     for preset in options.preset or ["quick"]:
-        figures += bench_train(folder, preset=preset, steps=options.steps, batch_size=options.batch)
+        figures += bench_train(
+            folder, preset=preset, resolution=options.resolution, steps=options.steps, batch_size=options.batch
+        )
     return figures
 
 
@@ -177,7 +179,10 @@ def build_parser(*more_stages: str) -> argparse.ArgumentParser:
         "--batch", type=positive_count, default=None, help="faces of each side per step (default: the preset's)"
     )
     parser.add_argument(
-        "--preset", action="append", default=None, help="network preset, may be given again (default quick)"
+        "--preset", "--arch", action="append", default=None, help="network preset, may be given again (default quick)"
+    )
+    parser.add_argument(
+        "--resolution", type=positive_count, default=None, help="side of the painted face (default: the preset's)"
     )
     parser.add_argument(
         "--movie",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import statistics
 import time
 from pathlib import Path
 
@@ -33,14 +32,11 @@ from dflcore.io.plate import Window, open_plate
 from dflcore.io.stills import read_still
 from dflcore.merge.pipeline import merge_range
 from dflcore.merge.swapper import open_swapper
-from dflcore.models.registry import load_preset
 from dflcore.progress import LoggedRun
-from dflcore.train import session
-from dflcore.train.trainer import Trainer, name_faces, train
+from dflcore.train.trainer import train
 from dflcore.types import Authorization
 from dflcore.weights.store import WeightStore
 
-WARM_UP_STEPS = 3
 _SIZE_TEXT = f"{PLATE_SIZE[0]}x{PLATE_SIZE[1]}"
 _REST = "rest of looking"
 _STEPS = ("read", "convert", "detect", "locate", "identity", _REST, "plan", "cut", "write")
@@ -158,39 +154,6 @@ def _bench_steps(folder: Path, frame_count: int) -> list[Figure]:
             note=f"{100.0 * watch.seconds[name] / total:.0f} % of the steps, one after the other, {frame_count} frames",
         )
         for name in _STEPS
-    ]
-
-
-def bench_train(folder: Path, *, preset: str = "quick", steps: int = 20, batch_size: int | None = None) -> list[Figure]:
-    """Time of a training step, split into data and computing. Needs the facesets of :func:`bench_extract`."""
-    settings = TrainSettings(preset=preset, batch_size=batch_size, iterations=10_000_000)
-    model_path = folder / f"model_{preset}_{time.monotonic_ns()}"
-    data_ms: list[float] = []
-    step_ms: list[float] = []
-    with (
-        Faceset.open(folder / "source_faces") as source,
-        Faceset.open(folder / "target_faces") as target,
-    ):
-        model_folder = session.open_or_create_model(settings, model_path, source.face_type)
-        with (
-            model_folder.lock(),
-            contextlib.closing(Trainer(settings, name_faces(source, target), model_folder, LoggedRun())) as trainer,
-        ):
-            for _ in range(WARM_UP_STEPS):
-                trainer.step()
-            for _ in range(steps):
-                before = (trainer.step_times.data_s, trainer.step_times.compute_s)
-                trainer.step()
-                data_ms.append(1000.0 * (trainer.step_times.data_s - before[0]))
-                step_ms.append(data_ms[-1] + 1000.0 * (trainer.step_times.compute_s - before[1]))
-    batch = batch_size or load_preset(preset).recipe.batch_size
-    note = f"{preset}, batch {batch}+{batch}, {steps} steps"
-    step, data = statistics.median(step_ms), statistics.median(data_ms)
-    return [
-        Figure(stage="train", name="step", value=step, unit="ms", note=note),
-        Figure(stage="train", name="data", value=data, unit="ms", note=note),
-        Figure(stage="train", name="data share of the step", value=100.0 * data / step, unit="%", note=note),
-        Figure(stage="train", name="rate", value=2000.0 * batch / step, unit="faces/s", note=note),
     ]
 
 

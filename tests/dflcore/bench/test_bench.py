@@ -7,7 +7,8 @@ import pytest
 
 from dflcore.bench.__main__ import main
 from dflcore.bench.figures import Figure, median_seconds, print_figures
-from dflcore.bench.stages import bench_exr, bench_extract, bench_merge, bench_train
+from dflcore.bench.stages import bench_exr, bench_extract, bench_merge
+from dflcore.bench.training import bench_train
 
 
 def test_json_names_machine_versions_and_figures(capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,6 +40,7 @@ def test_every_stage_runs(tmp_path: Path) -> None:
     values = {(figure.stage, figure.name): figure.value for figure in figures}
     assert values["extract", "faces found"] == 1.0
     assert 0.0 < values["train", "data share of the step"] < 100.0
+    assert values["train", "peak memory"] > 10.0
     assert values["merge", "network"] > 0.0
 
 
@@ -48,7 +50,7 @@ def test_an_unknown_stage_is_refused(capsys: pytest.CaptureFixture[str]) -> None
     assert "sparkle" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("flag", ["--frame-count", "--steps", "--batch"])
+@pytest.mark.parametrize("flag", ["--frame-count", "--steps", "--batch", "--resolution"])
 @pytest.mark.parametrize("value", ["0", "-3", "many"])
 def test_counts_are_one_or_more(flag: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dflcore.bench import __main__ as bench
-from dflcore.bench import detectors, facesets, segmentation, stages, tracks
+from dflcore.bench import detectors, facesets, segmentation, stages, tracks, training
 from dflcore.bench.figures import Figure
 
 
@@ -23,8 +23,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
 
         monkeypatch.setattr(module, function, run)
 
-    for name in ("exr", "extract", "train", "merge"):
+    for name in ("exr", "extract", "merge"):
         pretend(stages, f"bench_{name}", name)
+    pretend(training, "bench_train", "train")
     pretend(stages, "extract_side", "side")
     pretend(detectors, "bench_detectors", "detectors")
     pretend(tracks, "bench_tracks", "tracks")
@@ -54,6 +55,14 @@ def test_training_and_merging_make_their_facesets(stage: str, asked: Any, capsys
     assert bench.main([stage, "--json"]) == 0
     assert [name for name, _ in asked] == ["side", "side", stage]
     assert measured(capsys) == [stage]
+
+
+def test_a_network_goes_by_either_name(asked: Any) -> None:
+    flags = ["--arch", "df", "--preset", "quick96", "--resolution", "96", "--batch", "4", "--steps", "5"]
+    assert bench.main(["train", *flags]) == 0
+    options = [call for name, call in asked if name == "train"]
+    assert [call["preset"] for call in options] == ["df", "quick96"]
+    assert all((call["resolution"], call["batch_size"], call["steps"]) == (96, 4, 5) for call in options)
 
 
 @pytest.mark.footage

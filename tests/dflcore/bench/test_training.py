@@ -1,0 +1,75 @@
+"""The training benchmark says of a step what it costs, and compares it with the machine and a plain step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from dflcore.bench import training
+from dflcore.bench.plain_step import PlainStep, _dissimilarity, _window
+from dflcore.bench.stepping import measure_step_memory
+from dflcore.bench.training import bench_train
+from dflcore.config.train import TrainSettings
+from dflcore.models.registry import load_preset
+from dflcore.train.losses.reconstruction import Dssim
+
+CPU = torch.device("cpu")
+
+
+def test_every_yardstick_has_a_figure(tiny_preset: None, noise_facesets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "measure_step_memory", lambda folder, settings: 3.0 * 2**20)
+    monkeypatch.setattr(training, "REFERENCE_OVER_PLAIN", {("tiny", 64, 2): 2.0})
+    figures = bench_train(noise_facesets, preset="tiny", resolution=64, batch_size=2, steps=4)
+    values = {figure.name: figure.value for figure in figures}
+    assert len(values) == len(figures) == 14
+    assert all(value > 0.0 for value in values.values())
+    assert values["data"] < values["step"]
+    assert values["rate"] == pytest.approx(4 / (values["step"] / 1000.0))
+    assert values["achieved"] == pytest.approx(values["operations"] / (values["step"] / 1000.0))
+    assert values["share of the matrix peak"] == pytest.approx(100 * values["achieved"] / values["matrix peak"])
+    assert values["share of the convolution limit"] == pytest.approx(100 * values["convolution limit"] / values["step"])
+    assert values["reference over ours"] == pytest.approx(2.0 * values["plain over ours"])
+    assert values["peak memory"] == 3.0
+    assert all("tiny 64 px, batch 2" in figure.note for figure in figures if figure.name == "step")
+    assert sorted(path.name for path in noise_facesets.iterdir()) == ["source_faces", "target_faces"]
+
+
+def test_a_step_alone_is_quick_to_measure(tiny_preset: None, noise_facesets: Path) -> None:
+    figures = bench_train(noise_facesets, preset="tiny", steps=2, yardsticks=False)
+    assert [figure.name for figure in figures] == ["step", "data", "data share of the step", "rate"]
+
+
+def test_a_plain_step_learns(tiny_preset: None) -> None:
+    preset = load_preset("tiny")
+    torch.manual_seed(0)
+    plain = PlainStep(preset.build(preset.network), 2, CPU)
+    losses = []
+    for _ in range(60):
+        plain.step()
+        losses.append(plain.loss)
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_plain_structure_is_that_of_training() -> None:
+    a, b = torch.rand(2, 3, 40, 40), torch.rand(2, 3, 40, 40)
+    expected = Dssim(40, 7)(a, b)
+    torch.testing.assert_close(_dissimilarity(a, b, _window(7, 3, CPU)), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_memory_is_that_of_a_fresh_process(noise_facesets: Path) -> None:
+    small, large = (
+        measure_step_memory(noise_facesets, TrainSettings(preset="quick", resolution=32, batch_size=batch))
+        for batch in (1, 32)
+    )
+    if small is None or large is None:
+        pytest.skip("this system does not say how large a process has been")
+    weights = 4 * sum(parameter.numel() for parameter in _quick().parameters())
+    assert weights < small < large < 4e9
+
+
+def _quick() -> torch.nn.Module:
+    preset = load_preset("quick")
+    return preset.build(preset.network)
