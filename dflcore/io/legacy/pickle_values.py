@@ -41,7 +41,8 @@ class Limits:
         held_bytes: all of those together, of a batch of items when items are read one by one.
         depth: nesting.
         stack: values waiting to be put together.
-        memo: values kept for a second use.
+        memo: values kept for a second use. bytes_per_memo: of the length, for every value kept beyond 100 000.
+        holder: what the values belong to, for messages.
     """
 
     total_bytes: int
@@ -51,6 +52,8 @@ class Limits:
     depth: int = 16
     stack: int = 20_000
     memo: int = 100_000
+    bytes_per_memo: int = 64
+    holder: str = "face"
 
 
 SEGMENT_LIMITS: Final = Limits(total_bytes=65_533, values=70_000, piece_bytes=1 << 16, held_bytes=1 << 18)
@@ -97,8 +100,7 @@ _SHARED_VALUES: Final = 10_000
 _SHARED_BYTES: Final = 100_000
 """What items of different batches may share: so many values, each of so many values and bytes."""
 _LEAST_MEMO: Final = 100_000
-_BYTES_PER_MEMO: Final = 64
-"""A listing may keep one value for so many bytes of its length: a face has ten in its two thousand bytes or more."""
+"""Values kept whatever the length; a face keeps ten in its two thousand bytes or more."""
 
 _ROLES: Final[dict[tuple[str, str], str]] = {
     **{(f"numpy.{core}.multiarray", "_reconstruct"): "reconstruct" for core in ("core", "_core")},
@@ -200,7 +202,7 @@ class _Machine:
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
         self._next_memo = 0
-        self._memo_room = min(limits.memo, _LEAST_MEMO + length // _BYTES_PER_MEMO)
+        self._memo_room = min(limits.memo, _LEAST_MEMO + length // limits.bytes_per_memo)
         self._fleeting: list[int] = []
         self._made = 0
         self._held = 0
@@ -494,8 +496,9 @@ class _Machine:
 
     def _hostile(self, what: str) -> DflError:
         return InvalidInput(
-            f"{self._name} is refused: its metadata asks for {what}, which no face needs and which could run a program "
-            "on this machine. Nothing was run. Do not open the file with other software; ask where it came from.",
+            f"{self._name} is refused: its metadata asks for {what}, which no {self._limits.holder} needs and which "
+            "could run a program on this machine. Nothing was run. Do not open the file with other software; ask where "
+            "it came from.",
             reason=HOSTILE,
             path=self._name,
             name=what,
@@ -506,7 +509,9 @@ class _Machine:
 
     def _too_large(self, what: str) -> DflError:
         return DataCorrupt(
-            f"The metadata of {self._name} is larger than any face's: {what}.", reason=TOO_LARGE, path=self._name
+            f"The metadata of {self._name} is larger than any {self._limits.holder}'s: {what}.",
+            reason=TOO_LARGE,
+            path=self._name,
         )
 
     # -- opcodes that read an argument

@@ -1,0 +1,1 @@
+"""Models from and for other programs: the reference's folders in; DFM, ONNX and TorchScript files out."""
