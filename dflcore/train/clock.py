@@ -45,13 +45,14 @@ class StepClock:
         self._interval.data_s += spent
 
     @contextlib.contextmanager
-    def measure_compute(self) -> Iterator[None]:
+    def measure_compute(self, *, steps: int = 1) -> Iterator[None]:
+        """Args: steps: how many are finished when it ends; 0 for a part of one."""
         started = time.perf_counter()
         yield
         spent = time.perf_counter() - started
         for times in (self.total, self._interval):
             times.compute_s += spent
-            times.steps += 1
+            times.steps += steps
 
     def take_interval(self) -> StepTimes:
         """Times since the last call."""

@@ -21,6 +21,7 @@ from dflcore.train.clock import StepTimes
 from dflcore.train.dataset import TrainingFaces
 from dflcore.train.loop import LoopSettings, TrainingLoop, TrainingState, state_of
 from dflcore.train.optim.schedule import Schedule
+from dflcore.train.plan import filled, resolve_settings
 from dflcore.train.review import TrainingReview, review_training
 from dflcore.train.steps import FaceSteps
 from dflcore.weights.store import WeightStore
@@ -115,6 +116,7 @@ class Trainer:
     ) -> None:
         session.check_supported(settings, folder.description.preset)
         recipe = load_preset(folder.description.preset).recipe
+        settings = resolve_settings(settings, recipe)
         device = resolve_device(settings.device)
         generation, state = _resume(settings, folder, control)
         self.folder = folder
@@ -122,9 +124,10 @@ class Trainer:
         try:
             self.steps.go_back(generation)
             schedule = Schedule(
-                peak=settings.learning_rate or recipe.learning_rate,
+                peak=filled(settings.learning_rate),
                 iterations=settings.iterations,
                 seconds=None if settings.minutes is None else settings.minutes * 60.0,
+                cycle=filled(settings.lr_cycle),
             )
             pace = LoopSettings(
                 save_interval_s=settings.save_interval_s,
