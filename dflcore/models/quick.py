@@ -10,21 +10,31 @@ a side, g, is fixed, so that resolution costs next to nothing. With R the resolu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dflcore.errors import InvalidInput
-from dflcore.models.blocks import Downscale, Residual, Upscale, initialize_glorot, pixel_norm
-from dflcore.models.face_model import SOURCE, TARGET, FaceModel, Painted, Swap, performer_of
+from dflcore.models.autoencoder import FaceDecoder
+from dflcore.models.blocks import (
+    Downscale,
+    Residual,
+    Upscale,
+    activate_,
+    initialize_glorot,
+    paint_level,
+    pixel_norm,
+    require_resolution,
+    to_unit,
+)
+from dflcore.models.recompute import Recomputable
+from dflcore.models.wirings import OneCode
 
 CODE_STEP_BLOCKS = 4
 """Blocks per position of the code: two halvings."""
 
 
-class QuickEncoder(nn.Module):
+class QuickEncoder(Recomputable):
     """Shared by both identities: face (B, 3, R, R) in [0, 1] → code (B, coarse, k, k)."""
 
     def __init__(self, side: int, block_px: int, width: int, code_width: int, coarse_width: int) -> None:
@@ -38,14 +48,18 @@ class QuickEncoder(nn.Module):
 
     def forward(self, face: Tensor) -> Tensor:
         blocks = F.pixel_unshuffle(face - 0.5, self.block_px)
-        x = F.leaky_relu(self.stem(_channels_last(blocks)), 0.1)
-        for down in self.downs:
-            x = down(x)
-        code = self.dense2(self.dense1(pixel_norm(x.flatten(1))))
+        flat = self.part(self._levels, _channels_last(blocks)).flatten(1)
+        code = self.dense2(self.dense1(pixel_norm(flat)))
         return _channels_last(code.view(-1, self.coarse_width, self.side, self.side))
 
+    def _levels(self, blocks: Tensor) -> Tensor:
+        x = activate_(self.stem(blocks), 0.1)
+        for down in self.downs:
+            x = down(x)
+        return x
 
-class QuickDecoder(nn.Module):
+
+class QuickDecoder(FaceDecoder):
     """One identity: code (B, coarse, k, k) → face (B, 3, R, R) and mask (B, 1, R, R), both in [0, 1]."""
 
     def __init__(self, coarse_width: int, middle_width: int, fine_width: int, block_px: int) -> None:
@@ -60,11 +74,15 @@ class QuickDecoder(nn.Module):
         self.head = nn.Conv2d(fine_width, 4 * block_px**2, 3, padding=1)
 
     def forward(self, code: Tensor) -> tuple[Tensor, Tensor]:
-        painted = torch.sigmoid(F.pixel_shuffle(self.head(self.body(code)), self.block_px))
+        x = code
+        layers = list(self.body)
+        for upscale, residual in zip(layers[0::2], layers[1::2], strict=True):
+            x = self.part(paint_level, upscale, residual, x)
+        painted = to_unit(F.pixel_shuffle(self.head(x), self.block_px))
         return painted[:, :3], painted[:, 3:]
 
 
-class QuickModel(FaceModel):
+class QuickModel(OneCode):
     """The quick face model.
 
     Args:
@@ -96,48 +114,19 @@ class QuickModel(FaceModel):
                 reason="BAD_GRID",
                 field="grid_blocks",
             )
-        if resolution % grid_blocks or resolution < grid_blocks:
-            raise InvalidInput(
-                f"A resolution of {resolution} px does not fit this network; use a multiple of {grid_blocks}.",
-                reason="BAD_RESOLUTION",
-                field="resolution",
-            )
+        require_resolution(resolution, grid_blocks)
         side, block_px = grid_blocks // CODE_STEP_BLOCKS, resolution // grid_blocks
         self.resolution = resolution
         self.encoder = QuickEncoder(side, block_px, e_dims, code_dims, coarse_dims)
-        self.decoder_source = QuickDecoder(coarse_dims, middle_dims, fine_dims, block_px)
-        self.decoder_target = QuickDecoder(coarse_dims, middle_dims, fine_dims, block_px)
+        self.add_decoders(1, lambda: QuickDecoder(coarse_dims, middle_dims, fine_dims, block_px))
         initialize_glorot(self)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def reconstruct(self, faces: Mapping[str, Tensor]) -> dict[str, Painted]:
-        for batch in faces.values():
-            self.require_faces(batch)
-        codes: Tensor = self.encoder(torch.cat(list(faces.values())))  # one pass through the shared part
-        parts = torch.split(codes, [len(batch) for batch in faces.values()])
-        painted = {}
-        for name, code in zip(faces, parts, strict=True):
-            face, mask = self.decoder_of(name)(code)
-            painted[name] = Painted(face, mask, code)
-        return painted
-
-    def paint_swap(self, target_code: Tensor) -> tuple[Tensor, Tensor]:
-        return self.decoder_source(target_code)  # type: ignore[no-any-return]
-
-    def swap(self, faces: Tensor, *, identity: str = SOURCE, morph: float = 1.0) -> Swap:
-        self.require_faces(faces)
-        code = self.encoder(faces)
-        face, mask = self.decoder_of(identity)(code)
-        _, performer_mask = self.decoder_of(performer_of(identity))(code)
-        return Swap(face, mask, performer_mask)
+    def encode(self, faces: Tensor) -> Tensor:
+        return self.encoder(faces)  # type: ignore[no-any-return]
 
     def person_modules(self) -> tuple[nn.Module, ...]:
         return (self.encoder.dense1, self.encoder.dense2)
-
-    def decoder_of(self, identity: str) -> nn.Module:
-        """Raises InvalidInput for somebody the model does not know."""
-        self.require_identity(identity)
-        return self.decoder_target if identity == TARGET else self.decoder_source
 
 
 def _channels_last(x: Tensor) -> Tensor:

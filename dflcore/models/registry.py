@@ -92,6 +92,16 @@ _PRESETS: Registry[PresetFactory] = Registry(
         "quick96": "dflcore.models.presets:quick96",
         "df": "dflcore.models.presets:df",
         "df-ud": "dflcore.models.presets:df_ud",
+        "df-udt": "dflcore.models.presets:df_udt",
+        "liae": "dflcore.models.presets:liae",
+        "liae-ud": "dflcore.models.presets:liae_ud",
+        "liae-udt": "dflcore.models.presets:liae_udt",
+        "dfhd": "dflcore.models.presets:dfhd",
+        "liaehd": "dflcore.models.presets:liaehd",
+        "amp": "dflcore.models.presets:amp",
+        "deepfakes": "dflcore.models.presets:deepfakes",
+        "small-card": "dflcore.models.presets:small_card",
+        "large-card": "dflcore.models.presets:large_card",
     },
 )
 

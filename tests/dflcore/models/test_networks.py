@@ -1,48 +1,31 @@
-"""Networks: sizes of the reference, shapes, ranges, gradients."""
+"""What every face network offers: shapes, ranges, gradients, one face alone, refusals."""
 
 import pytest
 import torch
+from tiny_networks import TINY_NETWORKS
 
-from dflcore.config.network import DfSettings, QuickSettings
-from dflcore.errors import InvalidInput, NotFound
-from dflcore.models.blocks import SubpixelHead, Upscale, pixel_norm
-from dflcore.models.df import DfModel
+from dflcore.errors import InvalidInput
 from dflcore.models.face_model import FaceModel
-from dflcore.models.quick import QuickModel
-from dflcore.models.registry import load_preset, preset_names
+from dflcore.models.registry import load_preset
+
+CLOSE = {"atol": 1e-5, "rtol": 1e-4}
 
 
-def tiny_df(*, likeness: bool = True, subpixel: bool = True) -> DfModel:
-    torch.manual_seed(0)
-    return DfModel(resolution=64, ae_dims=16, e_dims=8, d_dims=8, d_mask_dims=4, likeness=likeness, subpixel=subpixel)
+@pytest.fixture(params=TINY_NETWORKS)
+def model(request: pytest.FixtureRequest) -> FaceModel:
+    return TINY_NETWORKS[request.param]()
 
 
-def tiny_quick() -> QuickModel:
-    torch.manual_seed(0)
-    return QuickModel(
-        resolution=32, grid_blocks=8, code_dims=16, e_dims=8, coarse_dims=16, middle_dims=16, fine_dims=16
-    )
-
-
-@pytest.mark.parametrize(("preset", "count"), [("df", 57_538_432), ("df-ud", 54_470_998), ("quick96", 38_294_330)])
-def test_parameter_counts_of_the_reference(preset: str, count: int) -> None:
-    chosen = load_preset(preset)
-    with torch.device("meta"):
-        model = chosen.build(chosen.network)
-    assert sum(parameter.numel() for parameter in model.parameters()) == count
-
-
-@pytest.mark.parametrize(
-    "model", [tiny_df(), tiny_df(likeness=False, subpixel=False), tiny_quick()], ids=["df-ud", "df", "quick"]
-)
 def test_shapes_ranges_and_gradients(model: FaceModel) -> None:
     side = model.resolution
     source, target = torch.rand(2, 3, side, side), torch.rand(3, 3, side, side)
     painted = model.reconstruct({"source": source, "target": target})
+    assert list(painted) == ["source", "target"]
     assert painted["source"].face.shape == (2, 3, side, side)
     assert painted["source"].mask.shape == (2, 1, side, side)
     assert painted["target"].face.shape == (3, 3, side, side)
     assert painted["target"].mask.shape == (3, 1, side, side)
+    assert painted["source"].code.shape[1:] == painted["target"].code.shape[1:]
     pictures = [tensor for person in painted.values() for tensor in (person.face, person.mask)]
     assert all(0 <= float(tensor.detach().min()) <= float(tensor.detach().max()) <= 1 for tensor in pictures)
     sum(tensor.square().mean() for tensor in pictures).backward()
@@ -50,28 +33,65 @@ def test_shapes_ranges_and_gradients(model: FaceModel) -> None:
     assert all(bool(p.grad.abs().max() > 0) for p in model.parameters() if p.ndim > 1)
 
 
-@pytest.mark.parametrize("model", [tiny_df(), tiny_quick()], ids=["df-ud", "quick"])
-def test_swap_is_the_source_decoder_on_the_target_code(model: FaceModel) -> None:
-    target = torch.rand(2, 3, model.resolution, model.resolution)
+def test_everybody_can_be_painted_from_the_others_picture(model: FaceModel) -> None:
+    side = model.resolution
+    faces = torch.rand(2, 3, side, side)
     with torch.no_grad():
-        swapped, painted = model.swap(target), model.reconstruct({"source": target, "target": target})
-    torch.testing.assert_close(swapped.face, painted["source"].face, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(swapped.source_mask, painted["source"].mask, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(swapped.target_mask, painted["target"].mask, atol=1e-5, rtol=1e-4)
+        swaps = {identity: model.swap(faces, identity=identity) for identity in model.identities}
+        default = model.swap(faces)
+    assert all(swap.face.shape == faces.shape for swap in swaps.values())
+    assert all(swap.source_mask.shape == swap.target_mask.shape == (2, 1, side, side) for swap in swaps.values())
+    assert torch.equal(default.face, swaps["source"].face)
+    assert not torch.allclose(swaps["source"].face, swaps["target"].face, atol=1e-3)
 
 
-@pytest.mark.parametrize("model", [tiny_df(), tiny_quick()], ids=["df-ud", "quick"])
 def test_one_face_alone_equals_that_face_in_a_batch(model: FaceModel) -> None:
     faces = torch.rand(3, 3, model.resolution, model.resolution)
+    model.eval()
     with torch.no_grad():
-        torch.testing.assert_close(model.swap(faces).face[1:2], model.swap(faces[1:2]).face, atol=1e-5, rtol=1e-4)
+        together, alone = model.swap(faces), model.swap(faces[1:2])
+        painted = model.reconstruct({"source": faces, "target": faces.flip(0)})
+        painted_alone = model.reconstruct({"target": faces[1:2]})
+    torch.testing.assert_close(together.face[1:2], alone.face, **CLOSE)
+    torch.testing.assert_close(together.target_mask[1:2], alone.target_mask, **CLOSE)
+    torch.testing.assert_close(painted["target"].face[1:2], painted_alone["target"].face, **CLOSE)
 
 
-@pytest.mark.parametrize(("preset", "resolution"), [("quick", 120), ("df", 120), ("df-ud", 144)])
-def test_a_resolution_that_does_not_fit_is_refused(preset: str, resolution: int) -> None:
-    chosen = load_preset(preset)
-    with pytest.raises(InvalidInput, match="multiple of"):
-        chosen.build(chosen.resolve_network({"resolution": resolution}))
+def test_the_memory_layout_changes_nothing(model: FaceModel) -> None:
+    faces = torch.rand(2, 3, model.resolution, model.resolution)
+    with torch.no_grad():
+        contiguous = model.swap(faces)
+        model.to(memory_format=torch.channels_last)
+        channels_last = model.swap(faces.contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(contiguous, channels_last, **CLOSE)
+
+
+def test_half_precision_paints_in_full_precision(model: FaceModel) -> None:
+    faces = torch.rand(2, 3, model.resolution, model.resolution)
+    with torch.no_grad():
+        exact = model.swap(faces)
+        with torch.autocast("cpu", torch.bfloat16):
+            coarse = model.swap(faces)
+    assert coarse.face.dtype == coarse.source_mask.dtype == torch.float32
+    assert float((exact.face - coarse.face).abs().mean()) < 0.02
+    assert float((exact.source_mask - coarse.source_mask).abs().mean()) < 0.02
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 48, 48), (1, 4, 32, 32), (3, 64, 64)])
+def test_faces_of_another_size_are_refused(model: FaceModel, shape: tuple[int, ...]) -> None:
+    good = torch.zeros(1, 3, model.resolution, model.resolution)
+    with pytest.raises(InvalidInput, match="align them at"):
+        model.swap(torch.zeros(shape))
+    with pytest.raises(InvalidInput, match="align them at"):
+        model.reconstruct({"source": good, "target": torch.zeros(shape)})
+
+
+def test_strangers_are_refused(model: FaceModel) -> None:
+    faces = torch.zeros(1, 3, model.resolution, model.resolution)
+    with pytest.raises(InvalidInput, match="nobody called 'source9'"):
+        model.swap(faces, identity="source9")
+    with pytest.raises(InvalidInput, match="nobody called 'source9'"):
+        model.reconstruct({"source9": faces})
 
 
 @pytest.mark.parametrize(("resolution", "grid_blocks"), [(64, 32), (96, 32), (192, 32), (40, 8)])
@@ -90,47 +110,3 @@ def test_a_grid_that_cannot_be_halved_twice_is_refused() -> None:
     chosen = load_preset("quick")
     with pytest.raises(InvalidInput, match="multiple of 4"):
         chosen.build(chosen.resolve_network({"grid_blocks": 30, "resolution": 120}))
-
-
-@pytest.mark.parametrize("model", [tiny_df(), tiny_quick()], ids=["df-ud", "quick"])
-@pytest.mark.parametrize("shape", [(1, 3, 48, 48), (1, 4, 32, 32), (3, 64, 64)])
-def test_faces_of_another_size_are_refused(model: FaceModel, shape: tuple[int, ...]) -> None:
-    good = torch.zeros(1, 3, model.resolution, model.resolution)
-    with pytest.raises(InvalidInput, match="align them at"):
-        model.swap(torch.zeros(shape))
-    with pytest.raises(InvalidInput, match="align them at"):
-        model.reconstruct({"source": good, "target": torch.zeros(shape)})
-
-
-def test_unknown_preset_and_unknown_number() -> None:
-    assert preset_names()[:4] == ["quick", "quick96", "df", "df-ud"]
-    with pytest.raises(NotFound, match="quick96"):
-        load_preset("quick97")
-    with pytest.raises(InvalidInput, match="wings"):
-        load_preset("quick").resolve_network({"wings": 2})
-
-
-def test_presets_carry_their_own_settings_class() -> None:
-    assert isinstance(load_preset("quick").network, QuickSettings)
-    assert isinstance(load_preset("df-ud").network, DfSettings)
-
-
-def test_pixel_norm() -> None:
-    x = torch.randn(2, 50) * 7
-    torch.testing.assert_close(pixel_norm(x).square().mean(1), torch.ones(2), atol=1e-4, rtol=0)
-    assert bool(pixel_norm(torch.zeros(1, 5)).isfinite().all())
-
-
-def test_subpixel_head_places_its_phases() -> None:
-    head = SubpixelHead(4, 3)
-    with torch.no_grad():
-        for number, phase in enumerate(head.phases):
-            phase.weight.zero_()
-            phase.bias.fill_(float(number))
-        picture = head(torch.zeros(1, 4, 2, 2))
-    expected = torch.tensor([[0.0, 1.0], [2.0, 3.0]]).repeat(2, 2)
-    torch.testing.assert_close(picture, expected.expand(1, 3, 4, 4))
-
-
-def test_upscale_doubles() -> None:
-    assert Upscale(4, 6)(torch.zeros(1, 4, 5, 5)).shape == (1, 6, 10, 10)
