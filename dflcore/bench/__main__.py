@@ -16,10 +16,11 @@ from dflcore.errors import DflError
 if TYPE_CHECKING:
     from dflcore.bench.figures import Figure
 
-STAGES = ("exr", "extract", "detectors", "tracks", "facesets", "masks", "train", "merge")
+STAGES = ("exr", "extract", "detectors", "tracks", "facesets", "masks", "train", "likeness", "ablation", "merge")
 QUICK_STAGES = ("exr", "extract", "tracks", "train", "merge")
 """What ``all`` measures."""
 _NEED_A_MOVIE = ("masks",)
+_NEED_TWO_MOVIES = ("likeness", "ablation")
 _NEED_FACESETS = ("train", "merge")
 _DURATIONS = """\
 what a stage measures, and about how long it takes on two cores:
@@ -31,6 +32,10 @@ what a stage measures, and about how long it takes on two cores:
   facesets   opening, sorting, filtering, sampling of --faces faces     minutes
   masks      few-shot masks, per --movie of one talking head        --minutes + 2
   train      a training step beside the machine's limits, per --preset      1 min
+  likeness   identity and sharpness over minutes of training, per --preset,
+             of the first --movie on the second               --minutes + 2 each
+  ablation   the networks, each with and without GAN and TrueFace, likewise
+                                            16 times --minutes, resumable
   merge      merging, step by step                                         30 s
   all        exr, extract, tracks, train, merge{more}
 """
@@ -78,7 +83,7 @@ def _detectors(folder: Path, options: argparse.Namespace) -> list[Figure]:
     from dflcore.weights.store import WeightStore, search_folders
 
     store = WeightStore(search_folders("", os.environ))
-    return bench_detectors(folder, store=store, say=lambda sentence: sys.stderr.write(f"{sentence}\n"))
+    return bench_detectors(folder, store=store, say=_say)
 
 
 def _tracks(folder: Path, options: argparse.Namespace) -> list[Figure]:
@@ -113,6 +118,50 @@ def _train(folder: Path, options: argparse.Namespace) -> list[Figure]:
     return figures
 
 
+def _likeness(folder: Path, options: argparse.Namespace) -> list[Figure]:
+    from dflcore.bench.likeness import DEFAULT_PRESETS, bench_likeness
+
+    source, target = options.movie
+    return bench_likeness(
+        source,
+        target,
+        _output_folder(options),
+        presets=options.preset or DEFAULT_PRESETS,
+        minutes=options.minutes,
+        frame_step=options.frame_step,
+        batch_size=options.batch,
+        resolution=options.resolution,
+        say=_say,
+    )
+
+
+def _ablation(folder: Path, options: argparse.Namespace) -> list[Figure]:
+    from dflcore.bench.ablation import NETWORKS, VARIANTS, bench_ablation, parse_dims
+
+    source, target = options.movie
+    return bench_ablation(
+        source,
+        target,
+        _output_folder(options),
+        networks=options.preset or NETWORKS,
+        variants=options.variant or tuple(VARIANTS),
+        minutes=options.minutes,
+        resolution=options.resolution,
+        batch_size=options.batch,
+        dims=parse_dims(options.dims) if options.dims else None,
+        frame_step=options.frame_step,
+        say=_say,
+    )
+
+
+def _output_folder(options: argparse.Namespace) -> Path:
+    return options.output or Path(f"bench_{options.stage}")
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"{sentence}\n")
+
+
 def _merge(folder: Path, options: argparse.Namespace) -> list[Figure]:
     from dflcore.bench.stages import bench_merge
 
@@ -127,6 +176,8 @@ _STAGE_RUNS = {
     "facesets": _facesets,
     "masks": _masks,
     "train": _train,
+    "likeness": _likeness,
+    "ablation": _ablation,
     "merge": _merge,
 }
 
@@ -150,13 +201,15 @@ def _open_movies(movies: Sequence[Path]) -> None:
 
 
 class _BenchParser(argparse.ArgumentParser):
-    """Says which stages need a movie."""
+    """Says which stages need movies."""
 
     def parse_known_args(self, *given, **options):  # type: ignore[no-untyped-def]
         """Refuses what no stage can do anything with."""
         found, unknown = super().parse_known_args(*given, **options)
         if found.stage in _NEED_A_MOVIE and not found.movie:
             self.error(f"{found.stage} needs a movie of one talking head: give --movie PATH")
+        if found.stage in _NEED_TWO_MOVIES and len(found.movie) != 2:
+            self.error(f"{found.stage} needs two movies, the source and the target: give --movie SOURCE --movie TARGET")
         return found, unknown
 
 
@@ -179,7 +232,12 @@ def build_parser(*more_stages: str) -> argparse.ArgumentParser:
         "--batch", type=positive_count, default=None, help="faces of each side per step (default: the preset's)"
     )
     parser.add_argument(
-        "--preset", "--arch", action="append", default=None, help="network preset, may be given again (default quick)"
+        "--preset",
+        "--arch",
+        action="append",
+        default=None,
+        help="network preset, may be given again (default: quick; of likeness quick and quick96; of ablation df, "
+        "dfhd, liae, liaehd)",
     )
     parser.add_argument(
         "--resolution", type=positive_count, default=None, help="side of the painted face (default: the preset's)"
@@ -190,13 +248,33 @@ def build_parser(*more_stages: str) -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="PATH",
-        help="movie for tracks and masks, may be given again",
+        help="movie for tracks, masks, likeness (source, then target) and ablation (likewise), may be given again",
     )
     parser.add_argument(
-        "--minutes", type=positive_number, default=12.0, help="training of masks, per movie (default 12)"
+        "--minutes",
+        type=positive_number,
+        default=12.0,
+        help="of training: masks, likeness, ablation (default 12)",
     )
     parser.add_argument(
         "--faces", type=positive_count, default=100_000, help="faces of the faceset of facesets (default 100000)"
+    )
+    parser.add_argument(
+        "--frame-step", type=positive_count, default=1, help="likeness, ablation: take a face every so many frames"
+    )
+    parser.add_argument(
+        "--variant",
+        action="append",
+        default=None,
+        choices=("plain", "trueface", "gan", "gan+trueface"),
+        help="ablation: only this one, may be given again (default all)",
+    )
+    parser.add_argument("--dims", default="", help="ablation: widths of the networks, as ae=128,e=32,d=32,mask=16")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=None,
+        help="likeness, ablation: where tables and pictures go (default bench_likeness, bench_ablation)",
     )
     parser.add_argument("--folder", type=Path, default=None, help="where the temporary files go")
     return parser

@@ -1,12 +1,18 @@
-"""A network small enough to be trained within a test, by the name ``tiny``."""
+"""A network small enough to be trained within a test, facesets of noise, and a judge who is quick."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
 import pytest
+import torch
 
+from dflcore.bench.held_out import MEASURES, Footage, Judgement, Spread
 from dflcore.config.network import QuickSettings
+from dflcore.merge.swapper import FaceSwapper
 from dflcore.models import presets, registry
 from small_facesets import noise_faceset
 
@@ -29,3 +35,39 @@ def noise_facesets(tmp_path: Path) -> Path:
     for side in ("source", "target"):
         noise_faceset(tmp_path / f"{side}_faces", 6)
     return tmp_path
+
+
+class PretendedJudge:
+    """Looks at what is painted and at nothing else."""
+
+    source_to_target, source_itself = 0.8, 0.3
+
+    def __init__(self, footage: Footage) -> None:
+        assert footage.source.is_dir()
+        self.pictures = [np.full((64, 64, 3), shade, np.uint8) for shade in (40, 90, 140, 190)]
+
+    def judge(self, swapper: FaceSwapper) -> Judgement:
+        target = torch.rand(4, 3, swapper.resolution, swapper.resolution)
+        painted, _, _ = swapper.swap(target)
+        spread = Spread(float(painted.mean()), float(painted.std()))
+        return Judgement(**dict.fromkeys(MEASURES, spread), faces=tuple(self.pictures))
+
+
+@pytest.fixture
+def pretended_judge() -> type[PretendedJudge]:
+    return PretendedJudge
+
+
+@pytest.fixture
+def pretend_movies(noise_facesets: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType], None]:
+    """Makes a benchmark take the facesets of noise for those of its movies, and the pretended judge for its own."""
+
+    def prepare(*_movies: Path, frame_step: int = 1) -> Footage:
+        (noise_facesets / "footage.json").write_text(str(frame_step))
+        return Footage(noise_facesets)
+
+    def pretend(benchmark: ModuleType) -> None:
+        monkeypatch.setattr(benchmark, "prepare_footage", prepare)
+        monkeypatch.setattr(benchmark, "SwapJudge", PretendedJudge)
+
+    return pretend
