@@ -1,12 +1,13 @@
 """One training step of a face model, readable as the algorithm.
 
 draw a batch of each person → encode all through the shared part → paint each with their own decoder →
-masked DSSIM + MSE + mask error and what else was asked for → optimiser.
+masked DSSIM + MSE + mask error and what else was asked for → optimiser → the critics look at what was painted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,60 +18,41 @@ from torch import Tensor, nn
 from dflcore.config.train import TrainSettings
 from dflcore.models.checkpoint import Generation, ModelFolder
 from dflcore.models.device import resolve_autocast
-from dflcore.models.face_model import SOURCE, TARGET, FaceModel, Painted
+from dflcore.models.face_model import SOURCE, TARGET, FaceModel
+from dflcore.models.initializers import initialize_ca
+from dflcore.models.recompute import checkpoint_activations
 from dflcore.models.registry import Recipe
 from dflcore.progress import Notice
 from dflcore.train import session
 from dflcore.train.batches import BatchMakers, SideBatch
 from dflcore.train.clock import StepClock
 from dflcore.train.dataset import TrainingFaces
-from dflcore.train.losses.reconstruction import ReconstructionLoss
+from dflcore.train.generator import Generator
 from dflcore.train.optim.build import build_optimizer, set_learning_rate
+from dflcore.train.optim.clip import clip_gradients
+from dflcore.train.optim.ema import WeightMean
+from dflcore.train.plan import decays_of, filled
 from dflcore.train.preview import compose_preview
 
 PREVIEW_ROWS = 4
-
-
-class GeneratorLoss(nn.Module):
-    """What the face model minimises: the network and its losses in one module, so that it can be wrapped as one."""
-
-    def __init__(
-        self,
-        model: FaceModel,
-        settings: TrainSettings,
-        recipe: Recipe,
-        *,
-        autocast: torch.dtype | None,
-    ) -> None:
-        super().__init__()
-        self.model = model
-        self.reconstruction = ReconstructionLoss(
-            model.resolution, masked=settings.masked_training, edge_weight=recipe.edge_weight
-        )
-        self._autocast = autocast
-
-    def forward(self, batches: Mapping[str, SideBatch]) -> dict[str, Tensor]:
-        """Scalars to be added up and minimised; those named after a person judge the run."""
-        painted = self._paint(batches)
-        return {
-            name: self.reconstruction(one.face, one.mask, batches[name].face, batches[name].mask).total
-            for name, one in painted.items()
-        }
-
-    def _paint(self, batches: Mapping[str, SideBatch]) -> dict[str, Painted]:
-        device_type = next(iter(batches.values())).seen.device.type
-        with torch.autocast(device_type, dtype=self._autocast, enabled=self._autocast is not None):
-            painted = self.model.reconstruct({name: batch.seen for name, batch in batches.items()})
-        return {name: Painted(*(tensor.float() for tensor in one)) for name, one in painted.items()}
+_OPTIMIZER = "optimizer"
+_RAW = "raw."
+_MEAN_UPDATES = "mean.updates"
+_RANDOM = "random.cpu"
 
 
 class FaceSteps:
     """What a face model learns, one step after the other; see :class:`dflcore.train.loop.Steps`.
 
     Nothing can be stepped before :meth:`go_back` has said where to begin.
+
+    Args:
+        settings: resolved, see :func:`dflcore.train.plan.resolve_settings`.
+        faces: identity → open faceset.
     """
 
     preview_title = "source, target, swap and its mask"
+    model: FaceModel
 
     def __init__(
         self,
@@ -84,6 +66,7 @@ class FaceSteps:
         self.loss_names = tuple(faces)
         self._about = session.describe_run(settings, session.infos_of(faces.items()))
         self._notices: list[Notice] = []
+        self._random = torch.Generator().manual_seed(settings.seed).get_state()
         self.batches = BatchMakers.from_settings(
             settings,
             recipe,
@@ -95,26 +78,42 @@ class FaceSteps:
         )
 
     def step(self, rate: float, progress: float, clock: StepClock) -> dict[str, Tensor]:
-        """One iteration: draw, paint, compare, learn."""
+        """One iteration: draw, paint, compare, learn; as often as gradients are added up before they count."""
         set_learning_rate(self.optimizer, rate)
-        with clock.measure_data():
-            warp = progress < self.recipe.warp_share
-            batches = {SOURCE: self.batches.source.make(warp=warp), TARGET: self.batches.target.make(warp=warp)}
-        with clock.measure_compute():
-            losses: dict[str, Tensor] = self.generator(batches)
-            self.optimizer.zero_grad(set_to_none=True)
-            torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-            return {name: loss.detach() for name, loss in losses.items()}
+        times = self.settings.accumulate_steps
+        sums: dict[str, Tensor] = {}
+        self.optimizer.zero_grad(set_to_none=True)
+        with self._own_randomness():
+            for _ in range(times):
+                with clock.measure_data():
+                    batches = self._draw(warp=progress < self.recipe.warp_share)
+                with clock.measure_compute(steps=0):
+                    losses = self._learn_from(batches, times)
+                for name, loss in losses.items():
+                    sums[name] = sums[name] + loss if name in sums else loss
+            with clock.measure_compute():
+                if self.settings.clip_gradients:
+                    clip_gradients(self._learning_parameters(), self.settings.clip_gradients)
+                self.optimizer.step()
+                if self.mean is not None:
+                    self.mean.update()
+        return {name: loss / times for name, loss in sums.items()} if times > 1 else sums
 
     def networks(self) -> tuple[nn.Module, ...]:
         return (self.model,)
 
     def tensors(self) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
-        training = session.optimizer_tensors("optimizer", self.model, self.optimizer)
+        weights = dict(self.model.state_dict())
+        training = session.optimizer_tensors(_OPTIMIZER, self.model, self.optimizer)
         for side, maker in (("source", self.batches.source), ("target", self.batches.target)):
             training |= {f"batches.{side}.{name}": tensor for name, tensor in maker.state().items()}
-        return dict(self.model.state_dict()), training, {"pretrain": self.settings.pretrain, **self._about}
+        training[_RANDOM] = self._random
+        if self.mean is not None:
+            training |= {f"{_RAW}{name}": tensor for name, tensor in weights.items()}
+            training[_MEAN_UPDATES] = torch.tensor(self.mean.updates)
+            with self.mean.swapped_in():
+                weights = dict(self.model.state_dict())
+        return weights, training, {"pretrain": self.settings.pretrain, **self._about}
 
     def preview(self) -> NDArray[np.uint8] | None:
         source = self.batches.source.preview_faces(PREVIEW_ROWS)
@@ -122,7 +121,8 @@ class FaceSteps:
         if not len(source) or not len(target):
             return None
         self.model.eval()
-        picture = compose_preview(self.model, source, target)
+        with contextlib.nullcontext() if self.mean is None else self.mean.swapped_in():
+            picture = compose_preview(self.model, source, target)
         self.model.train()
         return picture
 
@@ -132,24 +132,76 @@ class FaceSteps:
 
     def go_back(self, generation: Generation | None) -> None:
         """Weights, optimiser and random state of a generation; a new network's without one."""
-        self.model = session.new_network(self.folder.description, self.settings.seed)
-        training: dict[str, Tensor] = {}
-        if generation is not None:
-            training = generation.training
-            session.put_weights(self.model, generation, self.folder.path)
+        settings = self.settings
+        training = {} if generation is None else generation.training
+        self.model = self._network(generation)
         self.model.to(self.device).train()
-        self.generator = GeneratorLoss(
-            self.model, self.settings, self.recipe, autocast=resolve_autocast(self.settings.precision, self.device)
+        checkpoint_activations(self.model, enabled=settings.checkpoint_activations)
+        if not settings.random_warp and not settings.pretrain:
+            for module in self.model.resting_modules_without_warp():
+                module.requires_grad_(False)
+        self.generator = Generator(
+            self.model,
+            settings,
+            self.recipe,
+            autocast=resolve_autocast(settings.precision, self.device),
         ).to(self.device)
-        peak = self.settings.learning_rate or self.recipe.learning_rate
-        self.optimizer = build_optimizer(self.model.parameters(), peak, self.recipe.beta2)
-        session.restore_optimizer("optimizer", self.model, self.optimizer, training)
-        if training and not self._restore_batches(training):
-            message = "A faceset changed since the model was last trained; its faces are drawn in a new order."
-            self._notices.append(Notice(message=message, reason="FACESET_CHANGED", severity="info"))
+        beta1, beta2 = decays_of(settings, self.recipe)
+        self.optimizer = build_optimizer(
+            self._learning_parameters(),
+            filled(settings.learning_rate),
+            beta2,
+            name=filled(settings.optimizer),
+            beta1=beta1,
+            lr_dropout=filled(settings.lr_dropout),
+            offload=settings.offload_optimizer,
+        )
+        session.restore_optimizer(_OPTIMIZER, self.model, self.optimizer, training)
+        self.mean = WeightMean(self.model, settings.ema_decay) if settings.ema_decay else None
+        if self.mean is not None and generation is not None and _MEAN_UPDATES in training:
+            means = {f"mean.{name}": generation.weights[name] for name, _ in self.model.named_parameters()}
+            self.mean.restore({**means, "updates": training[_MEAN_UPDATES]})
+        if training:
+            self._random = training.get(_RANDOM, self._random)
+            if not self._restore_batches(training):
+                message = "A faceset changed since the model was last trained; its faces are drawn in a new order."
+                self._notices.append(Notice(message=message, reason="FACESET_CHANGED", severity="info"))
 
     def close(self) -> None:
         self.batches.close()
+
+    def _draw(self, *, warp: bool) -> dict[str, SideBatch]:
+        return {SOURCE: self.batches.source.make(warp=warp), TARGET: self.batches.target.make(warp=warp)}
+
+    def _learn_from(self, batches: Mapping[str, SideBatch], times: int) -> dict[str, Tensor]:
+        """Gradients of one batch, of the face model and then of its critics; the losses, detached."""
+        losses: dict[str, Tensor] = self.generator(batches)
+        (torch.stack(list(losses.values())).sum() / times).backward()  # type: ignore[no-untyped-call]
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _learning_parameters(self) -> Iterator[nn.Parameter]:
+        return (parameter for parameter in self.model.parameters() if parameter.requires_grad)
+
+    def _network(self, generation: Generation | None) -> FaceModel:
+        model = session.new_network(self.folder.description, self.settings.seed)
+        if generation is None:
+            if self.settings.ca_init:
+                initialize_ca(model, torch.Generator().manual_seed(self.settings.seed))
+            return model
+        fresh = [{name: value.clone() for name, value in one.state_dict().items()} for one in model.person_modules()]
+        session.put_weights(model, generation, self.folder.path)
+        if generation.state.get("pretrain") and not self.settings.pretrain:
+            for module, values in zip(model.person_modules(), fresh, strict=True):
+                module.load_state_dict(values)
+        return model
+
+    @contextlib.contextmanager
+    def _own_randomness(self) -> Iterator[None]:
+        """What steps draw (resting weights, mixed codes) follows from seed and steps, whoever else draws numbers."""
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(self._random)
+            yield
+            self._random = torch.get_rng_state()
 
     def _restore_batches(self, training: Mapping[str, Tensor]) -> bool:
         """False when a faceset changed, which then starts in a new order."""

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import pytest
 import torch
+from recorder import Recorder
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dflcore.config.network import QuickSettings
@@ -16,32 +17,13 @@ from dflcore.config.train import TrainSettings
 from dflcore.errors import Conflict, InvalidInput, Unsupported
 from dflcore.models import presets, registry
 from dflcore.models.checkpoint import ModelDescription, ModelFolder, load_model
-from dflcore.progress import Event, Notice, Preview, Saved, StopRequest, TrainProgress
+from dflcore.progress import Notice, Preview, Saved, StopRequest, TrainProgress
 from dflcore.train.optim.schedule import Schedule
 from dflcore.train.steps import FaceSteps
 from dflcore.train.trainer import train
 from dflcore.types import Authorization, FaceType
 
 TINY = QuickSettings(resolution=32, grid_blocks=8, code_dims=16, e_dims=8, coarse_dims=16, middle_dims=16, fine_dims=16)
-
-
-class Recorder:
-    """Keeps events; asks to stop after some steps."""
-
-    def __init__(self, stop_after: int | None = None, request: StopRequest = StopRequest.CANCEL) -> None:
-        self.events: list[Event] = []
-        self.asked = 0
-        self.stop_after, self.request = stop_after, request
-
-    def emit(self, event: Event) -> None:
-        self.events.append(event)
-
-    def stop_requested(self) -> StopRequest | None:
-        self.asked += 1
-        return self.request if self.stop_after is not None and self.asked > self.stop_after else None
-
-    def of(self, kind: type) -> list[Any]:
-        return [event for event in self.events if isinstance(event, kind)]
 
 
 @pytest.fixture(autouse=True)
