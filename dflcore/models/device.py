@@ -1,6 +1,8 @@
-"""Which torch device a setting means, and in which precision networks run on it."""
+"""Which torch device a setting means, how much memory it has, and in which precision networks paint on it."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import torch
 
@@ -30,11 +32,41 @@ def resolve_device(name: str) -> torch.device:
 def resolve_autocast(precision: str, device: torch.device) -> torch.dtype | None:
     """The dtype networks are autocast to, None for plain float32.
 
-    ``auto`` is bfloat16 on GPUs that compute it natively. On CPUs it is float32: without matrix units for it,
-    bfloat16 is slower there.
+    ``auto`` is bfloat16 on GPUs that compute it natively, and float32 on CPUs, where only a measurement can tell:
+    see :func:`dflcore.tuning.arithmetic.choose_arithmetic`, which is worth its second where training is.
     """
     if precision == "bfloat16":
         return torch.bfloat16
     if precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.bfloat16
     return None
+
+
+def available_memory(device: torch.device) -> int | None:
+    """Bytes this process may use on a device: what is free, and what torch holds there already; None where unknown."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device)
+    free_bytes = _meminfo_bytes("MemAvailable")
+    limits = [value for value in (free_bytes, _container_bytes()) if value is not None]
+    return min(limits) if limits else None
+
+
+def _meminfo_bytes(name: str, path: Path = Path("/proc/meminfo")) -> int | None:
+    try:
+        for line in path.read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key == name:
+                return int(value.split()[0]) * 1024
+    except (OSError, ValueError, IndexError):
+        return None
+    return None
+
+
+def _container_bytes(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """What a container may still take; None without a limit."""
+    try:
+        limit = int((folder / "memory.max").read_text())
+        return max(0, limit - int((folder / "memory.current").read_text()))
+    except (OSError, ValueError):  # no container, or the limit is "max"
+        return None
