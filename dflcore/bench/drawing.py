@@ -19,7 +19,7 @@ _INK: Final = (40, 40, 44)
 _FAINT: Final = (214, 214, 210)
 _COLORS: Final = ((0, 96, 168), (200, 84, 16), (20, 128, 72), (140, 60, 150), (120, 104, 20), (90, 90, 96))
 _WIDTH, _HEIGHT = 900, 360
-_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 24, 44, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 24, 58, 40
 _SUBPIXEL_BITS: Final = 4
 _TICKS: Final = 5
 _WORDS: Final = cv2.FONT_HERSHEY_SIMPLEX
@@ -38,7 +38,8 @@ def plot_curves(title: str, curves: Mapping[str, Curve], lines: Mapping[str, flo
     values = [value for _, value in points] + list(lines.values())
     low, high = min(values), max(values)
     margin = 0.06 * (high - low) or 0.1
-    area = _Area(min(t for t, _ in points), max(t for t, _ in points), low - margin, high + margin)
+    bottom = max(low - margin, 0.0) if low >= 0.0 else low - margin
+    area = _Area(min(t for t, _ in points), max(t for t, _ in points), bottom, high + margin)
     picture = np.full((_HEIGHT, _WIDTH, 3), _PAPER, np.uint8)
     _write(picture, title, (_LEFT, 24), 0.55)
     _draw_axes(picture, area)
@@ -49,7 +50,7 @@ def plot_curves(title: str, curves: Mapping[str, Curve], lines: Mapping[str, flo
     for number, (name, curve) in enumerate(curves.items()):
         color = _COLORS[number % (len(_COLORS) - 1)]
         _draw_curve(picture, [area.place(point) for point in curve], color)
-        _write(picture, name, (_WIDTH - 190, _TOP + 18 + 18 * number), 0.45, color)
+        _write(picture, name, (_LEFT + 150 * number, 46), 0.45, color)
     return picture
 
 

@@ -2,13 +2,13 @@
 
 Only time in the trainer counts; painting and measuring stand outside. A preset is trained once, with the whole budget
 known to its schedule: what the curve shows at a minute is a run that is to end later, not the best that could be had in
-that minute.
+that minute. Sharpness counts noise as detail, and the first seconds of a network are noise: look at the strip of faces
+beside the curves.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,11 +20,10 @@ from numpy.typing import NDArray
 from dflcore.bench.drawing import Curve, label_grid, plot_curves, stack, time_label
 from dflcore.bench.figures import Figure
 from dflcore.bench.held_out import Footage, SwapJudge, prepare_footage
-from dflcore.bench.timed_training import PREVIEW_INTERVAL_S, SAVE_INTERVAL_S, train_until
+from dflcore.bench.timed_training import PREVIEW_INTERVAL_S, SAVE_INTERVAL_S, open_look, train_and_look
 from dflcore.config.train import TrainSettings
 from dflcore.environment import machine_name
 from dflcore.io.atomic import write_text
-from dflcore.merge.swapper import open_swapper
 from dflcore.train.preview import write_png
 
 FIRST_MOMENT_S: Final = 15.0
@@ -154,18 +153,14 @@ def _follow(
     settings: TrainSettings, footage: Footage, judge: SwapJudge, model_path: Path, say: Callable[[str], None]
 ) -> tuple[list[Moment], list[list[NDArray[np.uint8]]]]:
     """The moments of one preset, and per shown face a row of what it looked like at each."""
-    shutil.rmtree(model_path, ignore_errors=True)
     moments: list[Moment] = []
     faces: list[list[NDArray[np.uint8]]] = [[] for _ in range(_SHOWN_FACES)]
-    trained_s = 0.0
-    for seconds in times_to_look(settings.minutes or 1.0):
-        result = train_until(settings, footage, model_path, seconds, trained_s)
-        trained_s = result.elapsed_s
-        swapper, _ = open_swapper(model_path)
-        judged = judge.judge(swapper)
+    description, looks = train_and_look(settings, footage, model_path, times_to_look(settings.minutes or 1.0))
+    for look in looks:
+        judged = judge.judge(open_look(description, look))
         moment = Moment(
-            seconds=trained_s,
-            iteration=result.iteration,
+            seconds=look.seconds,
+            iteration=look.iteration,
             identity=judged.identity.mean,
             identity_to_target=judged.identity_to_target.mean,
             landmarks=judged.landmarks.mean,
@@ -175,7 +170,7 @@ def _follow(
         for row, index in zip(faces, _shown(len(judged.faces)), strict=True):
             row.append(judged.faces[index])
         say(
-            f"{settings.preset}, {time_label(trained_s)}: identity {moment.identity:.3f}, "
+            f"{settings.preset}, {time_label(look.seconds)}: identity {moment.identity:.3f}, "
             f"sharpness {moment.sharpness:.2f}"
         )
     return moments, faces
@@ -233,6 +228,8 @@ def _write_numbers(
     lines = [
         f"{machine_name()}; {about}. Source to target {judge.source_to_target:.3f}; "
         f"the source's own faces {judge.source_itself:.3f} from their mean.",
+        "",
+        "Sharpness is a share of the target's own; early in training noise counts as detail.",
         "",
         "| preset | trained | iterations | to source ↓ | to target ↑ | landmarks, % of eyes ↓ | sharpness |",
         "|---|---|---|---|---|---|---|",

@@ -1,23 +1,47 @@
-"""Training in slices of wall-clock time, through the same door as everybody: what is learnt is saved and goes on."""
+"""Training by the clock: stopped after so many seconds and gone on with, or looked at while it runs.
+
+Only time in the trainer counts. A run that is looked at is not interrupted: its weights are copied at the wanted
+moments, and painted with when it is over.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+from torch import Tensor
 
 from dflcore.bench.held_out import Footage
 from dflcore.config.train import TrainSettings
 from dflcore.errors import DflError
 from dflcore.io.faceset import Faceset
-from dflcore.models.checkpoint import ModelFolder
+from dflcore.merge.swapper import ModelSwapper
+from dflcore.models.checkpoint import ModelDescription, ModelFolder
 from dflcore.progress import Event, LoggedRun, StopRequest
-from dflcore.train.trainer import TrainResult, train
+from dflcore.train import session
+from dflcore.train.trainer import Trainer, TrainResult, name_faces, train
 
 SAVE_INTERVAL_S = 300.0
 PREVIEW_INTERVAL_S = 3600.0
 """Pictures nobody looks at take no time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A model at one moment of its training.
+
+    Attributes:
+        seconds: in the trainer. iteration: steps until then.
+        weights: as they would have been saved, on the CPU.
+    """
+
+    seconds: float
+    iteration: int
+    weights: dict[str, Tensor]
 
 
 class StopAt(LoggedRun):
@@ -43,6 +67,62 @@ class StopAt(LoggedRun):
         if self._started is None:
             self._started = now
         return StopRequest.PAUSE if now - self._started >= self._left_s else None
+
+
+class _Watched(LoggedRun):
+    """Copies the weights at the wanted moments; the trainer asks between two steps."""
+
+    def __init__(self, moments_s: Sequence[float]) -> None:
+        self.trainer: Trainer | None = None
+        self.looks: list[Look] = []
+        self._due_s = sorted(moments_s)
+
+    def stop_requested(self) -> StopRequest | None:
+        """Never stops."""
+        if self.trainer is not None and self._due_s and self.trainer.loop.state.elapsed_s >= self._due_s[0]:
+            self.look(self.trainer)
+        return None
+
+    def look(self, trainer: Trainer) -> None:
+        state = trainer.loop.state
+        weights, _, _ = trainer.steps.tensors()
+        copies = {name: weight.detach().to("cpu", copy=True) for name, weight in weights.items()}
+        self.looks.append(Look(state.elapsed_s, state.iteration, copies))
+        self._due_s = [moment for moment in self._due_s if moment > state.elapsed_s]
+
+
+def train_and_look(
+    settings: TrainSettings, footage: Footage, model_path: Path, moments_s: Sequence[float]
+) -> tuple[ModelDescription, list[Look]]:
+    """Train a new model until its budget is used up; its weights at the moments, and at the end.
+
+    Args:
+        settings: with ``minutes``. moments_s: before the end; those the trainer stepped over in one are one look.
+
+    Raises:
+        DflError: as :func:`dflcore.train.trainer.train`.
+    """
+    shutil.rmtree(model_path, ignore_errors=True)
+    watched = _Watched(moments_s)
+    with Faceset.open(footage.source) as source, Faceset.open(footage.target) as target:
+        folder = session.open_or_create_model(settings, model_path, source.face_type)
+        with (
+            folder.lock(),
+            contextlib.closing(Trainer(settings, name_faces(source, target), folder, watched)) as trainer,
+        ):
+            watched.trainer = trainer
+            trainer.run()
+            if not watched.looks or watched.looks[-1].iteration < trainer.loop.state.iteration:
+                watched.look(trainer)
+    return folder.description, watched.looks
+
+
+def open_look(description: ModelDescription, look: Look) -> ModelSwapper:
+    """The model of that moment, ready to swap on the CPU."""
+    model = session.new_network(description, seed=0)
+    model.load_state_dict(look.weights)
+    name = f"{description.preset}, iteration {look.iteration}"
+    return ModelSwapper(model.eval(), face_type=description.face_type, name=name, digest="", device="cpu")
 
 
 def train_until(

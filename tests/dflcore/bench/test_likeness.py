@@ -75,7 +75,7 @@ def test_every_preset_gets_its_time_and_its_place_in_table_and_pictures(
     facts = json.loads((output / "likeness.json").read_text())
     for found in facts["moments"].values():
         seconds = [one["seconds"] for one in found]
-        assert seconds == pytest.approx([0.4, 0.8, 1.2], abs=0.35)
+        assert seconds == pytest.approx([0.4, 0.8, 1.2], abs=0.3)
         assert [one["iteration"] for one in found] == sorted({one["iteration"] for one in found})
     assert len(said) == 6
     table = (output / "likeness.md").read_text()
