@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from dflcore.config.base import Audience, Settings
 from dflcore.config.curate import OPERATIONS
 from dflcore.config.describe import KnobDescription, describe_settings
+from dflcore.config.exchange import ModelExportSettings, ModelImportSettings
 from dflcore.config.extract import ExtractSettings
 from dflcore.config.merge import MergeSettings
 from dflcore.config.segment import MaskTrainSettings
@@ -20,7 +21,17 @@ from dflcore.errors import DataCorrupt, InvalidInput
 from dflcore.progress import FrameProgress, Notice, Preview, Saved, TrainProgress
 from dflcore.types import Authorization, FaceRecord, FacesetInfo
 from dfldaemon.errors import report_to_message
-from dfldaemon.jobs import FACESET_PREFIX, EventBody, Job, JobEvent, JobKind, JobState, StateChange, Work
+from dfldaemon.jobs import (
+    FACESET_PREFIX,
+    SEVERAL_FACESETS,
+    EventBody,
+    Job,
+    JobEvent,
+    JobKind,
+    JobState,
+    StateChange,
+    Work,
+)
 from dflproto.v1 import common_pb2, daemon_service_pb2, faceset_service_pb2, job_service_pb2
 
 SETTINGS_CLASSES: Mapping[JobKind, type[Settings]] = {
@@ -28,6 +39,8 @@ SETTINGS_CLASSES: Mapping[JobKind, type[Settings]] = {
     JobKind.TRAIN: TrainSettings,
     JobKind.MERGE: MergeSettings,
     JobKind.TRAIN_MASK: MaskTrainSettings,
+    JobKind.IMPORT_MODEL: ModelImportSettings,
+    JobKind.EXPORT_MODEL: ModelExportSettings,
 }
 """Of the kinds that do one thing; a curate job has those of its operation, see :func:`settings_class_of`."""
 
@@ -90,22 +103,17 @@ def work_from_spec(spec: job_service_pb2.JobSpec) -> Work:
 def spec_from_work(work: Work) -> job_service_pb2.JobSpec:
     """The spec with resolved settings: what is stored, and shown to clients."""
     values = {name: value for name, value in work.settings.items() if value is not None}
-    facesets = work.facesets
-    paths = {
+    body: dict[str, Any] = {
         f"{name}_path": path
         for name, path in work.paths.items()
         if name != "plate" and not name.startswith(FACESET_PREFIX)
     }
-    if work.kind is JobKind.CURATE:
-        return job_service_pb2.JobSpec(curate={**paths, work.operation: values})
-    if work.kind is JobKind.TRAIN_MASK:
-        return job_service_pb2.JobSpec(train_mask={**paths, "faceset_paths": facesets, "settings": values})
-    if work.kind is JobKind.TRAIN:
-        return job_service_pb2.JobSpec(train={**paths, "settings": values})
-    plate = {"path": work.paths.get("plate", ""), "frames": work.frames}
-    if work.kind is JobKind.EXTRACT:
-        return job_service_pb2.JobSpec(extract={**paths, "plate": plate, "settings": values})
-    return job_service_pb2.JobSpec(merge={**paths, "plate": plate, "settings": values})
+    body[work.operation or "settings"] = values
+    if work.kind in SEVERAL_FACESETS:
+        body[SEVERAL_FACESETS[work.kind]] = work.facesets
+    if work.kind in _WITH_PLATE:
+        body["plate"] = {"path": work.paths.get("plate", ""), "frames": work.frames}
+    return job_service_pb2.JobSpec(**{work.kind.value: body})
 
 
 def work_from_stored(spec: bytes) -> Work:
@@ -161,8 +169,8 @@ def event_to_message(event: JobEvent) -> job_service_pb2.JobEvent:
     return message
 
 
-def knob_to_message(knob: KnobDescription) -> daemon_service_pb2.Knob:
-    """A knob's description as hosts build widgets from."""
+def knob_to_message(knob: KnobDescription, group: str = "") -> daemon_service_pb2.Knob:
+    """A knob's description as hosts build widgets from, under its heading."""
     return daemon_service_pb2.Knob(
         name=knob.name,
         type=f"KNOB_TYPE_{knob.type.upper()}",
@@ -175,6 +183,7 @@ def knob_to_message(knob: KnobDescription) -> daemon_service_pb2.Knob:
         choices=knob.choices,
         optional_value=knob.optional,
         fixed_once_trained=knob.fixed_once_trained,
+        group=group,
     )
 
 
@@ -316,6 +325,8 @@ _PATH_NAMES: Mapping[JobKind, tuple[str, ...]] = {
     JobKind.MERGE: ("model", "faceset", "output"),
     JobKind.CURATE: ("faceset",),
     JobKind.TRAIN_MASK: ("model",),
+    JobKind.IMPORT_MODEL: ("legacy", "model"),
+    JobKind.EXPORT_MODEL: ("model", "output"),
 }
 
 
@@ -326,8 +337,9 @@ def _paths(kind: JobKind, body: Any) -> dict[str, str]:
     if kind is JobKind.CURATE:
         optional = {"other": str(body.other_path), "output": str(body.output_path)}
         return paths | {name: path for name, path in optional.items() if path}
-    if kind is JobKind.TRAIN_MASK:
-        return paths | {f"{FACESET_PREFIX}{number:03d}": path for number, path in enumerate(body.faceset_paths)}
+    if kind in SEVERAL_FACESETS:
+        several = getattr(body, SEVERAL_FACESETS[kind])
+        return paths | {f"{FACESET_PREFIX}{number:03d}": path for number, path in enumerate(several)}
     return paths
 
 

@@ -49,6 +49,8 @@ class JobKind(enum.Enum):
     MERGE = "merge"
     CURATE = "curate"
     TRAIN_MASK = "train_mask"
+    IMPORT_MODEL = "import_model"
+    EXPORT_MODEL = "export_model"
 
 
 class Verb(enum.Enum):
@@ -101,8 +103,8 @@ class Work:
     """What a worker is told to do: plain values, ready for JSON.
 
     Attributes:
-        paths: ``plate``, ``faceset``, ``model``, ``source``, ``target``, ``output``, ``other``: those that the kind
-            needs; of several facesets ``faceset_0``, ``faceset_1``...
+        paths: ``plate``, ``faceset``, ``model``, ``source``, ``target``, ``output``, ``other``, ``legacy``: those that
+            the kind needs; of several facesets ``faceset_000``, ``faceset_001``...
         frames: frame range text of the plate, empty for every frame on disk.
         settings: all fields of the kind's settings class, as resolved when the job was submitted.
         operation: what is done to a faceset, by the name of its field in ``CurateSpec``; of a curate job only.
@@ -116,7 +118,7 @@ class Work:
 
     @property
     def facesets(self) -> list[str]:
-        """Folders of a job that takes several facesets, in order."""
+        """Folders of a job that takes several facesets, in order; of a training, those of further sources."""
         return [path for name, path in sorted(self.paths.items()) if name.startswith(FACESET_PREFIX)]
 
     @property
@@ -131,9 +133,13 @@ OUTPUT_PATHS: Mapping[JobKind, str] = {
     JobKind.MERGE: "output",
     JobKind.CURATE: "faceset",
     JobKind.TRAIN_MASK: "model",
+    JobKind.IMPORT_MODEL: "model",
+    JobKind.EXPORT_MODEL: "output",
 }
 """Which of its paths a job of a kind produces."""
 FACESET_PREFIX = "faceset_"
+SEVERAL_FACESETS: Mapping[JobKind, str] = {JobKind.TRAIN: "more_source_paths", JobKind.TRAIN_MASK: "faceset_paths"}
+"""Kinds that take any number of facesets, and the field of their spec that lists them."""
 INSTALL_COMMAND = "pip install 'dfl-compositor[core,daemon]'"
 """What a person does about a library that is not there."""
 SETTINGS_TO_LOWER: Mapping[JobKind, str] = {
@@ -143,7 +149,13 @@ SETTINGS_TO_LOWER: Mapping[JobKind, str] = {
     JobKind.CURATE: "threads or batch_size",
     JobKind.TRAIN_MASK: "batch_size or resolution",
 }
-"""What a person can do about memory that ran out."""
+"""What needs less memory when it is lower; kinds without such settings are left out."""
+
+
+def memory_advice(kind: JobKind) -> str:
+    """What a person can do about memory that ran out, as the beginning of a sentence."""
+    settings = SETTINGS_TO_LOWER.get(kind)
+    return f"Lower {settings}, or close other programs" if settings else "Close other programs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

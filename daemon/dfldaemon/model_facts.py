@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from dflcore.types import Authorization
 
 GENERATIONS_NAME = "generations"
+BACKUPS_NAME = "backups"
 STATE_NAME = "state.json"
 MANIFEST_NAME = "manifest.json"
 WEIGHTS_NAME = "weights.safetensors"
 """As :mod:`dflcore.models.checkpoint` lays a model out; a test holds the two together."""
+_BACKUP_NAME = re.compile(r"iteration_\d{8,}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,26 @@ def read_model_facts(model_path: Path) -> list[GenerationFacts]:
     )
     found = (_read(folder / name) for name in names)
     return [facts for facts in found if facts is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class BackupFacts:
+    """One backup: a model folder of its own, and what it holds."""
+
+    path: Path
+    newest: GenerationFacts
+
+
+def read_model_backups(model_path: Path) -> list[BackupFacts]:
+    """All readable backups, newest first; one that is being made or removed, or is damaged, is passed over."""
+    folder = model_path / BACKUPS_NAME
+    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    found = [
+        BackupFacts(folder / name, generations[0])
+        for name in names
+        if _BACKUP_NAME.fullmatch(name) and (generations := read_model_facts(folder / name))
+    ]
+    return sorted(found, key=lambda backup: backup.newest.iteration, reverse=True)
 
 
 def _read(folder: Path) -> GenerationFacts | None:

@@ -27,7 +27,7 @@ from dfldaemon.convert import (
     timestamp,
 )
 from dfldaemon.jobs import ErrorReport
-from dfldaemon.model_facts import read_model_facts
+from dfldaemon.model_facts import read_model_backups, read_model_facts
 from dfldaemon.worker_channel import Channel, die_with_parent, name_process
 from dflproto.v1 import common_pb2, faceset_service_pb2, merge_service_pb2, model_service_pb2
 
@@ -228,7 +228,17 @@ def answer_model(path: str) -> Message:
         resolution_px=description.resolution,
         face_type=description.face_type.value,
         software=description.software,
+        kind=description.kind,
     )
+    for backup in read_model_backups(Path(path)):
+        message.backups.append(
+            model_service_pb2.ModelBackup(
+                path=str(backup.path),
+                iteration=backup.newest.iteration,
+                save_time=timestamp(backup.newest.save_time),
+                size_bytes=backup.newest.size_bytes,
+            )
+        )
     for facts in generations:
         message.generations.append(
             common_pb2.ModelGeneration(

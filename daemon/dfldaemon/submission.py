@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from dflcore.config.curate import OPERATIONS
@@ -14,7 +14,7 @@ from dflcore.frames import FrameRange
 from dflcore.io.sequence import MOVIE_SUFFIXES, SequencePattern
 from dfldaemon.color_config import is_builtin_config
 from dfldaemon.faceset_plates import plates_of_faceset
-from dfldaemon.jobs import JobKind, Work
+from dfldaemon.jobs import FACESET_PREFIX, SEVERAL_FACESETS, JobKind, Work
 
 MAX_PATH_BYTES = 4096
 MAX_NAME_BYTES = 255
@@ -23,14 +23,20 @@ VERSION_TOKEN = "{version}"
 """Of an output pattern, as :mod:`dflcore.merge.output` reads it."""
 _FRAME_TOKEN = re.compile(r"[#@]|%0?\d*d")
 
-_NEEDED_FOLDERS = {
-    JobKind.EXTRACT: (),
-    JobKind.TRAIN: (("source", JobKind.EXTRACT), ("target", JobKind.EXTRACT)),
-    JobKind.MERGE: (("faceset", JobKind.EXTRACT), ("model", JobKind.TRAIN)),
-    JobKind.CURATE: (("faceset", JobKind.EXTRACT),),
-    JobKind.TRAIN_MASK: (),
+Makers = tuple[JobKind, ...]
+"""Kinds of jobs that make a folder."""
+FACESET_MAKERS: Makers = (JobKind.EXTRACT,)
+MODEL_MAKERS: Makers = (JobKind.TRAIN, JobKind.IMPORT_MODEL)
+_NEEDED_FOLDERS: Mapping[JobKind, Mapping[str, Makers]] = {
+    JobKind.EXTRACT: {},
+    JobKind.TRAIN: {"source": FACESET_MAKERS, "target": FACESET_MAKERS},
+    JobKind.MERGE: {"faceset": FACESET_MAKERS, "model": MODEL_MAKERS},
+    JobKind.CURATE: {"faceset": FACESET_MAKERS},
+    JobKind.TRAIN_MASK: {},
+    JobKind.IMPORT_MODEL: {"legacy": ()},
+    JobKind.EXPORT_MODEL: {"model": MODEL_MAKERS},
 }
-"""Folders a kind reads, and the kind of job that makes them."""
+"""Folders a kind reads, and what makes them."""
 _ALWAYS_PATHS = frozenset({("import_legacy", "meta_dat"), ("import_legacy", "plate")})
 """Settings of operations that are paths even without a separator; elsewhere a plain word is a name."""
 
@@ -82,7 +88,7 @@ def check_work_paths(work: Work, roots: Sequence[str]) -> None:
         InvalidInput: see :func:`check_path`; or the output would lie on top of the plate; or frames cannot be read.
     """
     for name, path in work.paths.items():
-        check_path(path, f"{name}_path" if name != "plate" else "plate.path", roots)
+        check_path(path, _field_of(work.kind, name), roots)
     config = str(work.settings.get("ocio_config") or "")
     if config and not is_builtin_config(config):
         check_path(config, "ocio_config", roots)
@@ -102,8 +108,22 @@ def check_work_paths(work: Work, roots: Sequence[str]) -> None:
             reason="OUTPUT_IS_INPUT",
             path=work.output,
         )
+    model = work.paths.get("model")
+    if work.kind is JobKind.EXPORT_MODEL and os.path.realpath(work.output) == os.path.realpath(str(model)):
+        raise InvalidInput(
+            f"The output {work.output} is the model itself; name a file to write.",
+            reason="OUTPUT_IS_INPUT",
+            path=work.output,
+        )
     if work.frames:
         FrameRange.parse(work.frames)
+
+
+def _field_of(kind: JobKind, name: str) -> str:
+    """The field of the request that a path of the work came from."""
+    if name == "plate":
+        return "plate.path"
+    return SEVERAL_FACESETS[kind] if name.startswith(FACESET_PREFIX) else f"{name}_path"
 
 
 def _check_operation_paths(work: Work, roots: Sequence[str]) -> None:
@@ -205,20 +225,23 @@ def _expanded(text: str) -> Iterator[Path]:
         yield Path(text.replace(VERSION_TOKEN, version))
 
 
-def needed_folders(work: Work) -> list[tuple[str, JobKind]]:
-    """Folders the job reads that are not there yet, with the kind of job that could still make each."""
+def needed_folders(work: Work) -> list[tuple[str, Makers]]:
+    """Folders the job reads that are not there yet, with the kinds of jobs that could still make each."""
     if work.kind is JobKind.CURATE and OPERATIONS[work.operation].makes_faceset:
         return []
-    needed = [(work.paths[name], maker) for name, maker in _NEEDED_FOLDERS[work.kind]]
-    needed += [(path, JobKind.EXTRACT) for path in work.facesets]
-    return [(os.path.normpath(path), maker) for path, maker in needed if not Path(path).is_dir()]
+    needed = [(work.paths[name], makers) for name, makers in _NEEDED_FOLDERS[work.kind].items()]
+    needed += [(path, FACESET_MAKERS) for path in work.facesets]
+    return [(os.path.normpath(path), makers) for path, makers in needed if not Path(path).is_dir()]
 
 
-def folder_missing(path: str, maker: JobKind) -> NotFound:
+def folder_missing(path: str, makers: Makers) -> NotFound:
     """For a folder that is not there and that no waiting job will make."""
-    what = "faceset" if maker is JobKind.EXTRACT else "model"
+    if not makers:
+        return NotFound(f"There is no folder {path}; check the path.", reason="FOLDER_NOT_FOUND", path=path)
+    what = "faceset" if makers == FACESET_MAKERS else "model"
     return NotFound(
-        f"There is no {what} folder {path}, and no job that has not ended will make it; run `dfl {maker.value}` first.",
+        f"There is no {what} folder {path}, and no job that has not ended will make it; run `dfl {makers[0].value}` "
+        "first.",
         reason=f"{what.upper()}_NOT_FOUND",
         path=path,
     )

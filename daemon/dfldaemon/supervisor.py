@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from dflcore.errors import DflError, Internal, ResourceExhausted
 from dflcore.progress import Event, StopRequest
-from dfldaemon.jobs import SETTINGS_TO_LOWER, ErrorReport, JobKind, StateChange, Work
+from dfldaemon.jobs import ErrorReport, JobKind, StateChange, Work, memory_advice
 from dfldaemon.worker_protocol import (
     EXIT_TERMINATED,
     MAX_LINE_BYTES,
@@ -262,15 +262,14 @@ def explain_exit(exit_code: int, kind: JobKind) -> DflError:
     """What an exit code means to a person, for a worker that left without saying why."""
     if exit_code == -signal.SIGKILL:
         return ResourceExhausted(
-            "The worker process was killed, probably because the machine ran out of memory. "
-            f"Lower {SETTINGS_TO_LOWER[kind]}, or close other programs.",
+            f"The worker process was killed, probably because the machine ran out of memory. {memory_advice(kind)}.",
             reason="WORKER_KILLED",
             exit_code=exit_code,
         )
     if exit_code == EXIT_TERMINATED:
         return ResourceExhausted(
             "The worker process was told to end by another program (SIGTERM), perhaps one that guards the memory. "
-            f"Lower {SETTINGS_TO_LOWER[kind]}, or close other programs.",
+            f"{memory_advice(kind)}.",
             reason="WORKER_TERMINATED",
         )
     if exit_code < 0:

@@ -19,7 +19,7 @@ from dataclasses import asdict
 
 from dflcore.errors import Cancelled, DflError, Internal, InvalidInput, NotFound, ResourceExhausted, Unsupported
 from dflcore.progress import Event, StopRequest
-from dfldaemon.jobs import INSTALL_COMMAND, SETTINGS_TO_LOWER, ErrorReport, JobKind, Work
+from dfldaemon.jobs import INSTALL_COMMAND, ErrorReport, JobKind, Work, memory_advice
 from dfldaemon.submission import check_links, check_work_paths
 from dfldaemon.worker_channel import Channel, die_with_parent, name_process
 from dfldaemon.worker_protocol import (
@@ -127,12 +127,12 @@ def explain(error: BaseException, kind: JobKind) -> DflError:
     """What an exception that nobody raised on purpose means to a person."""
     if isinstance(error, MemoryError):
         return ResourceExhausted(
-            f"The machine's memory ran out. Lower {SETTINGS_TO_LOWER[kind]}, or close other programs.",
+            f"The machine's memory ran out. {memory_advice(kind)}.",
             reason="OUT_OF_MEMORY",
         )
     if type(error).__name__ == "OutOfMemoryError":  # torch's, for any device
         return ResourceExhausted(
-            f"The device's memory ran out. Lower {SETTINGS_TO_LOWER[kind]}, or close other programs that use it.",
+            f"The device's memory ran out. {memory_advice(kind)} that use it.",
             reason="DEVICE_OUT_OF_MEMORY",
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 from dflcore.color.ocio import ColorConverter
 from dflcore.config.curate import OPERATIONS
+from dflcore.config.exchange import ModelExportSettings, ModelImportSettings
 from dflcore.config.extract import ExtractSettings
 from dflcore.config.merge import MergeSettings
 from dflcore.config.segment import MaskTrainSettings
@@ -20,6 +23,9 @@ from dflcore.progress import RunControl, StopRequest
 from dflcore.types import Authorization
 from dfldaemon.jobs import JobKind, Work
 from dfldaemon.model_facts import read_model_facts
+
+REVIEW, ADVICE = "review", "advice"
+"""Fields of a training's result, and of its review."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +47,12 @@ def run_work(work: Work, control: RunControl, weights: Sequence[str]) -> WorkOut
     """
     runs: Mapping[JobKind, Callable[[], Any]] = {
         JobKind.EXTRACT: lambda: _extract(work, control, weights),
-        JobKind.TRAIN: lambda: _train(work, control),
+        JobKind.TRAIN: lambda: _train(work, control, weights),
         JobKind.MERGE: lambda: _merge(work, control),
         JobKind.CURATE: lambda: _curate(work, control, weights),
         JobKind.TRAIN_MASK: lambda: _train_mask(work, control, weights),
+        JobKind.IMPORT_MODEL: lambda: _import_model(work, control),
+        JobKind.EXPORT_MODEL: lambda: _export_model(work, control),
     }
     result = runs[work.kind]()
     return WorkOutcome(result.stopped, facts_of(result))
@@ -61,12 +69,18 @@ def _extract(work: Work, control: RunControl, weights: Sequence[str]) -> Any:
     return extract_faces(plate, Path(work.paths["faceset"]), settings, control, store=store, converter=converter)
 
 
-def _train(work: Work, control: RunControl) -> Any:
+def _train(work: Work, control: RunControl, weights: Sequence[str]) -> Any:
     from dflcore.train.trainer import train
+    from dflcore.weights.store import WeightStore
 
     settings = TrainSettings.from_values(work.settings)
-    with Faceset.open(Path(work.paths["source"])) as source, Faceset.open(Path(work.paths["target"])) as target:
-        return train(settings, source, target, Path(work.paths["model"]), control)
+    store = WeightStore([Path(folder) for folder in weights])
+    with contextlib.ExitStack() as opened:
+        paths = [work.paths["source"], work.paths["target"], *work.facesets]
+        source, target, *more = (opened.enter_context(Faceset.open(Path(path))) for path in paths)
+        return train(
+            settings, source, target, Path(work.paths["model"]), control, more_sources=tuple(more), store=store
+        )
 
 
 def _merge(work: Work, control: RunControl) -> Any:
@@ -126,6 +140,36 @@ def _train_mask(work: Work, control: RunControl, weights: Sequence[str]) -> Any:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Exchanged:
+    """A model that was taken over or handed on; both leave early by raising."""
+
+    output: Path
+    preset: str = ""
+    iteration: int | str = ""
+    stopped: StopRequest | None = None
+
+
+def _import_model(work: Work, control: RunControl) -> _Exchanged:
+    from dflcore.exchange.importing import import_legacy_model
+
+    settings = ModelImportSettings.from_values(work.settings)
+    folder = import_legacy_model(Path(work.paths["legacy"]), Path(work.paths["model"]), settings, control)
+    facts = read_model_facts(folder.path)
+    return _Exchanged(
+        output=folder.path, preset=folder.description.preset, iteration=facts[0].iteration if facts else ""
+    )
+
+
+def _export_model(work: Work, control: RunControl) -> _Exchanged:
+    from dflcore.exchange.exporting import export_model
+
+    settings = ModelExportSettings.from_values(work.settings)
+    output = Path(work.paths["output"])
+    export_model(Path(work.paths["model"]), output, settings, control)
+    return _Exchanged(output=output)
+
+
 def _open_plate(work: Work, color_space: str, missing: Any, converter: ColorConverter) -> Plate:
     frames = FrameRange.parse(work.frames) if work.frames else None
     return open_plate(
@@ -148,13 +192,20 @@ def _authorization_of(model_path: Path, digest: str) -> Authorization:
 
 
 def facts_of(result: Any) -> dict[str, str]:
-    """Numbers and words of a pipeline's result, and lengths of lists, by field name; the rest is left out."""
+    """Numbers and words of a pipeline's result, and lengths of lists, by field name; the rest is left out.
+
+    Numbers of the review of a training stand beside the others, its advice as text.
+    """
     facts: dict[str, str] = {}
     for name in result.__dataclass_fields__:
         value = getattr(result, name)
-        if isinstance(value, str | int | Path) and not isinstance(value, bool) and value != "":
+        if name == REVIEW and value is not None:
+            facts |= facts_of(value)
+        elif name == ADVICE:
+            facts[name] = " ".join(value)
+        elif isinstance(value, str | int | Path) and not isinstance(value, bool) and value != "":
             facts[name] = str(value)
-        elif isinstance(value, float):
+        elif isinstance(value, float) and not math.isnan(value):
             facts[name] = f"{value:.6g}"
         elif isinstance(value, tuple):
             facts[name] = str(len(value))

@@ -23,8 +23,18 @@ PATHS = {
     },
     "curate": {"faceset_path": "/f", "other_path": "/other", "output_path": "/out", "sort": {}},
     "train_mask": {"faceset_paths": ["/f", "/g"], "model_path": "/m"},
+    "import_model": {"legacy_path": "/l", "model_path": "/m"},
+    "export_model": {"model_path": "/m", "output_path": "/o.dfm"},
 }
-OUTPUTS = {"extract": "/f", "train": "/m", "merge": "/o.####.exr", "curate": "/f", "train_mask": "/m"}
+OUTPUTS = {
+    "extract": "/f",
+    "train": "/m",
+    "merge": "/o.####.exr",
+    "curate": "/f",
+    "train_mask": "/m",
+    "import_model": "/m",
+    "export_model": "/o.dfm",
+}
 OPERATION = {JobKind.CURATE: "sort"}
 
 
@@ -56,6 +66,14 @@ def test_several_facesets_keep_their_order() -> None:
     spec = job_service_pb2.JobSpec(train_mask={"faceset_paths": facesets, "model_path": "/m"})
     work = convert.work_from_stored(convert.spec_from_work(convert.work_from_spec(spec)).SerializeToString())
     assert work.facesets == facesets
+
+
+def test_further_sources_keep_their_order() -> None:
+    more = [f"/s{number}" for number in range(12, 0, -1)]
+    spec = job_service_pb2.JobSpec(train={**PATHS["train"], "more_source_paths": more})
+    work = convert.work_from_stored(convert.spec_from_work(convert.work_from_spec(spec)).SerializeToString())
+    assert work.facesets == more
+    assert (work.paths["source"], work.paths["target"]) == ("/s", "/t")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +116,8 @@ def test_an_empty_spec_is_refused() -> None:
 @pytest.mark.parametrize("kind", list(JobKind))
 def test_knobs_carry_everything(kind: JobKind) -> None:
     for knob in describe_settings(convert.settings_class_of(kind, OPERATION.get(kind, ""))):
-        message = convert.knob_to_message(knob)
+        message = convert.knob_to_message(knob, "faces")
+        assert message.group == "faces"
         assert message.name == knob.name
         assert daemon_service_pb2.KnobType.Name(message.type) == f"KNOB_TYPE_{knob.type.upper()}"
         assert message.HasField("default_value") == (knob.default is not None)

@@ -165,6 +165,18 @@ def test_generations_are_read_newest_first_and_damaged_ones_passed_over(tmp_path
     assert model_facts.read_model_facts(tmp_path / "nothing") == []
 
 
+def test_backups_are_read_newest_first_and_unfinished_ones_passed_over(tmp_path: Path) -> None:
+    backups = tmp_path / model_facts.BACKUPS_NAME
+    for iteration in (9_000, 20_000, 100_000_000):
+        write_generation(backups / f"iteration_{iteration:08d}", 3, iteration)
+    write_generation(backups / ".iteration_00030000.partial-1", 3, 30_000)
+    (backups / "iteration_00000001").mkdir()
+    found = model_facts.read_model_backups(tmp_path)
+    assert [one.newest.iteration for one in found] == [100_000_000, 20_000, 9_000]
+    assert found[1].path == backups / "iteration_00020000"
+    assert model_facts.read_model_backups(tmp_path / "nothing") == []
+
+
 def test_the_layout_is_the_checkpoints() -> None:
     from dflcore.models import checkpoint
 
@@ -189,6 +201,29 @@ def test_presets_layers_and_models_are_told(tmp_path: Path) -> None:
     write_generation(tmp_path / "m", 2, 7)
     model = query_worker.answer_model(str(tmp_path / "m")).model
     assert (model.iteration, model.trained_s, model.digest) == (7, 2.5, f"{2:064d}")
+    assert (model.kind, len(model.backups)) == ("face", 0)
+
+
+def test_the_backups_of_a_model_folder_are_told(tmp_path: Path) -> None:
+    import torch
+
+    from dflcore.models.checkpoint import Generation, ModelDescription, ModelFolder
+
+    folder = ModelFolder.create(
+        tmp_path / "m", ModelDescription(preset="p", network={"resolution": 64}, face_type=FaceType.FULL)
+    )
+    assert folder.backups_path == folder.path / model_facts.BACKUPS_NAME
+    with folder.lock():
+        for iteration in (5, 9):
+            weights, state = {"w": torch.zeros(3)}, {"iteration": iteration, "elapsed_s": 1.0}
+            folder.save(Generation(weights=weights, training={}, history=torch.zeros(0, 3), state=state), keep=2)
+            folder.back_up(keep=5)
+    newest, oldest = query_worker.answer_model(str(folder.path)).model.backups
+    assert (newest.iteration, oldest.iteration) == (9, 5)
+    assert newest.path == str(folder.backups_path / "iteration_00000009")
+    assert query_worker.answer_model(newest.path).model.iteration == 9
+    assert newest.size_bytes > 0
+    assert newest.save_time.seconds > 0
 
 
 def test_a_question_nobody_knows_is_an_error_of_ours() -> None:

@@ -1,5 +1,6 @@
 """The daemon as a process with a socket; only the pipelines behind its workers are pretended."""
 
+import itertools
 import json
 import os
 import signal
@@ -180,6 +181,15 @@ def test_inputs_may_come_from_jobs_that_wait(daemon: Any, extract_spec: MakeSpec
     }
     made.append(daemon.submit(job_service_pb2.JobSpec(merge=merge)))
     assert [job.ahead_count for job in made] == [1, 2, 3, 4]
+    imported = {"legacy_path": str(tmp_path / "old"), "model_path": str(tmp_path / "taken")}
+    export = {"model_path": str(tmp_path / "taken"), "output_path": str(tmp_path / "taken.dfm")}
+    error = failure(lambda: daemon.submit(job_service_pb2.JobSpec(export_model=export)))
+    assert error_from_call(error).reason == "MODEL_NOT_FOUND"
+    error = failure(lambda: daemon.submit(job_service_pb2.JobSpec(import_model=imported)))
+    assert error_from_call(error).reason == "FOLDER_NOT_FOUND"
+    (tmp_path / "old").mkdir()
+    made.append(daemon.submit(job_service_pb2.JobSpec(import_model=imported)))
+    made.append(daemon.submit(job_service_pb2.JobSpec(export_model=export)))
     for job in [*reversed(made), blocker]:
         daemon.jobs.CancelJob(job_service_pb2.CancelJobRequest(id=job.id))
     daemon.wait_for(blocker.id, "CANCELLED")
@@ -220,7 +230,7 @@ def test_the_daemon_says_what_it_is(daemon: Any) -> None:
     session = find_session(daemon.state_dir)
     assert (info.pid, info.address, list(info.roots)) == (session.pid, session.address, ["/"])
     assert len(info.schema_digest) == 64
-    assert "paths" in info.features
+    assert {"paths", "jobs.train", "jobs.import_model", "jobs.export_model"} <= set(info.features)
     assert Path(info.log_path).is_file()
     assert session.is_alive
 
@@ -233,6 +243,9 @@ def test_settings_are_described_for_an_audience(daemon: Any) -> None:
     artist, td = names(daemon_service_pb2.AUDIENCE_UNSPECIFIED), names(daemon_service_pb2.AUDIENCE_TD)
     assert set(artist) < set(td)
     assert artist["preset"].fixed_once_trained
+    assert (artist["preset"].group, artist["minutes"].group, td["ae_dims"].group) == ("network", "how long", "network")
+    runs = [group for group, _ in itertools.groupby(knob.group for knob in td.values())]
+    assert len(runs) == len(set(runs))
     assert td["cache_mb"].HasField("default_value")
     assert not artist["iterations"].HasField("default_value")
     assert artist["iterations"].optional_value

@@ -10,11 +10,13 @@ from dflcore.errors import InvalidInput, NotFound
 from dfldaemon.color_config import is_builtin_config
 from dfldaemon.jobs import JobKind, Work
 from dfldaemon.submission import (
+    FACESET_MAKERS,
     check_links,
     check_path,
     check_plate,
     check_request_id,
     check_work_paths,
+    folder_missing,
     needed_folders,
 )
 
@@ -80,7 +82,41 @@ def test_folders_that_are_there_need_no_job(tmp_path: Path) -> None:
     paths = {"source": str(tmp_path / "a"), "target": str(tmp_path / "b") + "/", "model": str(tmp_path / "m")}
     work = Work(kind=JobKind.TRAIN, paths=paths, frames="", settings={})
     (tmp_path / "a").mkdir()
-    assert needed_folders(work) == [(str(tmp_path / "b"), JobKind.EXTRACT)]
+    assert needed_folders(work) == [(str(tmp_path / "b"), FACESET_MAKERS)]
+
+
+def test_further_sources_are_needed_and_lie_in_the_roots(tmp_path: Path) -> None:
+    paths = {name: str(tmp_path / name) for name in ("source", "target", "model")}
+    for name in ("source", "target"):
+        (tmp_path / name).mkdir()
+    work = Work(kind=JobKind.TRAIN, paths={**paths, "faceset_000": str(tmp_path / "c")}, frames="", settings={})
+    assert needed_folders(work) == [(str(tmp_path / "c"), FACESET_MAKERS)]
+    check_work_paths(work, [os.path.realpath(tmp_path)])
+    outside = Work(kind=JobKind.TRAIN, paths={**paths, "faceset_000": "/etc/c"}, frames="", settings={})
+    with pytest.raises(InvalidInput) as caught:
+        check_work_paths(outside, [os.path.realpath(tmp_path)])
+    assert caught.value.details["field"] == "more_source_paths"
+
+
+def test_models_come_from_trainings_and_imports(tmp_path: Path) -> None:
+    model, file = str(tmp_path / "m"), str(tmp_path / "m.dfm")
+    work = Work(kind=JobKind.EXPORT_MODEL, paths={"model": model, "output": file}, frames="", settings={})
+    ((missing, makers),) = needed_folders(work)
+    assert (missing, set(makers)) == (model, {JobKind.TRAIN, JobKind.IMPORT_MODEL})
+    assert folder_missing(missing, makers).reason == "MODEL_NOT_FOUND"
+    check_work_paths(work, ["/"])
+    onto = Work(kind=JobKind.EXPORT_MODEL, paths={"model": model, "output": f"{model}/"}, frames="", settings={})
+    with pytest.raises(InvalidInput, match="is the model itself"):
+        check_work_paths(onto, ["/"])
+
+
+def test_nothing_makes_the_folder_of_another_program(tmp_path: Path) -> None:
+    paths = {"legacy": str(tmp_path / "old"), "model": str(tmp_path / "m")}
+    work = Work(kind=JobKind.IMPORT_MODEL, paths=paths, frames="", settings={})
+    assert needed_folders(work) == [(paths["legacy"], ())]
+    assert folder_missing(paths["legacy"], ()).reason == "FOLDER_NOT_FOUND"
+    (tmp_path / "old").mkdir()
+    assert needed_folders(work) == []
 
 
 def test_long_request_ids_are_refused() -> None:

@@ -161,6 +161,36 @@ def test_facts_are_the_plain_fields_of_a_result() -> None:
     assert facts == {"output": "/o", "frames": "3", "seconds": "0.123457"}
 
 
+@dataclass(frozen=True)
+class Review:
+    identity_to_source: float
+    sharpness_ratio: float
+    advice: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Trained:
+    iteration: int
+    review: Review | None
+
+
+def test_the_review_of_a_training_is_among_its_facts() -> None:
+    from dfldaemon.worker_jobs import facts_of
+
+    review = Review(identity_to_source=float("nan"), sharpness_ratio=0.75, advice=("Train on.", "Then rest."))
+    assert facts_of(Trained(7, review)) == {
+        "iteration": "7",
+        "sharpness_ratio": "0.75",
+        "advice": "Train on. Then rest.",
+    }
+    assert facts_of(Trained(7, None)) == {"iteration": "7"}
+
+
+@pytest.mark.parametrize("kind", list(JobKind))
+def test_every_kind_has_advice_for_memory_that_ran_out(kind: JobKind) -> None:
+    assert "lose other programs" in explain(MemoryError(), kind).message
+
+
 def test_the_server_side_of_the_worker_needs_no_torch() -> None:
     script = (
         "import sys, dfldaemon.server, dfldaemon.worker, dfldaemon.query_worker, dfldaemon.__main__;"

@@ -11,21 +11,15 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from dfldaemon.cli.output import Output
-from dfldaemon.cli.rate import Pace, duration_text, frame_pace, pace_of_train
+from dfldaemon.cli.rate import Pace, duration_text, frame_pace, pace_of_train, rate_text
+from dfldaemon.cli.remarks import event_word, kind_word, remark_of, unit_word
+from dfldaemon.cli.train_view import WatchDisplay
 from dfldaemon.cli.wire_json import message_values
 from dflproto.v1 import common_pb2, job_service_pb2
 
 PLAIN_INTERVAL_S = 10.0
 """Without a terminal, progress is told at most this often."""
-KIND_WORDS = {
-    common_pb2.JOB_KIND_EXTRACT: "Extracting",
-    common_pb2.JOB_KIND_TRAIN: "Training",
-    common_pb2.JOB_KIND_MERGE: "Merging",
-    common_pb2.JOB_KIND_CURATE: "Working",
-    common_pb2.JOB_KIND_TRAIN_MASK: "Training",
-}
-STAGE_WORDS = {"look": "Looking", "cut": "Cutting"}
-"""Of jobs that go over their frames more than once."""
+TRAINING_KINDS = (common_pb2.JOB_KIND_TRAIN, common_pb2.JOB_KIND_TRAIN_MASK)
 
 
 class JobDisplay(Protocol):
@@ -42,14 +36,19 @@ class JobDisplay(Protocol):
         """The user pressed Ctrl-C: what happens now (``cancel`` or ``detach``), also as a sentence."""
 
 
-def job_display(output: Output, job: job_service_pb2.Job) -> JobDisplay:
-    """The display that fits where the output goes."""
+def job_display(output: Output, job: job_service_pb2.Job, *, is_watched: bool = False) -> JobDisplay:
+    """The display that fits where the output goes.
+
+    Args:
+        is_watched: of a training, draw curves where the terminal can.
+    """
     if output.is_json:
         return JsonDisplay(output, job.id)
     if output.is_quiet:
         return QuietDisplay(output)
     if output.error_console.is_terminal:
-        return BarDisplay(output, job)
+        can_draw = job.kind in TRAINING_KINDS and not output.error_console.is_dumb_terminal
+        return WatchDisplay(output, job) if is_watched and can_draw else BarDisplay(output, job)
     return LineDisplay(output, job)
 
 
@@ -103,6 +102,7 @@ class LineDisplay:
         self._output = output
         self._job = job
         self._pace = Pace()
+        self._unit = unit_word(job.kind)
         self._last_line = 0.0
 
     def __enter__(self) -> LineDisplay:
@@ -117,17 +117,12 @@ class LineDisplay:
             self._output.remark(*line[:1], style=line[1])
         elif is_progress(event) and time.monotonic() - self._last_line >= PLAIN_INTERVAL_S:
             self._last_line = time.monotonic()
-            self._output.remark(f"{_word(self._job, event)}: {progress_text(event, self._pace)}")
+            self._output.remark(f"{event_word(self._job, event)}: {progress_text(event, self._pace, self._unit)}")
         elif is_progress(event):
-            progress_text(event, self._pace)
+            progress_text(event, self._pace, self._unit)
 
     def interrupted(self, action: str, sentence: str) -> None:
         self._output.error_console.print(sentence)
-
-
-def _word(job: job_service_pb2.Job, event: job_service_pb2.JobEvent) -> str:
-    """What the job is doing."""
-    return STAGE_WORDS.get(event.frame_progress.stage, KIND_WORDS.get(job.kind, "Working"))
 
 
 class _PreviewProgress(Progress):
@@ -155,7 +150,7 @@ class BarDisplay:
             console=output.error_console,
             transient=False,
         )
-        self._task: TaskID = self._progress.add_task(KIND_WORDS.get(job.kind, "Working"), total=None, detail="")
+        self._task: TaskID = self._progress.add_task(kind_word(job.kind), total=None, detail="")
 
     def __enter__(self) -> BarDisplay:
         self._progress.start()
@@ -173,10 +168,10 @@ class BarDisplay:
         if line is not None:
             self._output.remark(line[0], style=line[1])
         elif is_progress(event):
-            detail = progress_text(event, self._pace)
+            detail = progress_text(event, self._pace, unit_word(self._job.kind))
             self._progress.update(
                 self._task,
-                description=_word(self._job, event),
+                description=event_word(self._job, event),
                 total=self._pace.total,
                 completed=self._pace.done,
                 detail=detail,
@@ -191,37 +186,17 @@ def is_progress(event: job_service_pb2.JobEvent) -> bool:
     return event.WhichOneof("body") in ("frame_progress", "train_progress")
 
 
-def remark_of(event: job_service_pb2.JobEvent, job: job_service_pb2.Job) -> tuple[str, str] | None:
-    """What a person reads of a notice, a preview or a change of state: text and style; None for the rest."""
-    kind = event.WhichOneof("body")
-    if kind == "notice":
-        style = "yellow" if event.notice.severity == common_pb2.SEVERITY_WARNING else ""
-        return event.notice.message, style
-    if kind == "preview":
-        return f"Preview: {event.preview.path}", "dim"
-    if kind == "state" and event.state.state == common_pb2.JOB_STATE_QUEUED:
-        return _queue_remark(event, job)
-    if kind == "state" and event.state.state == common_pb2.JOB_STATE_PAUSED:
-        return f"Job {job.id} is paused; `dfl job resume {job.id}` lets it go on.", ""
-    return None
+def progress_text(event: job_service_pb2.JobEvent, pace: Pace, unit: str = "frame") -> str:
+    """One line of numbers: how far, how fast, how long yet.
 
-
-def _queue_remark(event: job_service_pb2.JobEvent, job: job_service_pb2.Job) -> tuple[str, str] | None:
-    """Nothing for a job that runs at once."""
-    if event.sequence > 1:
-        return f"Job {job.id} is in the queue again.", "dim"
-    if job.ahead_count:
-        return f"Job {job.id} waits for {job.ahead_count} before it.", "dim"
-    return None
-
-
-def progress_text(event: job_service_pb2.JobEvent, pace: Pace) -> str:
-    """One line of numbers: how far, how fast, how long yet."""
+    Args:
+        unit: what a job that does not train counts.
+    """
     if event.WhichOneof("body") == "frame_progress":
         frame_pace(event, pace)
-        parts = [f"{event.frame_progress.done_count}/{event.frame_progress.total_count} frames"]
+        parts = [f"{event.frame_progress.done_count}/{event.frame_progress.total_count} {unit}s"]
         if pace.per_second:
-            parts.append(_rate_text(pace.per_second, "frame"))
+            parts.append(rate_text(pace.per_second, unit))
         if event.frame_progress.HasField("frame"):
             parts.append(f"at {event.frame_progress.frame}")
     else:
@@ -229,14 +204,8 @@ def progress_text(event: job_service_pb2.JobEvent, pace: Pace) -> str:
         train = event.train_progress
         parts = [f"iteration {train.iteration}"]
         if pace.per_second:
-            parts.append(_rate_text(pace.per_second, "it"))
+            parts.append(rate_text(pace.per_second, "it"))
         parts += [f"{name} {value:.4f}" for name, value in sorted(train.losses.items())]
     if pace.left_s is not None:
         parts.append(f"{duration_text(pace.left_s)} left")
     return " · ".join(parts)
-
-
-def _rate_text(per_second: float, unit: str) -> str:
-    if per_second >= 1.0:
-        return f"{per_second:.1f} {unit}/s"
-    return f"{1.0 / per_second:.1f} s/{unit}"

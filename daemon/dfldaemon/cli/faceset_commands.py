@@ -199,7 +199,7 @@ def train_mask(session: CliSession, options: argparse.Namespace) -> int:
         )
     )
     with session.connect_or_start() as client:
-        return submit_and_follow(session, client, spec, is_detached=options.detach)
+        return submit_and_follow(session, client, spec, is_detached=options.detach, is_watched=options.watch)
 
 
 def _show_corrections(session: CliSession, client: DaemonClient, faceset: str, plate: str) -> int:

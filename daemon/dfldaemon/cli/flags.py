@@ -3,25 +3,62 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
+from typing import Any
 
 from dflcore.config.base import Audience, Settings
 from dflcore.config.describe import KnobDescription, describe_settings
+from dfldaemon.knob_groups import groups_of
 
-GROUP_TITLES = {
-    Audience.ARTIST: "settings",
-    Audience.TD: "settings for technical directors",
-    Audience.INTERNAL: "internal settings",
+AUDIENCE_WORDS = {
+    Audience.ARTIST: "",
+    Audience.TD: "for technical directors",
+    Audience.INTERNAL: "internal",
 }
+"""What stands in a heading beside its name."""
 _TYPES = {"int": int, "float": float, "string": str, "choice": str}
+_FLAG_COLUMN = 32
+"""Help texts begin there at the latest."""
+
+
+class FlagsFormatter(argparse.RawDescriptionHelpFormatter):
+    """Help of commands with many flags: the first line names only what must be said and what is no setting."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=_FLAG_COLUMN)
+
+    def add_usage(
+        self,
+        usage: str | None,
+        actions: Iterable[argparse.Action],
+        groups: Iterable[Any],
+        prefix: str | None = None,
+    ) -> None:
+        """As of the base class, with all settings as one word."""
+        shown = [action for action in actions if action.required or action.default is not argparse.SUPPRESS]
+        rest = argparse.Action([], dest="flags", nargs="?", metavar="FLAGS")
+        super().add_usage(usage, [*shown, rest], groups, prefix)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if isinstance(action, argparse.BooleanOptionalAction):
+            return f"--[no-]{action.option_strings[0][2:]}"
+        return super()._format_action_invocation(action)
 
 
 def add_settings_flags(parser: argparse.ArgumentParser, settings_class: type[Settings]) -> None:
-    """Add one flag per setting; a flag that is not given leaves no trace in the parsed options."""
-    groups: dict[Audience, argparse._ArgumentGroup] = {}
-    for knob in describe_settings(settings_class):
-        if knob.audience not in groups:
-            groups[knob.audience] = parser.add_argument_group(GROUP_TITLES[knob.audience])
-        _add_flag(groups[knob.audience], knob)
+    """Add one flag per setting; a flag that is not given leaves no trace in the parsed options.
+
+    What an artist needs comes first, under the headings of the settings, then the rest under the same headings.
+    """
+    groups = groups_of(settings_class)
+    knobs = {knob.name: knob for knob in describe_settings(settings_class)}
+    for audience in Audience:
+        shown = [knobs[name] for name in groups if knobs[name].audience is audience]
+        for heading in dict.fromkeys(groups[knob.name] for knob in shown):
+            group = parser.add_argument_group(_title(heading, audience))
+            for knob in shown:
+                if groups[knob.name] == heading:
+                    _add_flag(group, knob)
 
 
 def given_settings(options: argparse.Namespace, settings_class: type[Settings]) -> dict[str, object]:
@@ -54,6 +91,13 @@ def flag_help(knob: KnobDescription) -> str:
         notes.append("fixed once a model was trained")
     text = f"{knob.help} [{'; '.join(notes)}]" if notes else knob.help
     return text.replace("%", "%%")
+
+
+def _title(heading: str, audience: Audience) -> str:
+    words = AUDIENCE_WORDS[audience]
+    if not words:
+        return heading or "settings"
+    return f"{heading}, {words}" if heading else f"settings {words}"
 
 
 def _add_flag(group: argparse._ArgumentGroup, knob: KnobDescription) -> None:

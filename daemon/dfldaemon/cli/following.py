@@ -25,6 +25,8 @@ from dflproto.v1 import common_pb2, job_service_pb2
 CANCEL_SENTENCE = "Cancelling; finished work is kept. Press Ctrl-C again to detach and let it run."
 CANCEL_ONLY_SENTENCE = "Cancelling; finished work is kept. Press Ctrl-C again to leave at once."
 POLL_S = 0.1
+TOLD_BEFORE = ("advice",)
+"""Facts of a result that a remark has said in whole sentences."""
 _Item = job_service_pb2.JobEvent | DflError | None
 
 
@@ -55,8 +57,12 @@ def follow_job(
     *,
     on_interrupt: OnInterrupt,
     after_sequence: int = 0,
+    is_watched: bool = False,
 ) -> job_service_pb2.Job | None:
     """Show a job until it ends.
+
+    Args:
+        is_watched: of a training, draw curves where the terminal can.
 
     Returns:
         The job as it ended; None when the user detached.
@@ -65,7 +71,7 @@ def follow_job(
         DflError: the daemon went away and did not come back, or there is no such job.
     """
     watcher = _Watcher(client.another(), job.id, after_sequence)
-    with _counted_signals() as signals, job_display(output, job) as display, watcher:
+    with _counted_signals() as signals, job_display(output, job, is_watched=is_watched) as display, watcher:
         ended = _show_until_end(client, job.id, watcher, display, signals, on_interrupt)
     return client.get_job(job.id) if ended else None
 
@@ -75,7 +81,8 @@ def report_end(output: Output, job: job_service_pb2.Job | None, job_id: str) -> 
     if job is None:
         return INTERRUPTED
     if job.state == common_pb2.JOB_STATE_SUCCEEDED:
-        facts = ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in sorted(job.result.items()))
+        told = [item for item in sorted(job.result.items()) if item[0] not in TOLD_BEFORE]
+        facts = ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in told)
         output.remark(f"Done. {facts}" if facts else "Done.", style="green")
         return OK
     if job.state == common_pb2.JOB_STATE_CANCELLED:

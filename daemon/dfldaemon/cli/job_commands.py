@@ -16,6 +16,7 @@ from dfldaemon.cli.rate import duration_text
 from dfldaemon.cli.session import CliSession
 from dfldaemon.cli.wire_json import message_values
 from dfldaemon.client import DaemonClient
+from dfldaemon.jobs import OUTPUT_PATHS, JobKind
 from dflproto.v1 import common_pb2, job_service_pb2
 
 MAX_SEARCHED_JOBS = 1000
@@ -53,11 +54,11 @@ def get_job(session: CliSession, options: argparse.Namespace) -> int:
 
 
 def watch_job(session: CliSession, options: argparse.Namespace) -> int:
-    """Follow a job from its first event; Ctrl-C leaves it running."""
+    """Follow a job from its first event, a training with curves; Ctrl-C leaves it running."""
     with session.connect() as client:
         job = client.get_job(find_job_id(client, options.job))
         session.output.event("job", job=message_values(job))
-        ended = follow_job(client, job, session.output, on_interrupt=OnInterrupt.DETACH)
+        ended = follow_job(client, job, session.output, on_interrupt=OnInterrupt.DETACH, is_watched=True)
     return report_end(session.output, ended, job.id)
 
 
@@ -116,9 +117,9 @@ def progress_words(job: job_service_pb2.Job) -> str:
 def output_path(job: job_service_pb2.Job) -> str:
     """Where a job's result lies."""
     kind = job.spec.WhichOneof("work")
-    if kind == "extract":
-        return job.spec.extract.faceset_path
-    return job.spec.train.model_path if kind == "train" else job.spec.merge.output_path
+    if kind is None:
+        return ""  # of a newer daemon
+    return str(getattr(getattr(job.spec, kind), f"{OUTPUT_PATHS[JobKind(kind)]}_path"))
 
 
 def _steered(session: CliSession, job: job_service_pb2.Job, words: str) -> int:

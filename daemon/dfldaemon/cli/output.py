@@ -13,6 +13,7 @@ With ``--json`` every line on stdout is an object with a ``type``:
 ``notice``          ``reason``, ``message``, ``severity``; ``job``, ``sequence``, ``time`` when a job says it
 ``interrupt``       ``job``, ``action``: ``cancel`` or ``detach``
 ``daemon``          ``running`` and what the daemon says about itself
+``model``           what a model says about itself, its generations and its backups
 ``faceset``         what a faceset says about itself
 ``face``            one face of ``faceset list``, with ``sort_value`` where it was sorted
 ``track``           one person followed through a shot

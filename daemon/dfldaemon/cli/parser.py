@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from dflcore.config.base import Settings
 from dflcore.config.curate import OPERATIONS
+from dflcore.config.exchange import ModelExportSettings, ModelImportSettings
 from dflcore.config.extract import ExtractSettings
 from dflcore.config.merge import MergeSettings
 from dflcore.config.segment import MaskTrainSettings
@@ -14,7 +15,7 @@ from dflcore.config.train import TrainSettings
 from dflcore.errors import InvalidInput
 from dflcore.version import __version__
 from dfldaemon.cli.exit_codes import HELP as EXIT_CODES_HELP
-from dfldaemon.cli.flags import add_settings_flags
+from dfldaemon.cli.flags import FlagsFormatter, add_settings_flags
 
 DESCRIPTION = "Face replacement for compositors: extract faces, train a model, merge it into the plate."
 EPILOG = f"""\
@@ -58,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_work(commands, shared)
     _add_facesets(commands, shared)
+    _add_models(commands, shared)
     _add_jobs(commands, shared)
     _add_daemon(commands, shared)
     _add_weights(commands, shared)
@@ -126,10 +128,16 @@ def _add_work(commands: _Commands[CommandParser], shared: CommandParser) -> None
     )
     _finish_work(extract, ExtractSettings)
     train = _command(commands, shared, "train", "train a model on two facesets, or go on training it", "work:train")
-    train.add_argument("--source", required=True, metavar="DIR", help="faceset of the identity put on")
+    train.add_argument(
+        "--source",
+        required=True,
+        action="append",
+        metavar="DIR",
+        help="faceset of the identity put on; given again, a further person with a decoder of their own (df presets)",
+    )
     train.add_argument("--target", required=True, metavar="DIR", help="faceset of the performer in the plate")
     train.add_argument("--model", required=True, metavar="DIR", help="folder of the model, made if not there")
-    _finish_work(train, TrainSettings)
+    _finish_work(train, TrainSettings, can_be_watched=True)
     merge = _command(commands, shared, "merge", "put the model's face into a plate and write EXR layers", "work:merge")
     _add_plate(merge)
     merge.add_argument("--model", required=True, metavar="DIR", help="folder of the model")
@@ -191,7 +199,7 @@ def _add_facesets(commands: _Commands[CommandParser], shared: CommandParser) -> 
         help="faceset with labels; may be given again",
     )
     segmenter.add_argument("--model", required=True, metavar="DIR", help="folder of the segmenter, made if not there")
-    _finish_work(segmenter, MaskTrainSettings)
+    _finish_work(segmenter, MaskTrainSettings, can_be_watched=True)
     labels = _group(commands, "labels", "draw masks by hand")
     edit = _command(labels, shared, "edit", "open the label editor in a browser, on this machine only",
                     "label_command:edit")  # fmt: skip
@@ -201,6 +209,25 @@ def _add_facesets(commands: _Commands[CommandParser], shared: CommandParser) -> 
     edit.add_argument("--stay", action="store_true", help="keep serving when the page is closed")
     edit.add_argument("--idle-minutes", type=int, default=60, metavar="N", help="end after so long unused [default 60]")
     edit.add_argument("--no-browser", action="store_true", help="print the address only")
+
+
+def _add_models(commands: _Commands[CommandParser], shared: CommandParser) -> None:
+    models = _group(commands, "model", "look into models, take them over from other programs and hand them on")
+    info = _command(models, shared, "info", "show what a model says about itself, and its backups",
+                    "model_commands:show_info")  # fmt: skip
+    info.add_argument("model", metavar="MODEL", help="folder of the model")
+    importing = _command(
+        models, shared, "import", "take over a SAEHD, AMP or Quick96 model of the reference implementation",
+        "model_commands:import_model",
+    )  # fmt: skip
+    importing.add_argument("folder", metavar="FOLDER", help="folder with the reference's model files; it is only read")
+    importing.add_argument("--model", required=True, metavar="DIR", help="folder of the new model")
+    _finish_work(importing, ModelImportSettings)
+    exporting = _command(models, shared, "export", "write a model as one file for other programs",
+                         "model_commands:export_model")  # fmt: skip
+    exporting.add_argument("model", metavar="MODEL", help="folder of the trained model")
+    exporting.add_argument("--output", required=True, metavar="FILE", help="file to write")
+    _finish_work(exporting, ModelExportSettings)
 
 
 def _as_help(sentence: str) -> str:
@@ -217,8 +244,14 @@ def _add_plate(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _finish_work(parser: argparse.ArgumentParser, settings_class: type[Settings]) -> None:
-    parser.add_argument("--detach", action="store_true", help="print the job's id and leave it running")
+def _finish_work(
+    parser: argparse.ArgumentParser, settings_class: type[Settings], *, can_be_watched: bool = False
+) -> None:
+    parser.formatter_class = FlagsFormatter
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument("--detach", action="store_true", help="print the job's id and leave it running")
+    if can_be_watched:
+        ways.add_argument("--watch", action="store_true", help="draw losses and speed while it trains, on a terminal")
     parser.set_defaults(settings_class=settings_class)
     add_settings_flags(parser, settings_class)
 
@@ -235,7 +268,7 @@ def _add_jobs(commands: _Commands[CommandParser], shared: CommandParser) -> None
     )
     listing.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (default 50)")
     verbs = {
-        "watch": "follow a job to its end; Ctrl-C detaches",
+        "watch": "follow a job to its end, a training with its curves; Ctrl-C detaches",
         "get": "show one job",
         "cancel": "stop a job at the next frame or step; finished work is kept",
         "pause": "save and give the device free",

@@ -38,7 +38,7 @@ class Pace:
 def frame_pace(event: job_service_pb2.JobEvent, pace: Pace) -> None:
     """Take frames done of frames asked into ``pace``."""
     progress = event.frame_progress
-    pace.mark(_time_s(event), progress.done_count)
+    pace.mark(event_time_s(event), progress.done_count)
     pace.done, pace.total = float(progress.done_count), float(progress.total_count)
     if pace.per_second:
         pace.left_s = (progress.total_count - progress.done_count) / pace.per_second
@@ -47,7 +47,7 @@ def frame_pace(event: job_service_pb2.JobEvent, pace: Pace) -> None:
 def pace_of_train(event: job_service_pb2.JobEvent, pace: Pace) -> None:
     """Take iterations or minutes of training into ``pace``; whichever limit comes first is the one shown."""
     progress = event.train_progress
-    pace.mark(_time_s(event), progress.iteration)
+    pace.mark(event_time_s(event), progress.iteration)
     ends: list[tuple[float, float, float]] = []  # seconds left, done, total
     if progress.HasField("target_s"):
         ends.append((max(progress.target_s - progress.elapsed_s, 0.0), progress.elapsed_s, progress.target_s))
@@ -70,5 +70,13 @@ def duration_text(seconds: float) -> str:
     return f"{rest_s} s"
 
 
-def _time_s(event: job_service_pb2.JobEvent) -> float:
+def event_time_s(event: job_service_pb2.JobEvent) -> float:
+    """Seconds since the epoch."""
     return event.time.seconds + event.time.nanos * 1e-9
+
+
+def rate_text(per_second: float, unit: str) -> str:
+    """``2.1 it/s``; slow ones ``4.0 s/it``."""
+    if per_second >= 1.0:
+        return f"{per_second:.1f} {unit}/s"
+    return f"{1.0 / per_second:.1f} s/{unit}"

@@ -55,7 +55,7 @@ def extract(session: CliSession, options: argparse.Namespace) -> int:
 def train(session: CliSession, options: argparse.Namespace) -> int:
     """Run a training. Raises DflError where it cannot be submitted or followed."""
     settings = given_settings(options, TrainSettings)
-    source = session.absolute(options.source)
+    source, *more_sources = map(session.absolute, options.source)
     with session.connect_or_start() as client:
         settings |= ask_authorization(
             session.output,
@@ -66,12 +66,13 @@ def train(session: CliSession, options: argparse.Namespace) -> int:
         spec = job_service_pb2.JobSpec(
             train=job_service_pb2.TrainSpec(
                 source_path=source,
+                more_source_paths=more_sources,
                 target_path=session.absolute(options.target),
                 model_path=session.absolute(options.model),
                 settings=settings_pb2.TrainSettings(**settings),  # type: ignore[arg-type]
             )
         )
-        return submit_and_follow(session, client, spec, is_detached=options.detach)
+        return submit_and_follow(session, client, spec, is_detached=options.detach, is_watched=options.watch)
 
 
 def merge(session: CliSession, options: argparse.Namespace) -> int:
@@ -104,9 +105,13 @@ def submit_and_follow(
     spec: job_service_pb2.JobSpec,
     *,
     is_detached: bool = False,
+    is_watched: bool = False,
     on_interrupt: OnInterrupt = OnInterrupt.CANCEL,
 ) -> int:
     """Put a job into the queue and follow it to its end, unless detached.
+
+    Args:
+        is_watched: of a training, draw curves where the terminal can.
 
     Raises:
         DflError: the daemon refuses the job or went away.
@@ -117,7 +122,7 @@ def submit_and_follow(
         session.output.result(job.id)
         return OK
     session.output.remark(f"Job {job.id}", style="dim")
-    ended = follow_job(client, job, session.output, on_interrupt=on_interrupt)
+    ended = follow_job(client, job, session.output, on_interrupt=on_interrupt, is_watched=is_watched)
     return report_end(session.output, ended, job.id)
 
 

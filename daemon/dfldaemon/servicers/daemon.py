@@ -14,13 +14,14 @@ from dfldaemon.convert import (
 )
 from dfldaemon.discovery import Session
 from dfldaemon.grpc_types import Context
-from dfldaemon.jobs import JobState
+from dfldaemon.jobs import JobKind, JobState
+from dfldaemon.knob_groups import groups_of
 from dfldaemon.store import JobStore, StoreThread
 from dflproto.v1 import daemon_service_pb2 as wire
 from dflproto.v1 import daemon_service_pb2_grpc
 from dflproto.v1.schema_digest import SCHEMA_DIGEST
 
-FEATURES = ("paths", "jobs.extract", "jobs.train", "jobs.merge", "jobs.curate", "jobs.train_mask", "corrections")
+FEATURES = ("paths", *(f"jobs.{kind.value}" for kind in JobKind), "corrections")
 """Abilities a client may look for before it offers them."""
 
 
@@ -51,8 +52,11 @@ class DaemonServicer(daemon_service_pb2_grpc.DaemonServiceServicer):
         self, request: wire.DescribeSettingsRequest, context: Context
     ) -> wire.DescribeSettingsResponse:
         settings_class = settings_class_of(kind_from_message(request.kind), request.operation)
-        knobs = describe_settings(settings_class, audience_from_message(request.audience))
-        return wire.DescribeSettingsResponse(knobs=map(knob_to_message, knobs))
+        knobs = {knob.name: knob for knob in describe_settings(settings_class, audience_from_message(request.audience))}
+        groups = groups_of(settings_class)
+        return wire.DescribeSettingsResponse(
+            knobs=[knob_to_message(knobs[name], group) for name, group in groups.items() if name in knobs]
+        )
 
     async def Shutdown(self, request: wire.ShutdownRequest, context: Context) -> wire.ShutdownResponse:
         self._shutdown()

@@ -95,9 +95,10 @@ class JobServicer(job_service_pb2_grpc.JobServiceServicer):
 
     async def _check_inputs(self, work: Work) -> None:
         """Raises NotFound when something the job reads is not there and no waiting job will make it."""
-        for path, maker in await asyncio.to_thread(needed_folders, work):
-            if not await self._store.run(JobStore.is_awaited, maker, path):
-                raise folder_missing(path, maker)
+        for path, makers in await asyncio.to_thread(needed_folders, work):
+            awaited = [await self._store.run(JobStore.is_awaited, maker, path) for maker in makers]
+            if not any(awaited):
+                raise folder_missing(path, makers)
         plate = os.path.normpath(work.paths.get("plate", ""))
         if not await self._store.run(JobStore.is_awaited, JobKind.MERGE, plate):
             await asyncio.to_thread(check_plate, work)

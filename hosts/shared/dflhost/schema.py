@@ -13,7 +13,7 @@ DIGEST
     equals GetServerInfoResponse.schema_digest of a daemon of the same build.
 """
 
-DIGEST = "e931ec1b92654e97232adde4c264fc5da56b1f895f0f05aa5f1423e7c0b94dfd"
+DIGEST = "0ac8d7c35fa3ef0a6a8c6c7835cc833299d4f1d06a957618447395d28f32435e"
 
 MESSAGES = {
     "dflproto.v1.ApplyMasksSettings": [
@@ -114,6 +114,11 @@ MESSAGES = {
     "dflproto.v1.ExportMasksSettings": [
         (1, "what", "optional", "string", "", ""),
         (2, "recipe", "optional", "string", "", ""),
+    ],
+    "dflproto.v1.ExportModelSpec": [
+        (1, "model_path", "single", "string", "", ""),
+        (2, "output_path", "single", "string", "", ""),
+        (3, "settings", "single", "message", "dflproto.v1.ModelExportSettings", ""),
     ],
     "dflproto.v1.ExtractSettings": [
         (1, "detector", "optional", "string", "", ""),
@@ -271,6 +276,11 @@ MESSAGES = {
         (1, "source", "optional", "string", "", ""),
         (2, "plate", "optional", "string", "", ""),
     ],
+    "dflproto.v1.ImportModelSpec": [
+        (1, "legacy_path", "single", "string", "", ""),
+        (2, "model_path", "single", "string", "", ""),
+        (3, "settings", "single", "message", "dflproto.v1.ModelImportSettings", ""),
+    ],
     "dflproto.v1.Job": [
         (1, "id", "single", "string", "", ""),
         (2, "kind", "single", "enum", "dflproto.v1.JobKind", ""),
@@ -308,6 +318,8 @@ MESSAGES = {
         (3, "merge", "single", "message", "dflproto.v1.MergeSpec", "work"),
         (4, "curate", "single", "message", "dflproto.v1.CurateSpec", "work"),
         (5, "train_mask", "single", "message", "dflproto.v1.TrainMaskSpec", "work"),
+        (6, "import_model", "single", "message", "dflproto.v1.ImportModelSpec", "work"),
+        (7, "export_model", "single", "message", "dflproto.v1.ExportModelSpec", "work"),
     ],
     "dflproto.v1.Knob": [
         (1, "name", "single", "string", "", ""),
@@ -321,6 +333,7 @@ MESSAGES = {
         (9, "choices", "repeated", "string", "", ""),
         (10, "optional_value", "single", "bool", "", ""),
         (11, "fixed_once_trained", "single", "bool", "", ""),
+        (12, "group", "single", "string", "", ""),
     ],
     "dflproto.v1.KnobValue": [
         (1, "bool_value", "single", "bool", "", "value"),
@@ -449,12 +462,36 @@ MESSAGES = {
         (8, "digest", "single", "string", "", ""),
         (9, "authorization", "single", "message", "dflproto.v1.Authorization", ""),
         (10, "software", "single", "string", "", ""),
+        (11, "backups", "repeated", "message", "dflproto.v1.ModelBackup", ""),
+        (12, "kind", "single", "string", "", ""),
+    ],
+    "dflproto.v1.ModelBackup": [
+        (1, "path", "single", "string", "", ""),
+        (2, "iteration", "single", "int64", "", ""),
+        (3, "save_time", "single", "message", "google.protobuf.Timestamp", ""),
+        (4, "size_bytes", "single", "int64", "", ""),
+    ],
+    "dflproto.v1.ModelExportSettings": [
+        (1, "kind", "optional", "string", "", ""),
+        (2, "identity", "optional", "string", "", ""),
+        (3, "half", "optional", "bool", "", ""),
+        (4, "scene_linear", "optional", "bool", "", ""),
+        (5, "overwrite", "optional", "bool", "", ""),
     ],
     "dflproto.v1.ModelGeneration": [
         (1, "number", "single", "int64", "", ""),
         (2, "iteration", "single", "int64", "", ""),
         (3, "save_time", "single", "message", "google.protobuf.Timestamp", ""),
         (4, "size_bytes", "single", "int64", "", ""),
+    ],
+    "dflproto.v1.ModelImportSettings": [
+        (1, "name", "optional", "string", "", ""),
+        (2, "face_type", "optional", "string", "", ""),
+        (3, "authorization_person", "optional", "string", "", ""),
+        (4, "authorization_project", "optional", "string", "", ""),
+        (5, "authorization_use", "optional", "string", "", ""),
+        (6, "authorization_until", "optional", "string", "", ""),
+        (7, "authorization_reference", "optional", "string", "", ""),
     ],
     "dflproto.v1.NoticeEvent": [
         (1, "reason", "single", "string", "", ""),
@@ -644,6 +681,7 @@ MESSAGES = {
         (2, "target_path", "single", "string", "", ""),
         (3, "model_path", "single", "string", "", ""),
         (4, "settings", "single", "message", "dflproto.v1.TrainSettings", ""),
+        (5, "more_source_paths", "repeated", "string", "", ""),
     ],
     "dflproto.v1.TrashSettings": [
         (1, "where", "optional", "string", "", ""),
@@ -697,6 +735,8 @@ ENUMS = {
         "JOB_KIND_MERGE": 3,
         "JOB_KIND_CURATE": 4,
         "JOB_KIND_TRAIN_MASK": 5,
+        "JOB_KIND_IMPORT_MODEL": 6,
+        "JOB_KIND_EXPORT_MODEL": 7,
     },
     "dflproto.v1.JobState": {
         "JOB_STATE_UNSPECIFIED": 0,

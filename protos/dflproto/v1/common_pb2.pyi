@@ -25,6 +25,8 @@ class JobKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     JOB_KIND_MERGE: _ClassVar[JobKind]
     JOB_KIND_CURATE: _ClassVar[JobKind]
     JOB_KIND_TRAIN_MASK: _ClassVar[JobKind]
+    JOB_KIND_IMPORT_MODEL: _ClassVar[JobKind]
+    JOB_KIND_EXPORT_MODEL: _ClassVar[JobKind]
 
 class Severity(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -44,6 +46,8 @@ JOB_KIND_TRAIN: JobKind
 JOB_KIND_MERGE: JobKind
 JOB_KIND_CURATE: JobKind
 JOB_KIND_TRAIN_MASK: JobKind
+JOB_KIND_IMPORT_MODEL: JobKind
+JOB_KIND_EXPORT_MODEL: JobKind
 SEVERITY_UNSPECIFIED: Severity
 SEVERITY_INFO: Severity
 SEVERITY_WARNING: Severity

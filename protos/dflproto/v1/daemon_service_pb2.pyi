@@ -47,7 +47,7 @@ class KnobValue(_message.Message):
     def __init__(self, bool_value: bool = ..., int_value: _Optional[int] = ..., float_value: _Optional[float] = ..., string_value: _Optional[str] = ...) -> None: ...
 
 class Knob(_message.Message):
-    __slots__ = ("name", "type", "default_value", "help", "unit", "audience", "minimum", "maximum", "choices", "optional_value", "fixed_once_trained")
+    __slots__ = ("name", "type", "default_value", "help", "unit", "audience", "minimum", "maximum", "choices", "optional_value", "fixed_once_trained", "group")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -59,6 +59,7 @@ class Knob(_message.Message):
     CHOICES_FIELD_NUMBER: _ClassVar[int]
     OPTIONAL_VALUE_FIELD_NUMBER: _ClassVar[int]
     FIXED_ONCE_TRAINED_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
     name: str
     type: KnobType
     default_value: KnobValue
@@ -70,7 +71,8 @@ class Knob(_message.Message):
     choices: _containers.RepeatedScalarFieldContainer[str]
     optional_value: bool
     fixed_once_trained: bool
-    def __init__(self, name: _Optional[str] = ..., type: _Optional[_Union[KnobType, str]] = ..., default_value: _Optional[_Union[KnobValue, _Mapping]] = ..., help: _Optional[str] = ..., unit: _Optional[str] = ..., audience: _Optional[_Union[Audience, str]] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., choices: _Optional[_Iterable[str]] = ..., optional_value: bool = ..., fixed_once_trained: bool = ...) -> None: ...
+    group: str
+    def __init__(self, name: _Optional[str] = ..., type: _Optional[_Union[KnobType, str]] = ..., default_value: _Optional[_Union[KnobValue, _Mapping]] = ..., help: _Optional[str] = ..., unit: _Optional[str] = ..., audience: _Optional[_Union[Audience, str]] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., choices: _Optional[_Iterable[str]] = ..., optional_value: bool = ..., fixed_once_trained: bool = ..., group: _Optional[str] = ...) -> None: ...
 
 class GetServerInfoRequest(_message.Message):
     __slots__ = ()

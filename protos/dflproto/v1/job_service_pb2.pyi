@@ -27,16 +27,18 @@ class ExtractSpec(_message.Message):
     def __init__(self, plate: _Optional[_Union[PlateSpec, _Mapping]] = ..., faceset_path: _Optional[str] = ..., settings: _Optional[_Union[_settings_pb2.ExtractSettings, _Mapping]] = ...) -> None: ...
 
 class TrainSpec(_message.Message):
-    __slots__ = ("source_path", "target_path", "model_path", "settings")
+    __slots__ = ("source_path", "target_path", "model_path", "settings", "more_source_paths")
     SOURCE_PATH_FIELD_NUMBER: _ClassVar[int]
     TARGET_PATH_FIELD_NUMBER: _ClassVar[int]
     MODEL_PATH_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    MORE_SOURCE_PATHS_FIELD_NUMBER: _ClassVar[int]
     source_path: str
     target_path: str
     model_path: str
     settings: _settings_pb2.TrainSettings
-    def __init__(self, source_path: _Optional[str] = ..., target_path: _Optional[str] = ..., model_path: _Optional[str] = ..., settings: _Optional[_Union[_settings_pb2.TrainSettings, _Mapping]] = ...) -> None: ...
+    more_source_paths: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, source_path: _Optional[str] = ..., target_path: _Optional[str] = ..., model_path: _Optional[str] = ..., settings: _Optional[_Union[_settings_pb2.TrainSettings, _Mapping]] = ..., more_source_paths: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class MergeSpec(_message.Message):
     __slots__ = ("plate", "model_path", "faceset_path", "output_path", "settings")
@@ -114,19 +116,43 @@ class TrainMaskSpec(_message.Message):
     settings: _settings_pb2.MaskTrainSettings
     def __init__(self, faceset_paths: _Optional[_Iterable[str]] = ..., model_path: _Optional[str] = ..., settings: _Optional[_Union[_settings_pb2.MaskTrainSettings, _Mapping]] = ...) -> None: ...
 
+class ImportModelSpec(_message.Message):
+    __slots__ = ("legacy_path", "model_path", "settings")
+    LEGACY_PATH_FIELD_NUMBER: _ClassVar[int]
+    MODEL_PATH_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    legacy_path: str
+    model_path: str
+    settings: _settings_pb2.ModelImportSettings
+    def __init__(self, legacy_path: _Optional[str] = ..., model_path: _Optional[str] = ..., settings: _Optional[_Union[_settings_pb2.ModelImportSettings, _Mapping]] = ...) -> None: ...
+
+class ExportModelSpec(_message.Message):
+    __slots__ = ("model_path", "output_path", "settings")
+    MODEL_PATH_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_PATH_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    model_path: str
+    output_path: str
+    settings: _settings_pb2.ModelExportSettings
+    def __init__(self, model_path: _Optional[str] = ..., output_path: _Optional[str] = ..., settings: _Optional[_Union[_settings_pb2.ModelExportSettings, _Mapping]] = ...) -> None: ...
+
 class JobSpec(_message.Message):
-    __slots__ = ("extract", "train", "merge", "curate", "train_mask")
+    __slots__ = ("extract", "train", "merge", "curate", "train_mask", "import_model", "export_model")
     EXTRACT_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
     MERGE_FIELD_NUMBER: _ClassVar[int]
     CURATE_FIELD_NUMBER: _ClassVar[int]
     TRAIN_MASK_FIELD_NUMBER: _ClassVar[int]
+    IMPORT_MODEL_FIELD_NUMBER: _ClassVar[int]
+    EXPORT_MODEL_FIELD_NUMBER: _ClassVar[int]
     extract: ExtractSpec
     train: TrainSpec
     merge: MergeSpec
     curate: CurateSpec
     train_mask: TrainMaskSpec
-    def __init__(self, extract: _Optional[_Union[ExtractSpec, _Mapping]] = ..., train: _Optional[_Union[TrainSpec, _Mapping]] = ..., merge: _Optional[_Union[MergeSpec, _Mapping]] = ..., curate: _Optional[_Union[CurateSpec, _Mapping]] = ..., train_mask: _Optional[_Union[TrainMaskSpec, _Mapping]] = ...) -> None: ...
+    import_model: ImportModelSpec
+    export_model: ExportModelSpec
+    def __init__(self, extract: _Optional[_Union[ExtractSpec, _Mapping]] = ..., train: _Optional[_Union[TrainSpec, _Mapping]] = ..., merge: _Optional[_Union[MergeSpec, _Mapping]] = ..., curate: _Optional[_Union[CurateSpec, _Mapping]] = ..., train_mask: _Optional[_Union[TrainMaskSpec, _Mapping]] = ..., import_model: _Optional[_Union[ImportModelSpec, _Mapping]] = ..., export_model: _Optional[_Union[ExportModelSpec, _Mapping]] = ...) -> None: ...
 
 class Job(_message.Message):
     __slots__ = ("id", "kind", "state", "spec", "create_time", "start_time", "end_time", "attempt_count", "error", "frame_progress", "train_progress", "last_sequence", "stop_requested", "ahead_count", "result")

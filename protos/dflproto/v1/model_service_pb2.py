@@ -23,27 +23,30 @@ _sym_db = _symbol_database.Default()
 
 
 from dflproto.v1 import common_pb2 as dflproto_dot_v1_dot_common__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x64\x66lproto/v1/model_service.proto\x12\x0b\x64\x66lproto.v1\x1a\x18\x64\x66lproto/v1/common.proto\"\xfd\x01\n\x05Model\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06preset\x18\x02 \x01(\t\x12\x15\n\rresolution_px\x18\x03 \x01(\x05\x12\x11\n\tface_type\x18\x04 \x01(\t\x12\x11\n\titeration\x18\x05 \x01(\x03\x12\x11\n\ttrained_s\x18\x06 \x01(\x01\x12\x31\n\x0bgenerations\x18\x07 \x03(\x0b\x32\x1c.dflproto.v1.ModelGeneration\x12\x0e\n\x06\x64igest\x18\x08 \x01(\t\x12\x31\n\rauthorization\x18\t \x01(\x0b\x32\x1a.dflproto.v1.Authorization\x12\x10\n\x08software\x18\n \x01(\t\"$\n\x06Preset\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04help\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\"5\n\x10GetModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.dflproto.v1.Model\"\x14\n\x12ListPresetsRequest\";\n\x13ListPresetsResponse\x12$\n\x07presets\x18\x01 \x03(\x0b\x32\x13.dflproto.v1.Preset2\xa9\x01\n\x0cModelService\x12G\n\x08GetModel\x12\x1c.dflproto.v1.GetModelRequest\x1a\x1d.dflproto.v1.GetModelResponse\x12P\n\x0bListPresets\x12\x1f.dflproto.v1.ListPresetsRequest\x1a .dflproto.v1.ListPresetsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x64\x66lproto/v1/model_service.proto\x12\x0b\x64\x66lproto.v1\x1a\x18\x64\x66lproto/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb6\x02\n\x05Model\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06preset\x18\x02 \x01(\t\x12\x15\n\rresolution_px\x18\x03 \x01(\x05\x12\x11\n\tface_type\x18\x04 \x01(\t\x12\x11\n\titeration\x18\x05 \x01(\x03\x12\x11\n\ttrained_s\x18\x06 \x01(\x01\x12\x31\n\x0bgenerations\x18\x07 \x03(\x0b\x32\x1c.dflproto.v1.ModelGeneration\x12\x0e\n\x06\x64igest\x18\x08 \x01(\t\x12\x31\n\rauthorization\x18\t \x01(\x0b\x32\x1a.dflproto.v1.Authorization\x12\x10\n\x08software\x18\n \x01(\t\x12)\n\x07\x62\x61\x63kups\x18\x0b \x03(\x0b\x32\x18.dflproto.v1.ModelBackup\x12\x0c\n\x04kind\x18\x0c \x01(\t\"q\n\x0bModelBackup\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x11\n\titeration\x18\x02 \x01(\x03\x12-\n\tsave_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\"$\n\x06Preset\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04help\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\"5\n\x10GetModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.dflproto.v1.Model\"\x14\n\x12ListPresetsRequest\";\n\x13ListPresetsResponse\x12$\n\x07presets\x18\x01 \x03(\x0b\x32\x13.dflproto.v1.Preset2\xa9\x01\n\x0cModelService\x12G\n\x08GetModel\x12\x1c.dflproto.v1.GetModelRequest\x1a\x1d.dflproto.v1.GetModelResponse\x12P\n\x0bListPresets\x12\x1f.dflproto.v1.ListPresetsRequest\x1a .dflproto.v1.ListPresetsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dflproto.v1.model_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MODEL']._serialized_start=75
-  _globals['_MODEL']._serialized_end=328
-  _globals['_PRESET']._serialized_start=330
-  _globals['_PRESET']._serialized_end=366
-  _globals['_GETMODELREQUEST']._serialized_start=368
-  _globals['_GETMODELREQUEST']._serialized_end=399
-  _globals['_GETMODELRESPONSE']._serialized_start=401
-  _globals['_GETMODELRESPONSE']._serialized_end=454
-  _globals['_LISTPRESETSREQUEST']._serialized_start=456
-  _globals['_LISTPRESETSREQUEST']._serialized_end=476
-  _globals['_LISTPRESETSRESPONSE']._serialized_start=478
-  _globals['_LISTPRESETSRESPONSE']._serialized_end=537
-  _globals['_MODELSERVICE']._serialized_start=540
-  _globals['_MODELSERVICE']._serialized_end=709
+  _globals['_MODEL']._serialized_start=108
+  _globals['_MODEL']._serialized_end=418
+  _globals['_MODELBACKUP']._serialized_start=420
+  _globals['_MODELBACKUP']._serialized_end=533
+  _globals['_PRESET']._serialized_start=535
+  _globals['_PRESET']._serialized_end=571
+  _globals['_GETMODELREQUEST']._serialized_start=573
+  _globals['_GETMODELREQUEST']._serialized_end=604
+  _globals['_GETMODELRESPONSE']._serialized_start=606
+  _globals['_GETMODELRESPONSE']._serialized_end=659
+  _globals['_LISTPRESETSREQUEST']._serialized_start=661
+  _globals['_LISTPRESETSREQUEST']._serialized_end=681
+  _globals['_LISTPRESETSRESPONSE']._serialized_start=683
+  _globals['_LISTPRESETSRESPONSE']._serialized_end=742
+  _globals['_MODELSERVICE']._serialized_start=745
+  _globals['_MODELSERVICE']._serialized_end=914
 # @@protoc_insertion_point(module_scope)

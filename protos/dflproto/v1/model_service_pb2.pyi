@@ -1,4 +1,5 @@
 from dflproto.v1 import common_pb2 as _common_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -7,7 +8,7 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Model(_message.Message):
-    __slots__ = ("path", "preset", "resolution_px", "face_type", "iteration", "trained_s", "generations", "digest", "authorization", "software")
+    __slots__ = ("path", "preset", "resolution_px", "face_type", "iteration", "trained_s", "generations", "digest", "authorization", "software", "backups", "kind")
     PATH_FIELD_NUMBER: _ClassVar[int]
     PRESET_FIELD_NUMBER: _ClassVar[int]
     RESOLUTION_PX_FIELD_NUMBER: _ClassVar[int]
@@ -18,6 +19,8 @@ class Model(_message.Message):
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     AUTHORIZATION_FIELD_NUMBER: _ClassVar[int]
     SOFTWARE_FIELD_NUMBER: _ClassVar[int]
+    BACKUPS_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
     path: str
     preset: str
     resolution_px: int
@@ -28,7 +31,21 @@ class Model(_message.Message):
     digest: str
     authorization: _common_pb2.Authorization
     software: str
-    def __init__(self, path: _Optional[str] = ..., preset: _Optional[str] = ..., resolution_px: _Optional[int] = ..., face_type: _Optional[str] = ..., iteration: _Optional[int] = ..., trained_s: _Optional[float] = ..., generations: _Optional[_Iterable[_Union[_common_pb2.ModelGeneration, _Mapping]]] = ..., digest: _Optional[str] = ..., authorization: _Optional[_Union[_common_pb2.Authorization, _Mapping]] = ..., software: _Optional[str] = ...) -> None: ...
+    backups: _containers.RepeatedCompositeFieldContainer[ModelBackup]
+    kind: str
+    def __init__(self, path: _Optional[str] = ..., preset: _Optional[str] = ..., resolution_px: _Optional[int] = ..., face_type: _Optional[str] = ..., iteration: _Optional[int] = ..., trained_s: _Optional[float] = ..., generations: _Optional[_Iterable[_Union[_common_pb2.ModelGeneration, _Mapping]]] = ..., digest: _Optional[str] = ..., authorization: _Optional[_Union[_common_pb2.Authorization, _Mapping]] = ..., software: _Optional[str] = ..., backups: _Optional[_Iterable[_Union[ModelBackup, _Mapping]]] = ..., kind: _Optional[str] = ...) -> None: ...
+
+class ModelBackup(_message.Message):
+    __slots__ = ("path", "iteration", "save_time", "size_bytes")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    ITERATION_FIELD_NUMBER: _ClassVar[int]
+    SAVE_TIME_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    iteration: int
+    save_time: _timestamp_pb2.Timestamp
+    size_bytes: int
+    def __init__(self, path: _Optional[str] = ..., iteration: _Optional[int] = ..., save_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., size_bytes: _Optional[int] = ...) -> None: ...
 
 class Preset(_message.Message):
     __slots__ = ("name", "help")

@@ -453,3 +453,35 @@ class MaskTrainSettings(_message.Message):
     authorization_use: str
     authorization_reference: str
     def __init__(self, preset: _Optional[str] = ..., masks: _Optional[str] = ..., iterations: _Optional[int] = ..., minutes: _Optional[float] = ..., batch_size: _Optional[int] = ..., resolution: _Optional[int] = ..., face_type: _Optional[str] = ..., learning_rate: _Optional[float] = ..., pretrain: bool = ..., occluders: _Optional[float] = ..., backgrounds: _Optional[float] = ..., random_flip: bool = ..., save_interval_s: _Optional[float] = ..., preview_interval_s: _Optional[float] = ..., keep_generations: _Optional[int] = ..., cache_mb: _Optional[int] = ..., seed: _Optional[int] = ..., device: _Optional[str] = ..., precision: _Optional[str] = ..., authorization_project: _Optional[str] = ..., authorization_use: _Optional[str] = ..., authorization_reference: _Optional[str] = ...) -> None: ...
+
+class ModelImportSettings(_message.Message):
+    __slots__ = ("name", "face_type", "authorization_person", "authorization_project", "authorization_use", "authorization_until", "authorization_reference")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    FACE_TYPE_FIELD_NUMBER: _ClassVar[int]
+    AUTHORIZATION_PERSON_FIELD_NUMBER: _ClassVar[int]
+    AUTHORIZATION_PROJECT_FIELD_NUMBER: _ClassVar[int]
+    AUTHORIZATION_USE_FIELD_NUMBER: _ClassVar[int]
+    AUTHORIZATION_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    AUTHORIZATION_REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    face_type: str
+    authorization_person: str
+    authorization_project: str
+    authorization_use: str
+    authorization_until: str
+    authorization_reference: str
+    def __init__(self, name: _Optional[str] = ..., face_type: _Optional[str] = ..., authorization_person: _Optional[str] = ..., authorization_project: _Optional[str] = ..., authorization_use: _Optional[str] = ..., authorization_until: _Optional[str] = ..., authorization_reference: _Optional[str] = ...) -> None: ...
+
+class ModelExportSettings(_message.Message):
+    __slots__ = ("kind", "identity", "half", "scene_linear", "overwrite")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    HALF_FIELD_NUMBER: _ClassVar[int]
+    SCENE_LINEAR_FIELD_NUMBER: _ClassVar[int]
+    OVERWRITE_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    identity: str
+    half: bool
+    scene_linear: bool
+    overwrite: bool
+    def __init__(self, kind: _Optional[str] = ..., identity: _Optional[str] = ..., half: bool = ..., scene_linear: bool = ..., overwrite: bool = ...) -> None: ...

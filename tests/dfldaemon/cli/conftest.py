@@ -23,6 +23,8 @@ from dflproto.v1 import (
     faceset_service_pb2_grpc,
     job_service_pb2,
     job_service_pb2_grpc,
+    model_service_pb2,
+    model_service_pb2_grpc,
 )
 
 TOKEN = "secret-of-the-test"
@@ -33,6 +35,7 @@ class FakeDaemon(
     daemon_service_pb2_grpc.DaemonServiceServicer,
     job_service_pb2_grpc.JobServiceServicer,
     faceset_service_pb2_grpc.FacesetServiceServicer,
+    model_service_pb2_grpc.ModelServiceServicer,
 ):
     """Jobs by id with their events; ``finish``, ``fail`` and ``tell`` move them on."""
 
@@ -45,6 +48,7 @@ class FakeDaemon(
         self.on_submit = lambda job: None
         self.watch_breaks = 0
         self.record = common_pb2.Authorization()
+        self.model = model_service_pb2.Model()
         self.shutdowns = 0
         self.stops_at_once = True
 
@@ -55,6 +59,7 @@ class FakeDaemon(
         daemon_service_pb2_grpc.add_DaemonServiceServicer_to_server(self, self.server)
         job_service_pb2_grpc.add_JobServiceServicer_to_server(self, self.server)
         faceset_service_pb2_grpc.add_FacesetServiceServicer_to_server(self, self.server)
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(self, self.server)
         checks = health.HealthServicer()
         checks.set("", health_pb2.HealthCheckResponse.SERVING)
         health_pb2_grpc.add_HealthServicer_to_server(checks, self.server)
@@ -157,6 +162,11 @@ class FakeDaemon(
         return faceset_service_pb2.GetFacesetResponse(
             faceset=faceset_service_pb2.Faceset(path=request.path, authorization=self.record)
         )
+
+    def GetModel(self, request, context):  # noqa: N802
+        self.check(context)
+        self.model.path = request.path
+        return model_service_pb2.GetModelResponse(model=self.model)
 
     def SubmitJob(self, request, context):  # noqa: N802
         self.check(context)

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from dfldaemon.cli.job_commands import output_path
 from dfldaemon.cli.main import main
 from dfldaemon.cli.work import _has_record
 from dflproto.v1 import common_pb2, job_service_pb2
@@ -58,6 +59,44 @@ def test_train_and_merge_submit_what_they_were_told(dfl, daemon):
     assert code == 0
     assert merge.output_path == "/o/{version}/n.####.exr"
     assert (merge.settings.profile, merge.settings.matte_erode) == ("flat", -3.0)
+
+
+def test_a_training_takes_several_people(dfl, daemon, tmp_path):
+    daemon.on_submit = lambda job: daemon.finish(job.id)
+    sources = ("--source", "/s", "--source", "second", "--source", "../third")
+    assert dfl("train", *sources, "--target", "/t", "--model", "/m", "--preset", "df")[0] == 0
+    train = daemon.jobs["train-000000"].spec.train
+    assert train.source_path == "/s"
+    assert list(train.more_source_paths) == [str(tmp_path / "second"), str(tmp_path.parent / "third")]
+
+
+def test_a_training_ends_with_a_summary_of_several_lines(dfl, daemon):
+    def run(job):
+        message = (
+            "Trained 80 iterations in 2.5 min, 31 ms each; losses: source 0.100, target 0.200; sharpness 40 % of the "
+            "source's. The losses still fall: train on."
+        )
+        notice = {"reason": "TRAINING_SUMMARY", "message": message, "severity": common_pb2.SEVERITY_INFO}
+        daemon.tell(job.id, notice=job_service_pb2.NoticeEvent(**notice))
+        daemon.finish(job.id, iteration="80", sharpness_ratio="0.4", advice="The losses still fall: train on.")
+
+    daemon.on_submit = run
+    code, _, err = dfl("train", "--source", "/s", "--target", "/t", "--model", "/m", "--watch")
+    assert code == 0
+    assert err.splitlines()[1:] == [
+        "Trained 80 iterations in 2.5 min, 31 ms each;",
+        "  losses: source 0.100, target 0.200;",
+        "  sharpness 40 % of the source's.",
+        "  The losses still fall: train on.",
+        "Done. iteration: 80, sharpness ratio: 0.4",
+    ]
+    assert "train on" in dfl("job", "get", "train-000000")[1]
+
+
+def test_nobody_watches_what_is_left_alone(dfl, daemon):
+    code, _, err = dfl("train", "--source", "/s", "--target", "/t", "--model", "/m", "--watch", "--detach")
+    assert (code, daemon.jobs) == (2, {})
+    assert "not allowed with" in err
 
 
 def test_detach_prints_the_id_at_once(dfl, daemon):
@@ -170,6 +209,22 @@ def test_job_list_get_and_steering(dfl, daemon):
     assert dfl("job", "cancel", "train-bbb222")[0] == 0
     assert dfl("job", "cancel", "train-bbb222")[0] == 4
     assert dfl("job", "retry", "train-bbb222")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("spec", "output"),
+    [
+        ({"train": {"model_path": "/out/a"}}, "/out/a"),
+        ({"merge": {"output_path": "/out/b"}}, "/out/b"),
+        ({"curate": {"faceset_path": "/out/c"}}, "/out/c"),
+        ({"train_mask": {"model_path": "/out/d"}}, "/out/d"),
+        ({"import_model": {"legacy_path": "/old", "model_path": "/out/e"}}, "/out/e"),
+        ({"export_model": {"model_path": "/m", "output_path": "/out/f.dfm"}}, "/out/f.dfm"),
+        ({}, ""),
+    ],
+)
+def test_jobs_name_what_they_write(spec, output):
+    assert output_path(job_service_pb2.Job(spec=job_service_pb2.JobSpec(**spec))) == output
 
 
 def test_job_watch_replays_from_the_first_event(dfl, daemon):

@@ -6,6 +6,7 @@ import pytest
 
 from dflcore.config.base import Audience, Settings, knob
 from dflcore.config.describe import describe_settings
+from dflcore.config.exchange import ModelExportSettings, ModelImportSettings
 from dflcore.config.extract import ExtractSettings
 from dflcore.config.merge import MergeSettings
 from dflcore.config.train import TrainSettings
@@ -18,6 +19,8 @@ WORK = {
     "extract": (ExtractSettings, ["extract", "in", "--faceset", "f"]),
     "train": (TrainSettings, ["train", "--source", "s", "--target", "t", "--model", "m"]),
     "merge": (MergeSettings, ["merge", "in", "--model", "m", "--faceset", "f", "--output", "o"]),
+    "model import": (ModelImportSettings, ["model", "import", "old", "--model", "m"]),
+    "model export": (ModelExportSettings, ["model", "export", "m", "--output", "o"]),
 }
 
 
@@ -31,10 +34,13 @@ def sample_value(description):
         return "2027-12-31"
     if description.name in ("masks", "segmentation"):
         return "label & !hands > hull"
+    if description.name == "letters":
+        return "ud"
     if description.type == "string":
         return "some text"
     low = 1.0 if description.minimum is None else description.minimum
-    value = low if low != description.default else low + 1
+    high = low + 1 if description.maximum is None else min(low + 1, description.maximum)
+    value = low if low != description.default else high
     return int(value) if description.type == "int" else float(value)
 
 
@@ -69,11 +75,12 @@ def test_nothing_given_means_nothing_sent(command):
 def test_help_names_unit_range_and_default(command, capsys):
     settings_class, _ = WORK[command]
     with pytest.raises(SystemExit) as caught:
-        build_parser().parse_args([command, "--help"])
+        build_parser().parse_args([*command.split(), "--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
     for description in describe_settings(settings_class):
-        assert flag_name(description.name) in text
+        flag = flag_name(description.name)
+        assert f"--[no-]{flag[2:]}" in text if description.type == "bool" else flag in text
     sample = describe_settings(settings_class)[-1]
     assert flag_help(sample).split()[0] in text
 
@@ -82,6 +89,24 @@ def test_help_of_a_number_says_what_is_allowed():
     by_name = {description.name: description for description in describe_settings(MergeSettings)}
     assert flag_help(by_name["matte_erode"]).endswith("[-25 to 25 %%; default 0]")
     assert "default on" in flag_help({d.name: d for d in describe_settings(TrainSettings)}["random_warp"])
+
+
+def test_help_begins_with_what_must_be_said(capsys):
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["train", "--help"])
+    usage = " ".join(capsys.readouterr().out.partition("\n\n")[0].split())
+    assert usage == "usage: dfl train --source DIR --target DIR --model DIR [--detach | --watch] [FLAGS]"
+
+
+def test_help_shows_the_headings_artists_first(capsys):
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["train", "--help"])
+    text = capsys.readouterr().out
+    headings = [line[:-1] for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    for_artists = ["network", "how long", "speed and memory", "learning", "faces", "losses", "saving and previews"]
+    assert headings[2:10] == [*for_artists, "permission"]
+    assert all(heading.endswith(", for technical directors") for heading in headings[10:])
+    assert text.index("--preset") < text.index("--resolution") < text.index("--batch-size") < text.index("--ae-dims")
 
 
 def test_internal_settings_work_but_are_not_shown():
