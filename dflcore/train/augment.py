@@ -36,6 +36,7 @@ class AugmentRanges:
         shift: translation as a fraction of the face's side.
         warp: node displacement of the warp grid as a fraction of its cell; 0 switches it off.
         light: gain of what the encoder sees; half of it per channel, and half of it as an offset.
+        hsv: shift of hue, saturation and value of what the encoder sees, see :mod:`dflcore.train.relight`.
         flip: mirror now and then.
     """
 
@@ -44,6 +45,7 @@ class AugmentRanges:
     shift: float
     warp: float
     light: float
+    hsv: float = 0.0
     flip: bool = False
 
 

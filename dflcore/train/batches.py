@@ -1,50 +1,76 @@
-"""From two facesets to what one training step eats."""
+"""From facesets to what one training step eats."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from dflcore.color.matching.methods import COLOR_MATCHES, ColorMatch
+from dflcore.color.matching.sliced import match_sot
 from dflcore.config.train import TrainSettings
 from dflcore.io.masks import MaskRecipe
+from dflcore.models.face_model import SOURCE, TARGET
 from dflcore.models.registry import Recipe
 from dflcore.progress import Notice
-from dflcore.train.augment import AugmentRanges, draw_transform, identity_transform, move_transform, required_margin
-from dflcore.train.dataset import FaceDecoder, FacePool, TrainingFaces
+from dflcore.train.augment import (
+    AugmentRanges,
+    draw_transform,
+    identity_transform,
+    move_transform,
+    required_margin,
+    to_device,
+)
+from dflcore.train.dataset import DECODE_THREADS, FaceDecoder, FacePool, TrainingFaces
+from dflcore.train.relight import draw_hsv_shift
+from dflcore.train.sampling import EveryFace, SamplingPolicy, UniformYaw, mixed_seed, shard
 from dflcore.types import FaceType
+
+_SOT_TRIPLES = 2
+"""Directions per step / 3 while training, where a batch of faces waits; merging takes its time."""
 
 
 @dataclass(frozen=True, slots=True)
 class SideBatch:
-    """One side of one step, all in aligned space, display-referred sRGB, on the training device.
+    """One person of one step, all in aligned space, display-referred sRGB, on the training device.
 
     Attributes:
         seen: (B, 3, R, R) in [0, 1], what the encoder is shown: moved, warped, relit.
         face: (B, 3, R, R) in [0, 1], what the decoder shall paint: moved only.
         mask: (B, 1, R, R) in [0, 1], where the face is in ``face``.
+        priority: (B, 1, R, R) in [0, 1], where eyes and mouth are in ``face``; None when nobody asked.
     """
 
     seen: Tensor
     face: Tensor
     mask: Tensor
+    priority: Tensor | None = None
 
 
-def augment_ranges(recipe: Recipe, *, warp: bool, flip: bool) -> AugmentRanges:
-    """The recipe's ranges with the user's switches applied."""
+def augment_ranges(settings: TrainSettings, recipe: Recipe, identity: str) -> AugmentRanges:
+    """The recipe's ranges of one person with the user's switches applied.
+
+    Pretraining is of faces in general: no warp, mirrored at will, colours as they are (measured facts of DeepFaceLab
+    46fc239, GPL-3.0, nothing copied).
+    """
+    flip = settings.random_flip_target if identity == TARGET else settings.random_flip_source
     return AugmentRanges(
         rotation_deg=recipe.rotation_deg,
         scale=recipe.scale,
         shift=recipe.shift,
-        warp=recipe.warp if warp else 0.0,
+        warp=recipe.warp if settings.random_warp and not settings.pretrain else 0.0,
         light=recipe.light,
-        flip=flip,
+        hsv=0.0 if identity == TARGET or settings.pretrain else settings.random_hsv,
+        flip=flip or settings.pretrain,
     )
 
 
 class BatchMaker:
-    """Endless random batches of one side.
+    """Endless random batches of one person.
 
     Args:
         faces: an open faceset.
@@ -56,6 +82,11 @@ class BatchMaker:
         device: where batches are made.
         side: ``source`` or ``target``, for messages.
         recipe: see :class:`FaceDecoder`.
+        names: the share of the faces that this process draws from; all when not given.
+        priority: also tell where eyes and mouth are.
+        uniform_yaw: draw turned faces as often as frontal ones.
+        color_match, partners: give every face the colours of a random face of ``partners``, judged by both masks; the
+            encoder sees and the decoder shall paint the same changed face.
     """
 
     def __init__(
@@ -71,19 +102,40 @@ class BatchMaker:
         device: torch.device,
         side: str,
         recipe: MaskRecipe | None = None,
+        names: list[str] | None = None,
+        priority: bool = False,
+        uniform_yaw: bool = False,
+        color_match: ColorMatch | None = None,
+        partners: BatchMaker | None = None,
     ) -> None:
         self._ranges = ranges
         self._resolution = resolution
         self._device = device
         self._generator = torch.Generator().manual_seed(seed)
-        decoder = FaceDecoder(faces, face_type, resolution, required_margin(ranges), recipe)
+        self._all_names = faces.names
+        self._color_match, self._partners = color_match, partners
+        names = faces.names if names is None else names
+        policy: SamplingPolicy = EveryFace(len(names))
+        if uniform_yaw and names:
+            policy = UniformYaw([faces.record(name).pose.yaw for name in names])
+        decoder = FaceDecoder(faces, face_type, resolution, required_margin(ranges), recipe, priority=priority)
         self._decoder = decoder
         self._margin = decoder.stored_size / resolution
         self._pool = FacePool(
-            decoder, faces.names, budget_bytes=budget_bytes, batch_size=batch_size, seed=seed, side=side
+            decoder,
+            names,
+            budget_bytes=budget_bytes,
+            batch_size=batch_size,
+            seed=seed,
+            side=side,
+            planes=decoder.planes,
+            policy=policy,
+            threads=DECODE_THREADS,
         )
         if decoder.masked_faces:
             self._pool.notices.append(_masks_notice(side, decoder.masked_faces, len(faces.names)))
+        if decoder.extended:
+            self._pool.notices.append(_extended_notice(side, faces, face_type))
 
     def make(self, *, warp: bool = True) -> SideBatch:
         """The next batch.
@@ -94,17 +146,24 @@ class BatchMaker:
         Raises:
             DataCorrupt: no face can be read.
         """
-        stored = self._pool.draw(self._generator).to(self._device)
+        stored = self._upload(self._pool.draw_levels(self._generator))
         ranges = self._ranges if warp else replace(self._ranges, warp=0.0)
         transform = draw_transform(len(stored), ranges, self._margin, self._generator)
         transform = move_transform(transform, self._device)
-        truth = transform.apply(stored, self._resolution)
-        seen = transform.apply_as_input(stored[:, :3], self._resolution)
-        return SideBatch(seen=seen, face=truth[:, :3], mask=truth[:, 3:])
+        pictures, masks = stored[:, :3], stored[:, 3:]
+        if self._color_match is not None and self._partners is not None:
+            partners = self._upload(self._partners._pool.borrow(len(stored), self._generator))
+            pictures = self._color_match(pictures, partners[:, :3], masks[:, :1], partners[:, 3:4])
+        face, moved_masks = transform.apply_with_masks(pictures, masks, self._resolution)
+        seen = transform.apply_as_input(pictures, self._resolution)
+        if ranges.hsv:
+            seen = draw_hsv_shift(len(stored), ranges.hsv, self._generator).to(self._device).apply(seen)
+        priority = moved_masks[:, 1:2] if self._decoder.priority else None
+        return SideBatch(seen=seen, face=face, mask=moved_masks[:, :1], priority=priority)
 
     def preview_faces(self, count: int) -> Tensor:
         """The same unchanged faces every time: (n, 3, R, R) on the training device."""
-        stored = self._pool.first(count).to(self._device)
+        stored = self._pool.first(count, self._all_names).to(self._device)
         if not len(stored):
             return stored.new_zeros(0, 3, self._resolution, self._resolution)
         transform = identity_transform(len(stored), self._margin, self._device)
@@ -127,59 +186,105 @@ class BatchMaker:
         return True
 
     def close(self) -> None:
-        """Stop the loader thread."""
+        """Stop the loader threads."""
         self._pool.close()
         self._decoder.close()
+
+    def _upload(self, levels: Tensor) -> Tensor:
+        """uint8 on the CPU → float32 in [0, 1] on the training device; a quarter of the bytes travel."""
+        return to_device(levels, self._device).float().mul_(1.0 / 255.0)
 
 
 @dataclass(frozen=True, slots=True)
 class BatchMakers:
-    """Both sides."""
+    """All persons, by identity, in the order they are drawn in."""
 
-    source: BatchMaker
-    target: BatchMaker
+    sides: Mapping[str, BatchMaker]
 
     @classmethod
     def from_settings(
         cls,
         settings: TrainSettings,
         recipe: Recipe,
-        source: TrainingFaces,
-        target: TrainingFaces,
+        source: TrainingFaces | None = None,
+        target: TrainingFaces | None = None,
         *,
+        faces: Mapping[str, TrainingFaces] | None = None,
         face_type: FaceType,
         resolution: int,
         device: torch.device,
+        rank: int = 0,
+        world: int = 1,
     ) -> BatchMakers:
-        """Wire both sides; the memory budget is halved between them."""
-        ranges = augment_ranges(recipe, warp=settings.random_warp, flip=False)
-        masks = MaskRecipe.parse(settings.masks)
+        """Wire all sides; they, and all processes, share the memory budget evenly.
 
-        def maker(faces: TrainingFaces, side: str, flip: bool, seed: int) -> BatchMaker:
+        Args:
+            source, target: open facesets of the two, or
+            faces: of any number of people, by identity, the target among them.
+            rank, world: which of how many processes that train together; each draws from a share of its own of every
+                faceset, or from all of one that has fewer faces than there are processes.
+        """
+        if faces is None:
+            if source is None or target is None:
+                raise TypeError("Name source and target, or faces.")
+            faces = {SOURCE: source, TARGET: target}
+        budget = settings.cache_mb * 1024 * 1024 // (len(faces) * world)
+        match = None if settings.pretrain else _color_match(settings.color_transfer)
+        made: dict[str, BatchMaker] = {}
+
+        def maker(number: int, identity: str) -> BatchMaker:
+            is_source = identity != TARGET
             return BatchMaker(
-                faces,
-                replace(ranges, flip=flip),
+                faces[identity],
+                augment_ranges(settings, recipe, identity),
                 face_type=face_type,
                 resolution=resolution,
                 batch_size=settings.batch_size or recipe.batch_size,
-                budget_bytes=settings.cache_mb * 1024 * 1024 // 2,
-                seed=seed,
+                budget_bytes=budget,
+                seed=mixed_seed(settings.seed, number, rank),
                 device=device,
-                side=side,
-                recipe=masks,
+                side=identity,
+                recipe=MaskRecipe.parse(settings.masks),
+                names=shard(faces[identity].names, rank, world, settings.seed),
+                priority=settings.eyes_mouth_priority or recipe.eyes_mouth_priority,
+                uniform_yaw=settings.uniform_yaw or settings.pretrain,
+                color_match=match if is_source else None,
+                partners=made[TARGET] if is_source and match is not None else None,
             )
 
-        source_maker = maker(source, "source", settings.random_flip_source, settings.seed * 2)
-        try:
-            return cls(source_maker, maker(target, "target", settings.random_flip_target, settings.seed * 2 + 1))
-        except BaseException:
-            source_maker.close()
-            raise
+        with contextlib.ExitStack() as stack:
+            numbers = {identity: number for number, identity in enumerate(faces)}
+            for identity in sorted(faces, key=lambda identity: identity != TARGET):  # sources borrow from the target
+                made[identity] = maker(numbers[identity], identity)
+                stack.callback(made[identity].close)
+            stack.pop_all()
+        return cls({identity: made[identity] for identity in faces})
+
+    @property
+    def source(self) -> BatchMaker:
+        """The person, or the first of those, who is put on."""
+        return self.sides[SOURCE]
+
+    @property
+    def target(self) -> BatchMaker:
+        """The performer."""
+        return self.sides[TARGET]
+
+    def make(self, *, warp: bool = True) -> dict[str, SideBatch]:
+        """The next batch of everyone. See :meth:`BatchMaker.make`."""
+        return {identity: maker.make(warp=warp) for identity, maker in self.sides.items()}
 
     def close(self) -> None:
-        """Stop both loader threads."""
-        self.source.close()
-        self.target.close()
+        """Stop all loader threads."""
+        with contextlib.ExitStack() as stack:
+            for maker in self.sides.values():
+                stack.callback(maker.close)
+
+
+def _color_match(name: str) -> ColorMatch | None:
+    if name == "sot":
+        return functools.partial(match_sot, triples=_SOT_TRIPLES)
+    return COLOR_MATCHES.get(name)
 
 
 def _masks_notice(side: str, masked: int, total: int) -> Notice:
@@ -189,4 +294,14 @@ def _masks_notice(side: str, masked: int, total: int) -> Notice:
         reason="STORED_MASKS",
         severity="info",
         details={"side": side, "faces": str(masked)},
+    )
+
+
+def _extended_notice(side: str, faces: TrainingFaces, face_type: FaceType) -> Notice:
+    has = faces.info.face_type.value
+    return Notice(
+        message=f"The {side} faceset {faces.info.path} holds {has} faces, the model paints {face_type.value} ones: "
+        "what lies beyond the pictures repeats their border. Extract again with that face_type for real surroundings.",
+        reason="FACE_TYPE_EXTENDED",
+        details={"side": side, "face_type": has},
     )

@@ -1,4 +1,4 @@
-"""Faces for training: decoded ahead by a thread, kept in memory up to a budget, drawn in batches.
+"""Faces for training: decoded ahead by threads, kept in memory up to a budget, drawn in batches.
 
 A :class:`FacePool` holds at most as many faces as its budget allows. While it has room it grows; when the faceset is
 larger than the budget it exchanges a few faces per step, so that every face is seen and memory stays bounded. What is
@@ -8,6 +8,8 @@ in the pool depends on the seed and the number of steps only, never on timing.
 from __future__ import annotations
 
 import hashlib
+import os
+import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,15 +24,19 @@ from torch import Tensor
 
 from dflcore.errors import DataCorrupt, InvalidInput, NotFound
 from dflcore.geometry import affine
-from dflcore.geometry.alignment import model_from_plate
-from dflcore.geometry.landmarks import hull_mask
+from dflcore.geometry.landmarks import eyes_mask, hull_mask, mouth_mask
+from dflcore.geometry.template import FACE_TYPE_CROPS
 from dflcore.geometry.warp import warp_to_aligned
 from dflcore.io.masks import MASKS_NAME, MaskRecipe, MaskStore
 from dflcore.progress import Notice
+from dflcore.segment.crop import network_from_aligned
+from dflcore.train.sampling import EveryFace, SamplingPolicy
 from dflcore.types import Affine, FaceRecord, FacesetInfo, FaceType, FloatArray
 
 DECODE_AHEAD = 16
-"""Faces the loader thread works ahead of the trainer."""
+"""Faces the loader threads work ahead of the trainer."""
+DECODE_THREADS = max(1, min(4, (os.cpu_count() or 1) // 4))
+"""Per side. A face costs a few milliseconds; on a small CPU more threads only take time from the training step."""
 EXCHANGE_SHARE = 4
 """A full pool that cannot hold the whole faceset takes in one new face per this many faces drawn."""
 
@@ -49,13 +55,13 @@ class TrainingFaces(Protocol):
 
 
 class Decoder(Protocol):
-    """What a pool needs to fill itself; used from its loader thread only."""
+    """What a pool needs to fill itself; used from its loader threads only."""
 
     stored_size: int
     """Side of the decoded faces in pixels."""
 
     def decode(self, name: str) -> Tensor:
-        """(4, S, S) uint8 on the CPU: sRGB-encoded RGB and the mask.
+        """(P, S, S) uint8 on the CPU: sRGB-encoded RGB, the mask, and more where the pool was told so.
 
         Raises:
             NotFound, DataCorrupt: the face is gone or damaged.
@@ -63,17 +69,24 @@ class Decoder(Protocol):
 
 
 class FaceDecoder:
-    """One face of a faceset → what the pool stores.
+    """One face of a faceset → what the pool stores. May be used by several threads.
+
+    Faces that show more of the head than the model paints are cropped, by their landmarks and from real pixels; those
+    that show less are extended by repeating their border.
 
     Args:
-        faces: an open faceset; used from the loader thread only.
-        face_type: what the model paints, and so what the faces must show.
+        faces: an open faceset; used from the loader threads only.
+        face_type: what the model paints.
         resolution: side of the model's face in pixels.
         margin: ratio of stored side to ``resolution``, >= 1, so that augmentation finds real pixels.
         recipe: which stored masks say where the face is; faces without any, and None, use the hull.
+        priority: also tell where eyes and mouth are.
+
+    Attributes:
+        extended: the faces show less of the head than the model paints.
+        planes: of a decoded face: RGB, mask and, when asked for, priority.
 
     Raises:
-        InvalidInput: the faces show more or less of the head.
         DataCorrupt, Unsupported, Conflict: the faceset's masks cannot be read.
     """
 
@@ -84,38 +97,56 @@ class FaceDecoder:
         resolution: int,
         margin: float,
         recipe: MaskRecipe | None = None,
+        *,
+        priority: bool = False,
     ) -> None:
-        if faces.info.face_type is not face_type:
-            raise InvalidInput(
-                f"The model paints {face_type.value} faces, the faceset {faces.info.path} holds "
-                f"{faces.info.face_type.value} ones. Extract again with face_type {face_type.value}.",
-                reason="FACE_TYPE_DIFFERS",
-                path=faces.info.path,
-            )
         self.faces = faces
+        self.face_type = face_type
         self.resolution = resolution
         self.stored_size = stored_size(resolution, margin)
+        self.priority = priority
+        self.planes = 5 if priority else 4
+        self.extended = FACE_TYPE_CROPS[face_type].side > FACE_TYPE_CROPS[faces.info.face_type].side
         self._masks = None if recipe is None else _StoredMasks.open(Path(faces.info.path), recipe)
+        self._reading = threading.Lock()
 
     def decode(self, name: str) -> Tensor:
-        """(4, S, S) uint8 on the CPU: sRGB-encoded RGB and the stored or hull mask, borders replicated.
+        """(4 or 5, S, S) uint8 on the CPU: sRGB-encoded RGB, borders replicated, the stored or hull mask, priority.
+
+        Priority is high in eyes and mouth where the mask is, 255 at most, 0 elsewhere.
 
         Raises:
-            NotFound, DataCorrupt: the face is gone, or it or its mask is damaged.
+            NotFound, DataCorrupt: the face is gone, or it, its landmarks or its mask is damaged.
         """
-        record = self.faces.record(name)
+        with self._reading:
+            record = self.faces.record(name)
+            stored = None if self._masks is None else self._masks.find(record)
         image = torch.from_numpy(self.faces.read_image(name)).permute(2, 0, 1).float() / 255.0
-        stored_from_plate = self._stored_from_plate(record)
-        stored_from_aligned = affine.compose(stored_from_plate, affine.invert(record.aligned_from_plate))
+        try:
+            planes = self._planes(image, stored, record)
+        except InvalidInput as error:
+            raise DataCorrupt(
+                f"The landmarks of the face {name} cannot be used: {error.message}", reason="FACE_DAMAGED", face=name
+            ) from error
+        return (planes.clamp(0, 1) * 255).round().to(torch.uint8)
+
+    def _planes(self, image: Tensor, stored: FloatArray | None, record: FaceRecord) -> Tensor:
+        stored_from_aligned = self._stored_from_aligned(record)
         size = self.stored_size
-        stored = None if self._masks is None else self._masks.find(record)
-        if stored is not None:
+        points = affine.apply(affine.compose(stored_from_aligned, record.aligned_from_plate), record.landmarks.points)
+        if stored is None:
+            planes = warp_to_aligned(image, stored_from_aligned, size)
+            planes = torch.cat([planes, torch.from_numpy(hull_mask(points, size, size))[None]])
+        elif record.face_type is self.face_type:
             planes = warp_to_aligned(torch.cat([image, torch.from_numpy(stored)[None]]), stored_from_aligned, size)
         else:
-            face = warp_to_aligned(image, stored_from_aligned, size)
-            points = affine.apply(stored_from_plate, record.landmarks.points)
-            planes = torch.cat([face, torch.from_numpy(hull_mask(points, size, size))[None]])
-        return (planes.clamp(0, 1) * 255).round().to(torch.uint8)
+            mask = warp_to_aligned(torch.from_numpy(stored)[None], stored_from_aligned, size, padding="zeros")
+            planes = torch.cat([warp_to_aligned(image, stored_from_aligned, size), mask])
+        if not self.priority:
+            return planes
+        features = torch.from_numpy(eyes_mask(points, size, size) + mouth_mask(points, size, size))
+        weight = features.clamp(0.0, 1.0) * planes[3].clamp(0.0, 1.0)
+        return torch.cat([planes, (weight / weight.max().clamp_min(1e-6))[None]])
 
     @property
     def masked_faces(self) -> int:
@@ -127,9 +158,10 @@ class FaceDecoder:
         if self._masks is not None:
             self._masks.store.close()
 
-    def _stored_from_plate(self, record: FaceRecord) -> Affine:
+    def _stored_from_aligned(self, record: FaceRecord) -> Affine:
         border = (self.stored_size - self.resolution) / 2.0
-        return affine.compose(affine.shift(border, border), model_from_plate(record, self.resolution))
+        model_from_aligned = network_from_aligned(record, self.face_type, self.resolution)
+        return affine.compose(affine.shift(border, border), model_from_aligned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +203,14 @@ class FacePool:
 
     Args:
         decoder: turns names into faces.
-        names: all faces of the faceset.
+        names: all faces of the faceset, or of this process's share of it.
         budget_bytes: most memory for decoded faces.
         batch_size: faces drawn per step.
         seed: of the order in which faces enter.
-        side: ``source`` or ``target``, for messages.
+        side: whose faces these are, for messages.
+        planes: of a decoded face.
+        policy: which faces enter and which are drawn; every face alike when not given.
+        threads: decode so many faces at once; the decoder must bear it.
 
     Raises:
         InvalidInput: the faceset is empty.
@@ -190,6 +225,9 @@ class FacePool:
         batch_size: int,
         seed: int,
         side: str,
+        planes: int = 4,
+        policy: SamplingPolicy | None = None,
+        threads: int = 1,
     ) -> None:
         if not names:
             raise InvalidInput(
@@ -202,16 +240,18 @@ class FacePool:
         self._side = side
         self._batch_size = batch_size
         size = decoder.stored_size
-        self.capacity = max(1, min(len(self._names), budget_bytes // (4 * size * size)))
+        self.capacity = max(1, min(len(self._names), budget_bytes // (planes * size * size)))
         """Most faces held at one time."""
-        self._faces = torch.empty(self.capacity, 4, size, size, dtype=torch.uint8)
+        self._faces = torch.empty(self.capacity, planes, size, size, dtype=torch.uint8)
         self._slots: list[int] = []
         self._next_slot = 0
-        self._order: deque[int] = deque()
+        self._policy: SamplingPolicy = policy or EveryFace(len(self._names))
         self._generator = torch.Generator().manual_seed(seed)
+        self._upcoming: deque[int] = deque()
         self._pending: deque[tuple[int, Future[Tensor]]] = deque()
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"dfl-{side}-faces")
+        self._executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=f"dfl-{side}-faces")
         self._unreadable: set[int] = set()
+        self._taken: set[int] = set()
         self.notices: list[Notice] = []
         """Faces that could not be read since the last look; the trainer reports and clears them."""
 
@@ -220,40 +260,63 @@ class FacePool:
         return len(self._slots)
 
     def draw(self, generator: torch.Generator) -> Tensor:
-        """Let the pool move on by one step, then draw a batch with replacement.
+        """As :meth:`draw_levels`, (B, P, S, S) float32 in [0, 1]."""
+        return self.draw_levels(generator).float().mul_(1.0 / 255.0)
+
+    def draw_levels(self, generator: torch.Generator) -> Tensor:
+        """Let the pool move on by one step, then draw a batch, with replacement.
 
         Returns:
-            (B, 4, S, S) float32 in [0, 1]: sRGB-encoded RGB and mask.
+            (B, P, S, S) uint8 on the CPU: sRGB-encoded RGB and mask.
 
         Raises:
             DataCorrupt: no face of the faceset can be read.
         """
         self._advance()
-        chosen = torch.randint(len(self._slots), (self._batch_size,), generator=generator)
-        return self._faces[chosen].float() / 255.0
+        return self._faces.index_select(0, self._policy.choose(len(self._slots), self._batch_size, generator))
 
-    def first(self, count: int) -> Tensor:
-        """The first faces of the faceset, always the same, for previews: (n, 4, S, S) float32 in [0, 1]."""
-        spread = torch.linspace(0, len(self._names) - 1, min(count, len(self._names))).long().tolist()
+    def borrow(self, count: int, generator: torch.Generator) -> Tensor:
+        """Any of the faces held, for another side's use; the pool does not move on unless it is empty.
+
+        Returns:
+            (count, P, S, S) uint8 on the CPU.
+
+        Raises:
+            DataCorrupt: no face of the faceset can be read.
+        """
+        if not self._slots:
+            self._advance()
+        return self._faces.index_select(0, torch.randint(len(self._slots), (count,), generator=generator))
+
+    def first(self, count: int, names: Sequence[str] | None = None) -> Tensor:
+        """Some faces of the faceset, always the same, for previews: (n, P, S, S) float32 in [0, 1].
+
+        Args:
+            names: of all faces, where the pool has a share of them only.
+        """
+        names = self._names if names is None else names
+        spread = torch.linspace(0, len(names) - 1, min(count, len(names))).long().tolist()
         readable = []
-        for index in spread:
+        for future in [self._executor.submit(self._decoder.decode, names[index]) for index in spread]:
             try:
-                readable.append(self._executor.submit(self._decoder.decode, self._names[index]).result())
+                readable.append(future.result())
             except (NotFound, DataCorrupt):
                 continue
         if not readable:
-            return torch.empty(0, 4, self._decoder.stored_size, self._decoder.stored_size)
+            return torch.empty(0, *self._faces.shape[1:])
         return torch.stack(readable).float() / 255.0
 
     def state(self) -> dict[str, Tensor]:
         """What :meth:`restore` needs to go on as if never stopped."""
-        upcoming = [index for index, _ in self._pending] + list(self._order)
+        upcoming = [index for index, _ in self._pending] + list(self._upcoming)
         return {
             "slots": torch.tensor(self._slots, dtype=torch.int64),
             "next_slot": torch.tensor([self._next_slot], dtype=torch.int64),
             "upcoming": torch.tensor(upcoming, dtype=torch.int64),
+            "unreadable": torch.tensor(sorted(self._unreadable), dtype=torch.int64),
             "generator": self._generator.get_state(),
             "names": torch.frombuffer(bytearray(self._names_digest()), dtype=torch.uint8),
+            **self._policy.state(),
         }
 
     def restore(self, state: dict[str, Tensor]) -> bool:
@@ -261,20 +324,26 @@ class FacePool:
         same_faces = bytes(state["names"].tolist()) == self._names_digest()
         if not same_faces or len(state["slots"]) > self.capacity:
             return False
-        slots = [int(index) for index in state["slots"].tolist()]
+        slots: list[int] = state["slots"].tolist()
         try:
-            for slot, index in enumerate(slots):
-                self._faces[slot] = self._executor.submit(self._decoder.decode, self._names[index]).result()
+            for first in range(0, len(slots), DECODE_AHEAD):
+                some = slots[first : first + DECODE_AHEAD]
+                futures = [self._executor.submit(self._decoder.decode, self._names[index]) for index in some]
+                for slot, future in enumerate(futures, first):
+                    self._faces[slot] = future.result()
         except (NotFound, DataCorrupt):
             return False
         self._slots = slots
         self._next_slot = int(state["next_slot"])
-        self._order = deque(int(index) for index in state["upcoming"].tolist())
+        self._upcoming = deque(state["upcoming"].tolist())
+        self._unreadable = set(state["unreadable"].tolist()) if "unreadable" in state else set()
+        self._taken = {*slots, *self._upcoming, *self._unreadable}
+        self._policy.restore(state, slots)
         self._generator.set_state(state["generator"])
         return True
 
     def close(self) -> None:
-        """Stop the loader thread."""
+        """Stop the loader threads."""
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def _advance(self) -> None:
@@ -285,30 +354,42 @@ class FacePool:
         else:
             return
         for _ in range(wanted):
-            index, face = self._next_face()
-            if len(self._slots) < self.capacity:
-                self._faces[len(self._slots)] = face
+            taken = self._take_next()
+            if taken is None:
+                return
+            index, face = taken
+            slot = len(self._slots)
+            if slot < self.capacity:
                 self._slots.append(index)
             else:
-                self._faces[self._next_slot] = face
-                self._slots[self._next_slot] = index
-                self._next_slot = (self._next_slot + 1) % self.capacity
+                slot, self._next_slot = self._next_slot, (self._next_slot + 1) % self.capacity
+                self._taken.discard(self._slots[slot])
+                self._slots[slot] = index
+            self._faces[slot] = face
+            self._policy.put(slot, index)
 
-    def _next_face(self) -> tuple[int, Tensor]:
+    def _take_next(self) -> tuple[int, Tensor] | None:
+        """The next face that can be read; None when the policy has none left."""
         while True:
-            while len(self._pending) < min(DECODE_AHEAD, len(self._names)):
-                index = self._next_index()
-                self._pending.append((index, self._executor.submit(self._decoder.decode, self._names[index])))
+            self._decode_ahead()
+            if not self._pending:
+                return None
             index, future = self._pending.popleft()
             try:
                 return index, future.result()
             except (NotFound, DataCorrupt) as error:
                 self._note_unreadable(index, error)
 
-    def _next_index(self) -> int:
-        if not self._order:
-            self._order.extend(torch.randperm(len(self._names), generator=self._generator).tolist())
-        return self._order.popleft()
+    def _decode_ahead(self) -> None:
+        while len(self._pending) < min(DECODE_AHEAD, len(self._names)):
+            if self._upcoming:
+                index: int | None = self._upcoming.popleft()
+            else:
+                index = self._policy.next_face(self._taken, self._generator)
+            if index is None:
+                return
+            self._taken.add(index)
+            self._pending.append((index, self._executor.submit(self._decoder.decode, self._names[index])))
 
     def _note_unreadable(self, index: int, error: NotFound | DataCorrupt) -> None:
         if index not in self._unreadable:

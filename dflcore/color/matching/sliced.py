@@ -21,6 +21,7 @@ Source:
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -37,13 +38,14 @@ SOT_TRIPLES = 10
 SOT_STEP = 0.75
 SAMPLE = 2048
 """Pixels the transport is worked out on."""
-BINS = 128
-"""Places along a direction at which its displacement is tabulated."""
+BINS = 129
+"""Places along a direction at which its displacement is tabulated; odd, so that a flat colour lies on one."""
 LATTICE = (25, 13, 13)
 """Nodes along the widest, middle and narrowest axis of the picture's colours."""
 _SEED = 20051
 
-_LEAST_RANGE = 1e-6
+_LEAST_RANGE = 1e-3
+"""Colours nearer to each other than this, a quarter of an 8-bit step, count as one."""
 
 
 def match_idt(
@@ -96,16 +98,65 @@ def _match(
     pixels, shares = picture.flatten(2), pixel_shares(mask)
     cloud = fair_sample(pixels, shares, SAMPLE)
     wanted = fair_sample(reference.flatten(2), pixel_shares(reference_mask), SAMPLE)
-    mean, axes, low, high = _box(cloud)
-    nodes = axes @ (low + (high - low) * _lattice(picture.device, picture.dtype)) + mean
+    lattice = _Lattice.around(cloud)
+    nodes = lattice.nodes()
     travelled = _transport(torch.cat([cloud, nodes], dim=2), wanted, rounds.to(picture), step)
     change = (travelled[:, :, SAMPLE:] - nodes).view(len(picture), 3, *LATTICE)
-    # (B, 1, 1, N, 3) where a pixel lies in the lattice, -1 to 1, the last axis first as grid_sample wants it
-    turned = (2.0 / (high - low)) * axes.transpose(1, 2)
-    offset = -(turned @ mean) - 2.0 * low / (high - low) - 1.0
-    places = torch.baddbmm(offset, turned, pixels).flip(1).transpose(1, 2)[:, None, None]
+    places = lattice.places(pixels).flip(1).transpose(1, 2)[:, None, None]  # grid_sample wants the last axis first
     looked_up = F.grid_sample(change, places, mode="bilinear", padding_mode="border", align_corners=True)
     return picture + looked_up.view_as(picture)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lattice:
+    """A product of three axes laid around a cloud of colours, nodes denser where the cloud is.
+
+    Attributes:
+        mean: (B, 3, 1). axes: (B, 3, 3), principal axes in columns, widest first.
+        low, high: (B, 3, 1) the cloud's reach along them.
+        shares: (B, 3, BINS) place among the nodes, 0 to 1, of evenly spaced marks from low to high.
+    """
+
+    mean: Tensor
+    axes: Tensor
+    low: Tensor
+    high: Tensor
+    shares: Tensor
+
+    @classmethod
+    def around(cls, cloud: Tensor) -> _Lattice:
+        """Around (B, 3, M) colours."""
+        mean, covariance = moments(cloud, None)
+        axes = torch.linalg.eigh(covariance).eigenvectors.flip(2).to(cloud)
+        along = (axes.transpose(1, 2) @ (cloud - mean)).sort(dim=2).values
+        low, high = along[..., :1], along[..., -1:]
+        spare = (0.5 * _LEAST_RANGE - 0.5 * (high - low)).clamp_min(0.0)
+        low, high = low - spare, high + spare
+        even = torch.linspace(0.0, 1.0, BINS, device=cloud.device, dtype=cloud.dtype)
+        passed = torch.searchsorted(along, low + (high - low) * even, right=True) / along.shape[2]
+        passed = (passed - passed[..., :1]) / (passed[..., -1:] - passed[..., :1]).clamp_min(1.0 / along.shape[2])
+        return cls(mean, axes, low, high, (even + passed.to(cloud)) / (even[-1] + passed[..., -1:].to(cloud)))
+
+    def nodes(self) -> Tensor:
+        """(B, 3, P) colours of the nodes, the last axis fastest."""
+        positions = []
+        for axis, count in enumerate(LATTICE):
+            wanted = torch.linspace(0.0, 1.0, count, device=self.mean.device, dtype=self.mean.dtype)
+            shares = self.shares[:, axis].contiguous()  # (B, BINS), rising
+            right = torch.searchsorted(shares, wanted.expand(len(shares), -1).contiguous()).clamp(1, BINS - 1)
+            before, after = shares.gather(1, right - 1), shares.gather(1, right)
+            place = (right - 1 + (wanted - before) / (after - before)) / (BINS - 1)
+            shape = [count if other == axis else 1 for other in range(3)]
+            low, high = self.low[:, axis], self.high[:, axis]
+            along = (low + (high - low) * place).view(len(shares), *shape)
+            positions.append(along.expand(-1, *LATTICE).flatten(1))
+        return self.axes @ torch.stack(positions, dim=1) + self.mean
+
+    def places(self, colors: Tensor) -> Tensor:
+        """(B, 3, N) where colours lie among the nodes of each axis, -1 to 1; outside, at the end."""
+        turned = self.axes.transpose(1, 2) * ((BINS - 1) / (self.high - self.low))
+        offset = -(turned @ self.mean) - self.low * ((BINS - 1) / (self.high - self.low))
+        return _between(self.shares, torch.baddbmm(offset, turned, colors)).mul_(2.0).sub_(1.0)
 
 
 def _transport(points: Tensor, wanted: Tensor, rounds: Tensor, step: float) -> Tensor:
@@ -124,35 +175,31 @@ def _transport(points: Tensor, wanted: Tensor, rounds: Tensor, step: float) -> T
 
 
 def _look_up(values: Tensor, ordered: Tensor, displacement: Tensor) -> Tensor:
-    """(B, K, P) displacement at any values, from (B, K, M) of the ordered ones; beyond the ends that of the ends."""
+    """(B, K, P) displacement at any values, from (B, K, M) of the ordered ones; beyond the ends that of the ends.
+
+    What is tabulated is the mean displacement of a bin: a flat colour, which the transport would tear apart, goes to
+    the mean of where it would go.
+    """
     low, high = ordered[..., :1], ordered[..., -1:]
     width = (high - low).clamp_min(_LEAST_RANGE)
-    marks = low + width * torch.linspace(0.0, 1.0, BINS, device=values.device, dtype=values.dtype)
-    before, after = torch.searchsorted(ordered, marks), torch.searchsorted(ordered, marks, right=True)
-    middle = (before + after - 1).clamp(0, 2 * ordered.shape[-1] - 2)  # twice the index; equal values share the middle
-    lower = middle // 2
-    table = (displacement.gather(2, lower) + displacement.gather(2, middle - lower)) / 2.0
-    place = ((values - low) * ((BINS - 1) / width)).clamp_(0.0, BINS - 1.0)
+    low = (low + high - width) / 2.0
+    marks = torch.linspace(0.0, 1.0, BINS, device=values.device, dtype=values.dtype)
+    half = 0.5 / (BINS - 1)
+    first = torch.searchsorted(ordered, low + width * (marks - half))
+    last = torch.searchsorted(ordered, low + width * (marks + half), right=True)
+    empty = (first == last).long()  # between two clusters: the mean of both neighbours
+    first, last = (first - empty).clamp_min(0), (last + empty).clamp_max(ordered.shape[-1])
+    sums = F.pad(displacement.cumsum(2, dtype=torch.float64), (1, 0))
+    table = ((sums.gather(2, last) - sums.gather(2, first)) / (last - first)).to(values)
+    return _between(table, (values - low).mul_((BINS - 1) / width))
+
+
+def _between(table: Tensor, place: Tensor) -> Tensor:
+    """(B, K, P) values of tables (B, K, BINS) at places counted in bins, straight between two; ``place`` is used up."""
+    place = place.clamp_(0.0, BINS - 1.0)
     index = place.to(torch.int64).clamp_max_(BINS - 2)
     left = table.gather(2, index)
-    right = table.gather(2, index + 1)
-    return left + (right - left) * (place - index)
-
-
-def _box(cloud: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Mean (B, 3, 1), principal axes (B, 3, 3) in columns, widest first, and the cloud's reach along them (B, 3, 1)."""
-    mean, covariance = moments(cloud, None)
-    axes = torch.linalg.eigh(covariance).eigenvectors.flip(2).to(cloud)
-    turned = axes.transpose(1, 2) @ (cloud - mean)
-    low, high = turned.amin(2, keepdim=True), turned.amax(2, keepdim=True)
-    spare = (0.5 * _LEAST_RANGE - 0.5 * (high - low)).clamp_min(0.0)
-    return mean, axes, low - spare, high + spare
-
-
-def _lattice(device: torch.device, dtype: torch.dtype) -> Tensor:
-    """(3, P) corners of the unit lattice, the last axis fastest."""
-    along = [torch.linspace(0.0, 1.0, count, device=device, dtype=dtype) for count in LATTICE]
-    return torch.stack(torch.meshgrid(*along, indexing="ij")).flatten(1)
+    return torch.lerp(left, table.gather(2, index + 1), place.sub_(index))
 
 
 @functools.lru_cache(maxsize=16)
