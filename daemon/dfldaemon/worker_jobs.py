@@ -55,7 +55,7 @@ def run_work(work: Work, control: RunControl, weights: Sequence[str]) -> WorkOut
         JobKind.EXPORT_MODEL: lambda: _export_model(work, control),
     }
     result = runs[work.kind]()
-    return WorkOutcome(result.stopped, facts_of(result))
+    return WorkOutcome(getattr(result, "stopped", None), facts_of(result))  # some can only leave early by raising
 
 
 def _extract(work: Work, control: RunControl, weights: Sequence[str]) -> Any:
@@ -140,34 +140,28 @@ def _train_mask(work: Work, control: RunControl, weights: Sequence[str]) -> Any:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Exchanged:
-    """A model that was taken over or handed on; both leave early by raising."""
+@dataclass(frozen=True, slots=True)
+class _Imported:
+    """A model that was taken over."""
 
-    output: Path
-    preset: str = ""
-    iteration: int | str = ""
-    stopped: StopRequest | None = None
+    path: Path
+    preset: str
+    iteration: int
 
 
-def _import_model(work: Work, control: RunControl) -> _Exchanged:
+def _import_model(work: Work, control: RunControl) -> _Imported:
     from dflcore.exchange.importing import import_legacy_model
 
     settings = ModelImportSettings.from_values(work.settings)
     folder = import_legacy_model(Path(work.paths["legacy"]), Path(work.paths["model"]), settings, control)
-    facts = read_model_facts(folder.path)
-    return _Exchanged(
-        output=folder.path, preset=folder.description.preset, iteration=facts[0].iteration if facts else ""
-    )
+    return _Imported(folder.path, folder.description.preset, read_model_facts(folder.path)[0].iteration)
 
 
-def _export_model(work: Work, control: RunControl) -> _Exchanged:
+def _export_model(work: Work, control: RunControl) -> Any:
     from dflcore.exchange.exporting import export_model
 
     settings = ModelExportSettings.from_values(work.settings)
-    output = Path(work.paths["output"])
-    export_model(Path(work.paths["model"]), output, settings, control)
-    return _Exchanged(output=output)
+    return export_model(Path(work.paths["model"]), Path(work.paths["output"]), settings, control)
 
 
 def _open_plate(work: Work, color_space: str, missing: Any, converter: ColorConverter) -> Plate:

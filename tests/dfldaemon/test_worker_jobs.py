@@ -1,0 +1,92 @@
+"""Work as the worker process runs it: real pipelines, small networks, no daemon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from legacy_models import saehd_options, write_model
+
+from dflcore.config.exchange import ModelExportSettings, ModelImportSettings
+from dflcore.config.train import TrainSettings
+from dflcore.errors import Cancelled, Conflict
+from dflcore.progress import FrameProgress, Notice, StopRequest
+from dflcore.train.trainer import TrainResult
+from dfldaemon.jobs import JobKind, Work
+from dfldaemon.model_facts import read_model_facts
+from dfldaemon.worker_jobs import run_work
+from small_facesets import Watcher, noise_faceset
+
+SMALL_DF = {"preset": "df", "resolution": 64, "ae_dims": 32, "e_dims": 16, "d_dims": 16, "d_mask_dims": 8}
+
+
+def import_work(tmp_path: Path) -> Work:
+    settings = ModelImportSettings(authorization_person="Eileen").values()
+    paths = {"legacy": str(tmp_path / "old"), "model": str(tmp_path / "model")}
+    return Work(kind=JobKind.IMPORT_MODEL, paths=paths, frames="", settings=settings)
+
+
+def export_work(tmp_path: Path) -> Work:
+    settings = ModelExportSettings(kind="torchscript").values()
+    paths = {"model": str(tmp_path / "model"), "output": str(tmp_path / "face.pt")}
+    return Work(kind=JobKind.EXPORT_MODEL, paths=paths, frames="", settings=settings)
+
+
+def test_a_model_of_another_program_comes_in_and_goes_out(tmp_path: Path) -> None:
+    write_model(tmp_path / "old", "df", saehd_options("df"), name="clip", iteration=9)
+    control = Watcher()
+    taken = run_work(import_work(tmp_path), control, ())
+    assert taken.facts == {"path": str(tmp_path / "model"), "preset": "df", "iteration": "9"}
+    assert taken.stopped is None
+    assert "MODEL_IMPORTED" in control.reasons()
+    assert control.progress()[-1] == FrameProgress(done=6, total=6)
+    assert read_model_facts(tmp_path / "model")[0].authorization.person == "Eileen"
+    with pytest.raises(Conflict):
+        run_work(import_work(tmp_path), Watcher(), ())
+    given = run_work(export_work(tmp_path), control, ())
+    assert Path(given.facts["path"]).stat().st_size == int(given.facts["size_bytes"])
+    assert given.facts["model_digest"] == read_model_facts(tmp_path / "model")[0].weights_sha256
+    assert float(given.facts["difference"]) < 1e-3
+
+
+def test_taking_a_model_over_can_be_stopped(tmp_path: Path) -> None:
+    write_model(tmp_path / "old", "df", saehd_options("df"))
+    with pytest.raises(Cancelled):  # which the worker tells as stopped
+        run_work(import_work(tmp_path), Watcher(stop_after=2), ())
+    assert not (tmp_path / "model").exists()
+
+
+def train_work(tmp_path: Path, *more: str, **settings: object) -> Work:
+    names = ("source", "target", *(f"faceset_{number:03d}" for number in range(len(more))))
+    folders = ("source", "target", *more)
+    paths = {name: str(noise_faceset(tmp_path / folder)) for name, folder in zip(names, folders, strict=True)}
+    values = TrainSettings.from_values({**SMALL_DF, "iterations": 3, "batch_size": 2, **settings}).values()
+    return Work(kind=JobKind.TRAIN, paths={**paths, "model": str(tmp_path / "model")}, frames="", settings=values)
+
+
+def test_a_training_is_reviewed_at_its_end(tmp_path: Path) -> None:
+    control = Watcher()
+    outcome = run_work(train_work(tmp_path), control, [str(tmp_path / "no weights")])
+    assert outcome.facts["iteration"] == "3"
+    assert float(outcome.facts["sharpness_ratio"]) > 0.0
+    assert outcome.facts["advice"]
+    assert "stopped" not in outcome.facts
+    (summary,) = (one for one in control.events if isinstance(one, Notice) and one.reason == "TRAINING_SUMMARY")
+    assert summary.severity == "info"
+
+
+def test_further_people_are_trained_in_the_order_they_were_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def train(settings, source, target, model_path, control, *, more_sources, store):  # type: ignore[no-untyped-def]
+        told.extend(Path(one.info.path).name for one in (source, target, *more_sources))
+        return TrainResult(
+            iteration=0, elapsed_s=0.0, generation=0, losses={}, step_ms=0.0, data_ms=0.0, stopped=StopRequest.PAUSE
+        )
+
+    monkeypatch.setattr("dflcore.train.trainer.train", train)
+    outcome = run_work(train_work(tmp_path, "z", "a", "m"), Watcher(), ())
+    assert told == ["source", "target", "z", "a", "m"]
+    assert outcome.stopped is StopRequest.PAUSE
