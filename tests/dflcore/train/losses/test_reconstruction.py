@@ -88,3 +88,63 @@ def test_terms_and_weights() -> None:
 def test_two_windows_from_256() -> None:
     assert len(ReconstructionLoss(255, masked=True).structures) == 1
     assert len(ReconstructionLoss(256, masked=True).structures) == 2
+
+
+def test_two_windows_when_asked() -> None:
+    a, b = random_pictures(128)
+    mask = torch.ones(2, 1, 128, 128)
+    terms = ReconstructionLoss(128, masked=False, two_windows=True)(a, mask, b, mask)
+    assert float(terms.structure) == pytest.approx(5 * float(Dssim(128, 11)(a, b) + Dssim(128, 5)(a, b)), rel=1e-5)
+
+
+def test_eyes_and_mouth_count_on_the_whole_picture() -> None:
+    a, b = random_pictures(64)
+    mask, priority = torch.zeros(2, 1, 64, 64), torch.zeros(2, 1, 64, 64)
+    priority[:, :, 10:14, 10:20] = 0.5
+    loss = ReconstructionLoss(64, masked=True)
+    expected = 300 * np.abs((a * priority - b * priority).numpy()).mean()
+    terms = loss(a, mask, b, mask, priority)
+    assert float(terms.priority) == pytest.approx(expected, rel=1e-5)
+    assert float(terms.total) == pytest.approx(float(loss(a, mask, b, mask).total) + expected, rel=1e-5)
+
+
+def test_background_is_what_the_mask_leaves_out() -> None:
+    a, b = random_pictures(64)
+    mask = torch.zeros(2, 1, 64, 64)
+    mask[:, :, 16:48, 16:48] = 1
+    rest = (1 - MaskBlur(64)(mask)).numpy()
+    painted, truth = a.numpy() * rest, b.numpy() * rest
+    steps = np.mean(np.diff(painted, axis=2) ** 2) + np.mean(np.diff(painted, axis=3) ** 2)
+    terms = ReconstructionLoss(64, masked=True, background_weight=0.1)(a, mask, b, mask)
+    assert float(terms.background) == pytest.approx(0.1 * np.mean((painted - truth) ** 2) + 0.150528 * steps, rel=1e-5)
+    whole = ReconstructionLoss(64, masked=False, background_weight=0.1)(a, mask, b, mask)
+    assert float(whole.background) == 0.0
+
+
+def test_halves_of_a_batch_average_to_the_whole() -> None:
+    a, b = random_pictures(64)
+    mask, priority = torch.rand(2, 1, 64, 64), torch.rand(2, 1, 64, 64)
+    loss = ReconstructionLoss(64, masked=True, edge_weight=1.0, two_windows=True, background_weight=0.1)
+    whole = loss(a, mask * 0.5, b, mask, priority)
+    halves = [loss(*(x[i : i + 1] for x in (a, mask * 0.5, b, mask, priority))) for i in (0, 1)]
+    for name in ("structure", "pixel", "mask", "edge", "priority", "background", "total"):
+        mean = sum(float(getattr(half, name)) for half in halves) / 2
+        assert float(getattr(whole, name)) == pytest.approx(mean, rel=1e-4), name
+
+
+def test_loss_inside_autocast_is_the_loss_outside() -> None:
+    a, b = random_pictures(64)
+    mask = torch.rand(2, 1, 64, 64)
+    loss = ReconstructionLoss(64, masked=True, edge_weight=1.0, background_weight=0.1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = loss(a, mask, b, mask, mask)
+    assert float(inside.total) == float(loss(a, mask, b, mask, mask).total)
+
+
+def test_gradient_of_the_whole_loss() -> None:
+    a, b = (one[:1, :, :24, :24].double().clone() for one in random_pictures())
+    mask = torch.rand(1, 1, 24, 24, dtype=torch.float64)
+    loss = ReconstructionLoss(24, masked=True, edge_weight=1.0, background_weight=0.1).double()
+    assert torch.autograd.gradcheck(
+        lambda one: loss(one, mask * 0.5, b, mask, mask).total, a.requires_grad_(), fast_mode=True
+    )
