@@ -40,11 +40,11 @@ class Dssim(nn.Module):
         super().__init__()
         window = max(1, min(window, resolution))
         self.register_buffer("rows", valid_filter_matrix(resolution, gaussian_taps(window, DSSIM_SIGMA_PX)), False)
-        self._filter: BandedFilter | None = None
+        self._filter = BandedFilter(self.rows)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Args: a, b: (B, C, R, R) in [0, 1]. Returns a scalar in [0, 1]."""
-        if self._filter is None or self._filter.matrix is not self.rows:  # moved since
+        if self._filter.matrix is not self.rows:  # the module was moved
             self._filter = BandedFilter(self.rows)
         wants = torch.is_grad_enabled()
         dissimilarity: Tensor = _Dssim.apply(

@@ -106,38 +106,37 @@ class BandedFilter:
         self.matrix = matrix
         results, length = matrix.shape
         taps = length - results + 1
-        if matrix.is_cuda:
-            self._forward = [(0, results, 0, length)]
-            self._adjoint = [(0, length, 0, results)]
-            return
         seen = matrix[0, :taps] > NEGLIGIBLE * matrix[0, :taps].max()
         first, last = int(seen.nonzero()[0]), int(seen.nonzero()[-1])
-        block = CPU_BLOCK
         self._forward = [
-            (start, min(start + block, results), start + first, min(start + block, results) + last)
-            for start in range(0, results, block)
+            (start, min(start + CPU_BLOCK, results), start + first, min(start + CPU_BLOCK, results) + last)
+            for start in range(0, results, CPU_BLOCK)
         ]
         self._adjoint = [
-            (start, min(start + block, length), max(0, start - last), min(results, start + block - first))
-            for start in range(0, length, block)
+            (start, min(start + CPU_BLOCK, length), max(0, start - last), min(results, start + CPU_BLOCK - first))
+            for start in range(0, length, CPU_BLOCK)
         ]
 
     def apply(self, pictures: Tensor) -> Tensor:
         """(M, R) → (O, M): filtered along the last axis."""
+        if self.matrix.is_cuda:
+            return multiply(self.matrix, pictures.t())
         filtered = pictures.new_empty(len(self.matrix), len(pictures))
         for start, stop, first, last in self._forward:
             part = self.matrix[start:stop, first:last]
-            _multiply_into(part, pictures[:, first:last].t(), filtered[start:stop])
+            torch.mm(part, pictures[:, first:last].t(), out=filtered[start:stop])
         return filtered
 
     def adjoint(self, filtered: Tensor) -> Tensor:
         """(O, M) → (M, R): what :meth:`apply` does to gradients."""
+        if self.matrix.is_cuda:
+            return multiply(filtered.t(), self.matrix)
         pictures = filtered.new_empty(filtered.shape[1], self.matrix.shape[1])
         for start, stop, first, last in self._adjoint:
             if first >= last:  # the border of the picture, which only negligible taps see
                 pictures[:, start:stop] = 0
                 continue
-            _multiply_into(filtered[first:last].t(), self.matrix[first:last, start:stop], pictures[:, start:stop])
+            torch.mm(filtered[first:last].t(), self.matrix[first:last, start:stop], out=pictures[:, start:stop])
         return pictures
 
     def apply_both(self, pictures: Tensor) -> Tensor:
@@ -151,10 +150,3 @@ class BandedFilter:
         results, length = self.matrix.shape
         once = self.adjoint(filtered)
         return self.adjoint(once.view(results, -1)).view(-1, length, length)
-
-
-def _multiply_into(left: Tensor, right: Tensor, product: Tensor) -> None:
-    if left.is_cuda:
-        product.copy_(multiply(left, right))
-    else:
-        torch.mm(left, right, out=product)
