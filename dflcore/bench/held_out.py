@@ -190,6 +190,7 @@ class SwapJudge:
     Attributes:
         source_to_target: distance of the mean descriptors of the two people, without which the others say little.
         source_itself: median distance of the source's own faces to their mean: what a perfect swap would have.
+        untouched: mean distance to the source of the target's faces as they are, and to the target: what no swap has.
 
     Raises:
         InvalidInput: none of the faces can be looked at.
@@ -205,7 +206,12 @@ class SwapJudge:
         sources = self._study(footage.source, _DESCRIBED_SOURCES)
         own = [self._describe(face.picture, face.points) for face in sources]
         self._source: FloatArray = np.mean(own, axis=0)
-        self._target: FloatArray = np.mean([self._describe(face.picture, face.points) for face in self._faces], axis=0)
+        targets = [self._describe(face.picture, face.points) for face in self._faces]
+        self._target: FloatArray = np.mean(targets, axis=0)
+        self.untouched = tuple(
+            float(np.mean([identity_distance(one, person) for one in targets]))
+            for person in (self._source, self._target)
+        )
         self.source_to_target = identity_distance(self._source, self._target)
         self.source_itself = float(np.median([identity_distance(one, self._source) for one in own]))
 

@@ -20,16 +20,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dflcore.models.face_model import FaceModel
-from dflcore.train.losses.reconstruction import (
-    DSSIM_C1,
-    DSSIM_C2,
-    DSSIM_SIGMA_PX,
-    MASK_WEIGHT,
-    PIXEL_WEIGHT,
-    SECOND_WINDOW_FROM_PX,
-    STRUCTURE_WEIGHT,
-)
 
+_DSSIM_SIGMA_PX: Final = 1.5
+_DSSIM_C1: Final = 0.01**2
+_DSSIM_C2: Final = 0.03**2
+_WEIGHT: Final = 10.0
+"""Of structure, pixels and mask alike."""
+_SECOND_WINDOW_FROM_PX: Final = 256
 _BETA1: Final = 0.9
 _BETA2: Final = 0.999
 _EPSILON: Final = 1e-16
@@ -62,7 +59,7 @@ class PlainStep:
         self._batches = {name: _make_batch(model.resolution, batch_size, device) for name in model.identities}
         windows = [
             int(model.resolution / share)
-            for share in _WINDOW_SHARES[: 2 if model.resolution >= SECOND_WINDOW_FROM_PX else 1]
+            for share in _WINDOW_SHARES[: 2 if model.resolution >= _SECOND_WINDOW_FROM_PX else 1]
         ]
         self._windows = [_window(max(1, size), 3, device) for size in windows]
         sigma = max(1, model.resolution // 32)
@@ -84,14 +81,14 @@ class PlainStep:
         self.loss = float(total.detach())
 
     def _compare(self, face: Tensor, mask: Tensor, true_face: Tensor, true_mask: Tensor) -> Tensor:
-        mask_error = MASK_WEIGHT * (mask - true_mask).square().mean()
+        mask_error = _WEIGHT * (mask - true_mask).square().mean()
         if self._masked:
             reach = self._mask_window.shape[-1] // 2
             weight = 2 * F.conv2d(true_mask, self._mask_window, padding=reach).clamp(max=0.5)
             face, true_face = face * weight, true_face * weight
         structure = torch.stack([_dissimilarity(face, true_face, window) for window in self._windows]).mean()
         pixel = (face - true_face).square().mean()
-        return STRUCTURE_WEIGHT * structure + PIXEL_WEIGHT * pixel + mask_error
+        return _WEIGHT * (structure + pixel) + mask_error
 
     @torch.no_grad()
     def _learn(self) -> None:
@@ -124,7 +121,7 @@ def _make_batch(side: int, count: int, device: torch.device) -> tuple[Tensor, Te
     return faces.to(device), disk.expand(count, 1, side, side).contiguous().to(device)
 
 
-def _window(size: int, channels: int, device: torch.device, sigma: float = DSSIM_SIGMA_PX) -> Tensor:
+def _window(size: int, channels: int, device: torch.device, sigma: float = _DSSIM_SIGMA_PX) -> Tensor:
     """(channels, 1, size, size) Gaussian, sum 1 per channel."""
     offsets = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
     taps = torch.exp(-offsets.square() / (2 * sigma * sigma))
@@ -140,9 +137,9 @@ def _dissimilarity(a: Tensor, b: Tensor, window: Tensor) -> Tensor:
 
     mean_a, mean_b = blurred(a), blurred(b)
     means, mean_squares = mean_a * mean_b, mean_a.square() + mean_b.square()
-    luminance = (2 * means + DSSIM_C1) / (mean_squares + DSSIM_C1)
+    luminance = (2 * means + _DSSIM_C1) / (mean_squares + _DSSIM_C1)
     covariance, squares = blurred(a * b) - means, blurred(a.square() + b.square()) - mean_squares
-    return (1 - (luminance * (2 * covariance + DSSIM_C2) / (squares + DSSIM_C2)).mean()) / 2
+    return (1 - (luminance * (2 * covariance + _DSSIM_C2) / (squares + _DSSIM_C2)).mean()) / 2
 
 
 @contextlib.contextmanager

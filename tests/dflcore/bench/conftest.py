@@ -40,7 +40,7 @@ def noise_facesets(tmp_path: Path) -> Path:
 class PretendedJudge:
     """Looks at what is painted and at nothing else."""
 
-    source_to_target, source_itself = 0.8, 0.3
+    source_to_target, source_itself, untouched = 0.8, 0.3, (0.9, 0.2)
 
     def __init__(self, footage: Footage) -> None:
         assert footage.source.is_dir()

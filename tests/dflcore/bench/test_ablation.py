@@ -50,6 +50,7 @@ def test_every_combination_is_trained_equally_long_and_measured(run: Any) -> Non
     assert all(one["seconds"] == pytest.approx(0.6, abs=0.4) for one in facts["runs"])
     table = (run.output / "ablation.md").read_text()
     assert "| TINY-AGAIN (TrueFace) | 0." in table
+    assert "| (no swap at all) | 1 | 0 | 0.900 | 0.200 | 0 | 0 | 1 | 0 |" in table
     assert "source.mp4 on target.mp4; 4 runs of 0.01 min" in table
     assert cv2.imread(str(run.output / "faces.png")).shape == (26 + 5 * 128, 240 + 6 * 128, 3)
     assert not list(run.output.glob("runs/*/model_*"))

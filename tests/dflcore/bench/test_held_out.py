@@ -73,6 +73,8 @@ def test_the_performer_unchanged_is_the_performer(judge: SwapJudge) -> None:
     assert same.pose.mean < 0.5
     assert same.sharpness.mean == pytest.approx(1.0, abs=0.02)
     assert same.identity_to_target.mean < 0.3 < 0.6 < same.identity.mean
+    assert same.identity.mean == pytest.approx(judge.untouched[0], abs=0.02)
+    assert same.identity_to_target.mean == pytest.approx(judge.untouched[1], abs=0.02)
     assert same.identity.mean == pytest.approx(judge.source_to_target, abs=0.1)
 
 

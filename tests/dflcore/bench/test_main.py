@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dflcore.bench import __main__ as bench
-from dflcore.bench import detectors, facesets, segmentation, stages, tracks, training
+from dflcore.bench import ablation, detectors, facesets, likeness, segmentation, stages, tracks, training
 from dflcore.bench.figures import Figure
 
 
@@ -31,6 +31,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     pretend(tracks, "bench_tracks", "tracks")
     pretend(facesets, "bench_facesets", "facesets")
     pretend(segmentation, "bench_few_shot", "masks")
+    pretend(likeness, "bench_likeness", "likeness")
+    pretend(ablation, "bench_ablation", "ablation")
     return calls
 
 
@@ -78,6 +80,54 @@ def test_movies_and_sizes_reach_the_stage(asked: Any, material: Path, capsys: py
     assert options[1]["given"][1] != options[2]["given"][1]
     assert options[1]["minutes"] == 0.5
     assert options[3]["face_count"] == 7
+
+
+@pytest.fixture
+def movies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Flags of two movies that nobody looks into."""
+    monkeypatch.setattr(bench, "_open_movies", lambda movies: None)
+    paths = [tmp_path / f"{side}.mp4" for side in ("source", "target")]
+    for path in paths:
+        path.touch()
+    return [part for path in paths for part in ("--movie", str(path))]
+
+
+def test_likeness_follows_the_presets_that_are_named(asked: Any, movies: list[str], tmp_path: Path) -> None:
+    assert bench.main(["likeness", *movies]) == 0
+    named = ["--preset", "df", "--preset", "quick", "--minutes", "2", "--frame-step", "3", "--output", str(tmp_path)]
+    assert bench.main(["likeness", *movies, *named]) == 0
+    (_, default), (_, chosen) = asked
+    assert [path.name for path in default["given"]] == ["source.mp4", "target.mp4", "bench_likeness"]
+    assert list(default["presets"]) == ["quick", "quick96"]
+    assert (chosen["presets"], chosen["minutes"], chosen["frame_step"]) == (["df", "quick"], 2.0, 3)
+    assert chosen["given"][2] == tmp_path
+
+
+def test_the_ablation_is_the_papers_unless_told_otherwise(asked: Any, movies: list[str]) -> None:
+    assert bench.main(["ablation", *movies]) == 0
+    few = ["--preset", "df", "--variant", "plain", "--variant", "gan", "--dims", "ae=64,e=16", "--resolution", "64"]
+    assert bench.main(["ablation", *movies, *few]) == 0
+    (_, default), (_, chosen) = asked
+    assert list(default["networks"]) == ["df", "dfhd", "liae", "liaehd"]
+    assert list(default["variants"]) == ["plain", "trueface", "gan", "gan+trueface"]
+    assert (default["dims"], default["resolution"]) == (None, None)
+    assert (chosen["networks"], chosen["variants"]) == (["df"], ["plain", "gan"])
+    assert (chosen["dims"], chosen["resolution"]) == ({"ae": 64, "e": 16}, 64)
+
+
+def test_widths_nobody_knows_are_one_sentence(
+    asked: Any, movies: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench.main(["ablation", *movies, "--dims", "width=3"]) == 1
+    assert capsys.readouterr().err.startswith("'width=3' names no widths")
+
+
+@pytest.mark.parametrize("stage", ["likeness", "ablation"])
+def test_two_movies_are_needed(stage: str, asked: Any, movies: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        bench.main([stage, *movies[:2]])
+    assert f"{stage} needs two movies, the source and the target" in capsys.readouterr().err
+    assert asked == []
 
 
 def test_a_stage_that_needs_a_movie_says_so(asked: Any, capsys: pytest.CaptureFixture[str]) -> None:
