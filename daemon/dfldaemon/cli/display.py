@@ -133,7 +133,7 @@ class _PreviewProgress(Progress):
     def get_renderables(self) -> Iterable[RenderableType]:
         yield self.make_tasks_table(self.tasks)
         if self.preview:
-            yield Text(f"  preview: {self.preview}", style="dim", overflow="fold")
+            yield Text(f"  preview: {self.preview}", style="dim", overflow="fold", no_wrap=False)
 
 
 class BarDisplay:

@@ -70,7 +70,7 @@ class TrainView:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         for line in self.lines(options.max_width):
-            yield Text(line, overflow="fold")
+            yield Text(line, overflow="fold", no_wrap=False)
 
     def _figures(self, width: int) -> Iterator[str]:
         progress = self._progress

@@ -148,6 +148,14 @@ def test_the_view_is_drawn_over_itself_and_remarks_stand_above(monkeypatch):
     assert text.endswith("\x1b[?25h")  # the cursor is back
 
 
+def test_a_path_goes_on_in_the_next_line_of_a_narrow_terminal():
+    output, written = terminal(width=20)
+    with WatchDisplay(output, train_job()) as display:
+        for one in (report(1, 2), preview(2, 2)):
+            display.show(one)
+    assert f"preview{MODEL}/previews/preview.png(iteration2)" in "".join(written.getvalue().split())
+
+
 def test_a_burst_of_old_events_is_drawn_once_or_twice():
     output, written = terminal()
     with WatchDisplay(output, train_job()) as display:
