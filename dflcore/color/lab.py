@@ -9,6 +9,7 @@ Convention:
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -36,9 +37,23 @@ _LAB_BREAK = 6.0 / 29.0
 """Where CIE's cube root hands over to a straight line, on the root side."""
 
 
+_MATRICES: dict[str, Tensor] = {
+    "xyz_from_rgb": _XYZ_FROM_RGB,
+    "rgb_from_xyz": _RGB_FROM_XYZ,
+    "lab_from_roots": LAB_FROM_ROOTS,
+    "roots_from_lab": ROOTS_FROM_LAB,
+}
+
+
+@functools.lru_cache(maxsize=64)
+def color_matrix(name: str, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """One of the module's (3, 3) matrices, copied to a GPU once: every copy would make the host wait for it."""
+    return _MATRICES[name].to(device, dtype)
+
+
 def roots_from_srgb(srgb: Tensor) -> Tensor:
     """(..., 3, N) sRGB-encoded → CIE's f(X), f(Y), f(Z), on all reals (f without its constant, which cancels)."""
-    xyz = _XYZ_FROM_RGB.to(srgb) @ linear_from_srgb(srgb)
+    xyz = color_matrix("xyz_from_rgb", srgb.device, srgb.dtype) @ linear_from_srgb(srgb)
     root = xyz.clamp_min(_LAB_BREAK**3).pow_(1.0 / 3.0)
     line = xyz.clamp_max_(_LAB_BREAK**3).sub_(_LAB_BREAK**3)
     return root.add_(line, alpha=1.0 / (3.0 * _LAB_BREAK**2))
@@ -49,7 +64,8 @@ def srgb_from_roots(roots: Tensor) -> Tensor:
     upper = roots.clamp_min(_LAB_BREAK)
     cube = upper.square().mul_(upper)
     line = roots.clamp_max(_LAB_BREAK).sub_(_LAB_BREAK)
-    return srgb_from_linear(_RGB_FROM_XYZ.to(roots) @ cube.add_(line, alpha=3.0 * _LAB_BREAK**2))
+    xyz = cube.add_(line, alpha=3.0 * _LAB_BREAK**2)
+    return srgb_from_linear(color_matrix("rgb_from_xyz", roots.device, roots.dtype) @ xyz)
 
 
 def in_pieces(function: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ def _hsv_from_rgb(rgb: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _rgb_from_hsv(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
     """Inverse of :func:`_hsv_from_rgb`; the hue may be any number."""
-    first = torch.tensor([5.0, 3.0, 1.0], device=hue.device).view(1, 3, 1, 1)
+    first = 5.0 - 2.0 * torch.arange(3, device=hue.device).view(1, 3, 1, 1)
     place = (hue[:, None] + first).remainder_(6.0)
     share = torch.minimum(place, 4.0 - place).clamp_(0.0, 1.0)
     chroma = value * saturation

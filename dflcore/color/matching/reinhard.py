@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dflcore.color.lab import LAB_FROM_ROOTS, ROOTS_FROM_LAB, in_pieces, roots_from_srgb, srgb_from_roots
+from dflcore.color.lab import color_matrix, in_pieces, roots_from_srgb, srgb_from_roots
 from dflcore.color.matching.weights import moments, pixel_shares
 
 STD_EPSILON = 1e-2
@@ -33,7 +33,8 @@ def match_rct(
     """
     roots = in_pieces(roots_from_srgb, picture.flatten(2))
     wanted_roots = in_pieces(roots_from_srgb, reference.flatten(2))
-    to_lab, from_lab = LAB_FROM_ROOTS.to(roots), ROOTS_FROM_LAB.to(roots)
+    to_lab = color_matrix("lab_from_roots", roots.device, roots.dtype)
+    from_lab = color_matrix("roots_from_lab", roots.device, roots.dtype)
     mean, std = _lab_statistics(roots, pixel_shares(mask))
     wanted_mean, wanted_std = _lab_statistics(wanted_roots, pixel_shares(reference_mask))
     gain = (wanted_std + STD_EPSILON) / (std + STD_EPSILON)
@@ -45,7 +46,7 @@ def match_rct(
 
 def _lab_statistics(roots: Tensor, shares: Tensor | None) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of L, a, b, each (B, 3, 1)."""
-    to_lab = LAB_FROM_ROOTS.to(roots.device)
+    to_lab = color_matrix("lab_from_roots", roots.device, torch.float64)
     mean, covariance = moments(roots, shares)
     variance = (to_lab @ covariance @ to_lab.t()).diagonal(dim1=1, dim2=2)
     return to_lab.to(roots) @ mean, variance.clamp_min(0.0).sqrt().to(roots)[:, :, None]

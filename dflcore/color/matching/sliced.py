@@ -67,7 +67,7 @@ def match_idt(
     Returns:
         (B, 3, H, W), not clipped.
     """
-    return _match(picture, reference, mask, reference_mask, _rotations(rounds, 1), IDT_STEP)
+    return _match(picture, reference, mask, reference_mask, _rotations(rounds, 1, picture.device), IDT_STEP)
 
 
 def match_sot(
@@ -84,7 +84,7 @@ def match_sot(
     Args:
         rounds: steps. triples: triples of directions per step. Others as :func:`match_idt`.
     """
-    return _match(picture, reference, mask, reference_mask, _rotations(rounds, triples), SOT_STEP)
+    return _match(picture, reference, mask, reference_mask, _rotations(rounds, triples, picture.device), SOT_STEP)
 
 
 def _match(
@@ -203,9 +203,9 @@ def _between(table: Tensor, place: Tensor) -> Tensor:
 
 
 @functools.lru_cache(maxsize=16)
-def _rotations(rounds: int, triples: int) -> Tensor:
-    """(rounds, 3 * triples, 3) unit directions, always the same: the rows of random rotations."""
+def _rotations(rounds: int, triples: int, device: torch.device) -> Tensor:
+    """(rounds, 3 * triples, 3) float64 unit directions, always the same: the rows of random rotations."""
     generator = torch.Generator().manual_seed(_SEED)
     normal = torch.randn(rounds * triples, 3, 3, generator=generator, dtype=torch.float64)
     rotations: Tensor = torch.linalg.qr(normal).Q
-    return rotations.reshape(rounds, 3 * triples, 3)
+    return rotations.reshape(rounds, 3 * triples, 3).to(device)

@@ -22,7 +22,7 @@ STILL = replace(RECIPE, rotation_deg=0.0, scale=0.0, shift=0.0, warp=0.0, light=
 
 
 def makers(source: Any, target: Any, recipe: Any = RECIPE, **options: Any) -> BatchMakers:
-    names = {name: options.pop(name) for name in ("rank", "world", "face_type", "faces") if name in options}
+    names = {name: options.pop(name) for name in ("rank", "world", "face_type", "faces", "device") if name in options}
     settings = TrainSettings(**{"batch_size": 4, **options})
     wired = {"face_type": FaceType.FULL, "resolution": RESOLUTION, "device": torch.device("cpu"), **names}
     people = () if "faces" in names else (source, target)
@@ -227,3 +227,20 @@ def test_preview_faces_are_always_the_same_and_unchanged(source: Any, target: An
     assert first.shape == (3, 3, RESOLUTION, RESOLUTION)
     np.testing.assert_allclose(first[0, :, 1, 1].numpy() * 255, source.color, atol=1)
     both.close()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("switches", SWITCHES, ids=["plain", "colours", "yaw", "pretrain"])
+def test_a_gpu_makes_the_same_batches(source: Any, target: Any, switches: dict[str, Any]) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    here, there = makers(source, target, **switches), makers(source, target, device=torch.device("cuda"), **switches)
+    for _ in range(3):
+        on_cpu, on_gpu = here.make(), there.make()
+        for name in on_cpu:
+            for a, b in zip(tensors(on_cpu[name]), tensors(on_gpu[name]), strict=True):
+                assert b.device.type == "cuda"
+                # IDT and SOT pair sorted colours, so rounding may move a pixel of the cartoon by more
+                assert (a - b.cpu()).abs().mean() < 2e-3
+    here.close()
+    there.close()
