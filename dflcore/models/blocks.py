@@ -165,7 +165,7 @@ class SubpixelHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         first, *others = (cast("nn.Conv2d", phase) for phase in self.phases)
         around = first.weight.new_zeros(*first.weight.shape[:2], 4)
-        center = torch.cat([around, first.weight.flatten(2), around], dim=2).unflatten(2, (3, 3))
+        center = torch.cat([around, first.weight.flatten(2), around], dim=2).view_as(others[0].weight)
         weights = torch.stack([center, *(phase.weight for phase in others)], dim=1)
         biases = torch.stack([cast("Tensor", phase.bias) for phase in (first, *others)], dim=1)
         return F.pixel_shuffle(F.conv2d(x, weights.flatten(0, 1), biases.flatten(), padding=1), 2)

@@ -21,7 +21,8 @@ class Recipe:
     Attributes:
         batch_size: faces of each person per step.
         learning_rate: peak rate of the schedule.
-        optimizer: ``adam``, ``adabelief`` or ``rmsprop``. beta1, beta2: decays of its first and second moment.
+        optimizer: ``adam``, ``adabelief`` or ``rmsprop``. beta1, beta2: decays of its first and second moment;
+            RMSprop has the second only.
         lr_dropout: share of the weights that rests in each step. lr_cycle: period of the rate's cosine, 0 for none.
         clip_gradients: longest gradient, 0 for no limit. ema_decay: of the running mean of weights, 0 for none.
         rotation_deg, scale, shift, warp, light: symmetric ranges of augmentation; shift in sides of the face, warp in

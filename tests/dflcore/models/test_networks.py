@@ -5,6 +5,7 @@ import torch
 from tiny_networks import TINY_NETWORKS
 
 from dflcore.errors import InvalidInput
+from dflcore.models.blocks import initialize_glorot
 from dflcore.models.face_model import FaceModel
 from dflcore.models.registry import load_preset
 
@@ -75,6 +76,27 @@ def test_half_precision_paints_in_full_precision(model: FaceModel) -> None:
     assert coarse.face.dtype == coarse.source_mask.dtype == torch.float32
     assert float((exact.face - coarse.face).abs().mean()) < 0.02
     assert float((exact.source_mask - coarse.source_mask).abs().mean()) < 0.02
+
+
+@pytest.mark.slow
+def test_it_learns(model: FaceModel) -> None:
+    """Two people of one colour each are told apart within seconds, faces and masks."""
+    side = model.resolution
+    torch.manual_seed(0)
+    initialize_glorot(model)
+    colors = {"source": torch.tensor([0.8, 0.3, 0.2]), "target": torch.tensor([0.2, 0.4, 0.8])}
+    faces = {name: color[:, None, None].expand(2, 3, side, side) for name, color in colors.items()}
+    optimizer = torch.optim.Adam(model.parameters(), lr=7e-4, betas=(0.9, 0.99))
+    losses = []
+    for _ in range(50):
+        optimizer.zero_grad()
+        painted = model.reconstruct(faces)
+        loss = sum((painted[name].face - faces[name]).square().mean() for name in faces)
+        loss = loss + sum((painted[name].mask - 0.9).square().mean() for name in faces)
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.5 * losses[0]
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 48, 48), (1, 4, 32, 32), (3, 64, 64)])

@@ -77,6 +77,12 @@ def test_every_preset_paints_at_its_own_size(preset: str) -> None:
         assert painted.mask.shape == (1, 1, side, side)
 
 
+def test_df_presets_take_several_sources() -> None:
+    assert build("df-ud", sources=3).identities == ("source", "source2", "source3", "target")
+    with pytest.raises(InvalidInput, match="sources"):
+        load_preset("liae").resolve_network({"sources": 2})
+
+
 @pytest.mark.parametrize("preset", ["df-udt", "liae", "dfhd", "amp", "deepfakes"])
 def test_networks_reach_1024_px(preset: str) -> None:
     model = build(preset, resolution=1024)
