@@ -18,6 +18,7 @@ from dflcore.models.checkpoint import Generation, ModelFolder
 from dflcore.progress import Notice, Preview, RunControl, Saved, StopRequest, TrainProgress
 from dflcore.train.clock import StepClock, StepTimes
 from dflcore.train.optim.schedule import Schedule
+from dflcore.train.parallel.group import AloneGroup, TrainingGroup
 from dflcore.train.preview import write_png
 from dflcore.train.summary import EventFile
 
@@ -100,6 +101,8 @@ class TrainingLoop:
     Args:
         steps: what is trained. folder: its model folder; the lock must be held.
         start: the generation the steps began from, None for a new model. state: its counters, continued in place.
+        group: processes that train together, each with a loop of its own; the lead's clock and control count, and it
+            alone writes and reports.
     """
 
     def __init__(
@@ -112,9 +115,11 @@ class TrainingLoop:
         state: TrainingState,
         settings: LoopSettings,
         device: torch.device,
+        group: TrainingGroup | None = None,
     ) -> None:
         self.steps, self.folder, self.control = steps, folder, control
         self.state, self.settings, self.device = state, settings, device
+        self.group: TrainingGroup = group or AloneGroup()
         self._full_schedule = schedule
         self.clock = StepClock()
         self.losses: dict[str, float] = {}
@@ -123,7 +128,7 @@ class TrainingLoop:
         self._has_gone_back = False
         self._first_iteration = state.iteration
         self._started = 0.0
-        self.events = EventFile(folder.events_path, state.iteration)
+        self.events = EventFile(folder.events_path, state.iteration) if self.group.is_lead else None
 
     @property
     def schedule(self) -> Schedule:
@@ -138,16 +143,16 @@ class TrainingLoop:
         """
         self._started = time.monotonic() - self.state.elapsed_s
         due = _Due(self.settings)
-        stopped: StopRequest | None = None
-        while not self.schedule.is_over(self.state.iteration, self.state.elapsed_s):
-            stopped = self.control.stop_requested()
-            if stopped:
+        while True:
+            order = self._agree(due)
+            if order.is_over or order.stop is not None:
                 break
             try:
                 self.step()
-                self._work_that_is_due(due)
+                self._work_that_is_due(order, due)
             except Diverged:
                 self._go_back_once()
+        stopped = order.stop
         if self.state.iteration > self._first_iteration:
             self._finish()
         elif not stopped:
@@ -193,8 +198,11 @@ class TrainingLoop:
             history=torch.tensor(state.history, dtype=torch.float64).reshape(-1, width),
             state={**counters, **facts},
         )
+        if not self.group.is_lead:
+            state.generation = self.group.agree(0)
+            return
         saved = self.folder.save(generation, self.settings.keep_generations)
-        state.generation = saved.number
+        state.generation = self.group.agree(saved.number)
         self.control.emit(Saved(path=str(self.folder.path), iteration=state.iteration, generation=saved.number))
         interval_s = self.settings.backup_interval_h * 3600.0
         if interval_s and state.elapsed_s - state.backup_s >= interval_s:
@@ -209,7 +217,7 @@ class TrainingLoop:
         Args:
             keep: also leave a copy of it in the time-lapse.
         """
-        picture = self.steps.preview()
+        picture = self.steps.preview() if self.group.is_lead else None
         if picture is None:
             return
         path = self.folder.previews_path / PREVIEW_NAME
@@ -231,7 +239,8 @@ class TrainingLoop:
             return
         self._require_finite_losses()
         state, schedule = self.state, self.schedule
-        self.losses = {name: float(total) / times.steps for name, total in self._sums.items()}
+        means = self.group.mean(torch.stack([total.float() for total in self._sums.values()]) / times.steps)
+        self.losses = dict(zip(self._sums, means.tolist(), strict=True))
         self._sums.clear()
         row = (self.losses[name] for name in self.steps.loss_names)
         state.history.append((state.iteration, state.elapsed_s, *row))
@@ -245,8 +254,9 @@ class TrainingLoop:
             data_ms=times.data_ms,
             learning_rate=schedule.rate(state.iteration, state.elapsed_s),
         )
-        self.events.add(progress)
-        self.control.emit(progress)
+        if self.events is not None:
+            self.events.add(progress)
+            self.control.emit(progress)
 
     @property
     def step_times(self) -> StepTimes:
@@ -255,19 +265,42 @@ class TrainingLoop:
 
     def close(self) -> None:
         """Close the event file."""
-        self.events.close()
+        if self.events is not None:
+            self.events.close()
 
-    def _work_that_is_due(self, due: _Due) -> None:
-        now = time.monotonic()
-        keeps = self.settings.preview_history
-        is_history_due = bool(keeps) and self.state.iteration % keeps == 0
-        if now >= due.progress:
+    def _agree(self, due: _Due) -> _Order:
+        """What the lead says is to be done next, and what time it is."""
+        state, keeps, now = self.state, self.settings.preview_history, time.monotonic()
+        stop = self.control.stop_requested() if self.group.is_lead else None
+        keeps_preview = bool(keeps) and (state.iteration + 1) % keeps == 0
+        wishes = [
+            int(self.schedule.is_over(state.iteration, state.elapsed_s)),
+            0 if stop is None else 1 + _STOPS.index(stop),
+            int(now >= due.progress),
+            int(now >= due.preview or keeps_preview),
+            int(now >= due.save),
+            int(state.elapsed_s * 1000.0),
+        ]
+        is_over, stop_number, reports, previews, saves, elapsed_ms = self.group.agree_all(wishes)
+        if not self.group.is_lead:
+            state.elapsed_s = elapsed_ms / 1000.0
+        return _Order(
+            is_over=bool(is_over),
+            stop=_STOPS[stop_number - 1] if stop_number and not is_over else None,
+            reports=bool(reports),
+            previews=bool(previews),
+            keeps_preview=keeps_preview,
+            saves=bool(saves),
+        )
+
+    def _work_that_is_due(self, order: _Order, due: _Due) -> None:
+        if order.reports:
             self.report()
             due.progress = time.monotonic() + PROGRESS_INTERVAL_S
-        if now >= due.preview or is_history_due:
-            self.write_preview(keep=is_history_due)
+        if order.previews:
+            self.write_preview(keep=order.keeps_preview)
             due.preview = time.monotonic() + self.settings.preview_interval_s
-        if now >= due.save:
+        if order.saves:
             self.save()
             due.save = time.monotonic() + self.settings.save_interval_s
 
@@ -280,7 +313,10 @@ class TrainingLoop:
         self.write_preview()
 
     def _require_finite_losses(self) -> None:
-        if self._sums and not bool(torch.stack([total.float() for total in self._sums.values()]).isfinite().all()):
+        if not self._sums:
+            return
+        sums = self.group.mean(torch.stack([total.float() for total in self._sums.values()]))
+        if not bool(sums.isfinite().all()):
             raise Diverged
 
     def _go_back_once(self) -> None:
@@ -328,6 +364,21 @@ class TrainingLoop:
             f"({self.state.elapsed_s / 60:.1f} min) already; raise iterations or minutes to go on."
         )
         self.control.emit(Notice(message=message, reason="BUDGET_USED", severity="info"))
+
+
+_STOPS = tuple(StopRequest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Order:
+    """What the lead wants done: end, or stop, or one more step and then these."""
+
+    is_over: bool
+    stop: StopRequest | None
+    reports: bool
+    previews: bool
+    keeps_preview: bool
+    saves: bool
 
 
 class _Due:

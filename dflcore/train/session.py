@@ -25,6 +25,7 @@ from dflcore.models.face_model import FaceModel
 from dflcore.models.registry import load_preset
 from dflcore.progress import RunControl
 from dflcore.train.dataset import TrainingFaces
+from dflcore.train.parallel.sharded import ShardedOptimizer
 from dflcore.types import FacesetInfo, FaceType
 from dflcore.version import SOFTWARE
 
@@ -207,12 +208,22 @@ def put_weights(model: nn.Module, generation: Generation, path: Path) -> None:
     load_weights(model, generation, path)
 
 
-def optimizer_tensors(prefix: str, network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """An optimiser's state by kind, name and parameter."""
-    kind = type(optimizer).__name__.lower()
+def optimizer_tensors(
+    prefix: str,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: Mapping[nn.Parameter, Mapping[str, Any]] | None = None,
+) -> dict[str, Tensor]:
+    """An optimiser's state by kind, name and parameter.
+
+    Args:
+        state: all of it, where several processes share it out.
+    """
+    kind = _kind_of(optimizer)
+    states: Mapping[Any, Mapping[str, Any]] = optimizer.state if state is None else state
     tensors: dict[str, Tensor] = {}
     for name, parameter in network.named_parameters():
-        for key, value in optimizer.state.get(parameter, {}).items():
+        for key, value in states.get(parameter, {}).items():
             if isinstance(value, Tensor):
                 tensors[f"{prefix}.{kind}.{key}.{name}"] = value
     return tensors
@@ -226,7 +237,7 @@ def restore_optimizer(
     Raises:
         DataCorrupt: a saved tensor has another shape than its parameter.
     """
-    saved = _with_prefix(training, f"{prefix}.{type(optimizer).__name__.lower()}.")
+    saved = _with_prefix(training, f"{prefix}.{_kind_of(optimizer)}.")
     by_parameter: dict[str, dict[str, Tensor]] = {}
     for name, tensor in saved.items():
         key, _, parameter_name = name.partition(".")
@@ -278,6 +289,12 @@ def faceset_facts(info: FacesetInfo) -> dict[str, Any]:
 def infos_of(faces: Iterable[tuple[str, TrainingFaces]]) -> dict[str, FacesetInfo]:
     """Side → what its faceset says of itself."""
     return {side: one.info for side, one in faces}
+
+
+def _kind_of(optimizer: torch.optim.Optimizer) -> str:
+    if isinstance(optimizer, ShardedOptimizer):
+        return _kind_of(optimizer.inner)
+    return type(optimizer).__name__.lower().removeprefix("sliced")  # a plain Adam's moments are the sliced one's
 
 
 def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -7,7 +7,8 @@ masked DSSIM + MSE + mask error and what else was asked for → optimiser → th
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from dflcore.config.train import TrainSettings
 from dflcore.models.checkpoint import Generation, ModelFolder
 from dflcore.models.device import resolve_autocast
-from dflcore.models.face_model import SOURCE, TARGET, FaceModel
+from dflcore.models.face_model import FaceModel
 from dflcore.models.initializers import initialize_ca
 from dflcore.models.recompute import checkpoint_activations
 from dflcore.models.registry import Recipe
@@ -26,13 +27,17 @@ from dflcore.progress import Notice
 from dflcore.train import session
 from dflcore.train.batches import BatchMakers, SideBatch
 from dflcore.train.clock import StepClock
+from dflcore.train.critics import Critics
 from dflcore.train.dataset import TrainingFaces
 from dflcore.train.generator import Generator
 from dflcore.train.optim.build import build_optimizer, set_learning_rate
 from dflcore.train.optim.clip import clip_gradients
 from dflcore.train.optim.ema import WeightMean
+from dflcore.train.parallel.group import TrainingGroup
+from dflcore.train.parallel.sharded import ShardedOptimizer
 from dflcore.train.plan import decays_of, filled
 from dflcore.train.preview import compose_preview
+from dflcore.tuning.arithmetic import Arithmetic, choose_arithmetic
 
 PREVIEW_ROWS = 4
 _OPTIMIZER = "optimizer"
@@ -49,6 +54,8 @@ class FaceSteps:
     Args:
         settings: resolved, see :func:`dflcore.train.plan.resolve_settings`.
         faces: identity → open faceset.
+        group: the processes that train together.
+        tuning_folder: where measurements of the device are kept; None measures nothing.
     """
 
     preview_title = "source, target, swap and its mask"
@@ -61,20 +68,24 @@ class FaceSteps:
         faces: Mapping[str, TrainingFaces],
         folder: ModelFolder,
         device: torch.device,
+        group: TrainingGroup,
+        tuning_folder: Path | None,
     ) -> None:
-        self.settings, self.recipe, self.folder, self.device = settings, recipe, folder, device
+        self.settings, self.recipe, self.folder, self.device, self.group = settings, recipe, folder, device, group
+        self._tuning_folder = tuning_folder
         self.loss_names = tuple(faces)
         self._about = session.describe_run(settings, session.infos_of(faces.items()))
         self._notices: list[Notice] = []
-        self._random = torch.Generator().manual_seed(settings.seed).get_state()
+        self._random = torch.Generator().manual_seed(settings.seed + group.rank).get_state()
         self.batches = BatchMakers.from_settings(
             settings,
             recipe,
-            faces[SOURCE],
-            faces[TARGET],
+            faces=faces,
             face_type=folder.description.face_type,
             resolution=folder.description.resolution,
             device=device,
+            rank=group.rank,
+            world=group.world,
         )
 
     def step(self, rate: float, progress: float, clock: StepClock) -> dict[str, Tensor]:
@@ -84,28 +95,30 @@ class FaceSteps:
         sums: dict[str, Tensor] = {}
         self.optimizer.zero_grad(set_to_none=True)
         with self._own_randomness():
-            for _ in range(times):
+            for number in range(1, times + 1):
                 with clock.measure_data():
-                    batches = self._draw(warp=progress < self.recipe.warp_share)
+                    batches = self.batches.make(warp=progress < self.recipe.warp_share)
                 with clock.measure_compute(steps=0):
-                    losses = self._learn_from(batches, times)
+                    losses = self._learn_from(batches, times, is_last=number == times)
                 for name, loss in losses.items():
                     sums[name] = sums[name] + loss if name in sums else loss
             with clock.measure_compute():
                 if self.settings.clip_gradients:
                     clip_gradients(self._learning_parameters(), self.settings.clip_gradients)
                 self.optimizer.step()
+                self.critics.step(rate)
                 if self.mean is not None:
                     self.mean.update()
         return {name: loss / times for name, loss in sums.items()} if times > 1 else sums
 
     def networks(self) -> tuple[nn.Module, ...]:
-        return (self.model,)
+        return (self.model, *self.critics.networks())
 
     def tensors(self) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
         weights = dict(self.model.state_dict())
-        training = session.optimizer_tensors(_OPTIMIZER, self.model, self.optimizer)
-        for side, maker in (("source", self.batches.source), ("target", self.batches.target)):
+        state = self.optimizer.gather_state() if isinstance(self.optimizer, ShardedOptimizer) else None
+        training = session.optimizer_tensors(_OPTIMIZER, self.model, self.optimizer, state) | self.critics.tensors()
+        for side, maker in self.batches.sides.items():
             training |= {f"batches.{side}.{name}": tensor for name, tensor in maker.state().items()}
         training[_RANDOM] = self._random
         if self.mean is not None:
@@ -128,7 +141,7 @@ class FaceSteps:
 
     def take_notices(self) -> list[Notice]:
         notices, self._notices = self._notices, []
-        return notices + self.batches.source.take_notices() + self.batches.target.take_notices()
+        return notices + [notice for maker in self.batches.sides.values() for notice in maker.take_notices()]
 
     def go_back(self, generation: Generation | None) -> None:
         """Weights, optimiser and random state of a generation; a new network's without one."""
@@ -140,44 +153,74 @@ class FaceSteps:
         if not settings.random_warp and not settings.pretrain:
             for module in self.model.resting_modules_without_warp():
                 module.requires_grad_(False)
-        self.generator = Generator(
-            self.model,
-            settings,
-            self.recipe,
-            autocast=resolve_autocast(settings.precision, self.device),
-        ).to(self.device)
-        beta1, beta2 = decays_of(settings, self.recipe)
-        self.optimizer = build_optimizer(
-            self._learning_parameters(),
-            filled(settings.learning_rate),
-            beta2,
-            name=filled(settings.optimizer),
-            beta1=beta1,
-            lr_dropout=filled(settings.lr_dropout),
-            offload=settings.offload_optimizer,
-        )
+        arithmetic = self._arithmetic()
+        self.critics = Critics(settings, self.model, self.device, self.group)
+        self.generator = Generator(self.model, settings, self.recipe, arithmetic).to(self.device)
+        self.optimizer = self._build_optimizer()
+        self._averaging = self.group.averaging(self._learning_parameters())
         session.restore_optimizer(_OPTIMIZER, self.model, self.optimizer, training)
+        if isinstance(self.optimizer, ShardedOptimizer):
+            self.optimizer.keep_own_state()
+        self._notices += self.critics.restore(training)
         self.mean = WeightMean(self.model, settings.ema_decay) if settings.ema_decay else None
         if self.mean is not None and generation is not None and _MEAN_UPDATES in training:
             means = {f"mean.{name}": generation.weights[name] for name, _ in self.model.named_parameters()}
             self.mean.restore({**means, "updates": training[_MEAN_UPDATES]})
         if training:
-            self._random = training.get(_RANDOM, self._random)
-            if not self._restore_batches(training):
+            if self.group.is_lead:  # the others draw anew: whose batches they would go on with is not kept
+                self._random = training.get(_RANDOM, self._random)
+            if self.group.is_lead and not self._restore_batches(training):
                 message = "A faceset changed since the model was last trained; its faces are drawn in a new order."
                 self._notices.append(Notice(message=message, reason="FACESET_CHANGED", severity="info"))
 
     def close(self) -> None:
         self.batches.close()
 
-    def _draw(self, *, warp: bool) -> dict[str, SideBatch]:
-        return {SOURCE: self.batches.source.make(warp=warp), TARGET: self.batches.target.make(warp=warp)}
-
-    def _learn_from(self, batches: Mapping[str, SideBatch], times: int) -> dict[str, Tensor]:
+    def _learn_from(self, batches: Mapping[str, SideBatch], times: int, *, is_last: bool) -> dict[str, Tensor]:
         """Gradients of one batch, of the face model and then of its critics; the losses, detached."""
         losses: dict[str, Tensor] = self.generator(batches)
-        (torch.stack(list(losses.values())).sum() / times).backward()  # type: ignore[no-untyped-call]
-        return {name: loss.detach() for name, loss in losses.items()}
+        painted, targets = self.generator.painted, self.generator.targets
+        losses |= self.critics.judge(painted, targets)
+        with self._averaging if is_last else contextlib.nullcontext():
+            (torch.stack(list(losses.values())).sum() / times).backward()  # type: ignore[no-untyped-call]
+        detached = {name: loss.detach() for name, loss in losses.items()}
+        return detached | self.critics.learn_from(painted, targets, times)
+
+    def _arithmetic(self) -> Arithmetic:
+        """Measured, and the network brought into its layouts; without a place to remember, what is usual."""
+        settings = self.settings
+        if self._tuning_folder is None and settings.channels_last == "auto":
+            dtype = resolve_autocast(settings.precision, self.device)
+            return Arithmetic(autocast=dtype, memory_format=torch.contiguous_format, reason="not measured")
+        arithmetic = choose_arithmetic(
+            self.model,
+            self.device,
+            batch_size=filled(settings.batch_size),
+            precision=settings.precision,
+            channels_last=settings.channels_last,
+            folder=self._tuning_folder,
+        )
+        arithmetic.prepare(self.model)
+        return arithmetic
+
+    def _build_optimizer(self) -> torch.optim.Optimizer:
+        settings = self.settings
+        beta1, beta2 = decays_of(settings, self.recipe)
+
+        def build(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+            return build_optimizer(
+                parameters,
+                filled(settings.learning_rate),
+                beta2,
+                name=filled(settings.optimizer),
+                beta1=beta1,
+                lr_dropout=filled(settings.lr_dropout),
+                offload=settings.offload_optimizer,
+            )
+
+        if settings.shard_optimizer and self.group.world > 1:
+            return ShardedOptimizer(self._learning_parameters(), build, self.group.rank, self.group.world)
+        return build(self._learning_parameters())
 
     def _learning_parameters(self) -> Iterator[nn.Parameter]:
         return (parameter for parameter in self.model.parameters() if parameter.requires_grad)
@@ -206,7 +249,7 @@ class FaceSteps:
     def _restore_batches(self, training: Mapping[str, Tensor]) -> bool:
         """False when a faceset changed, which then starts in a new order."""
         kept = True
-        for side, maker in (("source", self.batches.source), ("target", self.batches.target)):
+        for side, maker in self.batches.sides.items():
             prefix = f"batches.{side}."
             state = {name[len(prefix) :]: t for name, t in training.items() if name.startswith(prefix)}
             kept = bool(state) and maker.restore(state) and kept

@@ -21,6 +21,7 @@ from dflcore.train.clock import StepTimes
 from dflcore.train.dataset import TrainingFaces
 from dflcore.train.loop import LoopSettings, TrainingLoop, TrainingState, state_of
 from dflcore.train.optim.schedule import Schedule
+from dflcore.train.parallel.group import AloneGroup, TrainingGroup
 from dflcore.train.plan import filled, resolve_settings
 from dflcore.train.review import TrainingReview, review_training
 from dflcore.train.steps import FaceSteps
@@ -57,6 +58,8 @@ def train(
     *,
     more_sources: Sequence[TrainingFaces] = (),
     store: WeightStore | None = None,
+    group: TrainingGroup | None = None,
+    tuning_folder: Path | None = None,
 ) -> TrainResult:
     """Train a model until its budget is used up or somebody asks it to stop. It is saved in every case.
 
@@ -66,6 +69,10 @@ def train(
         model_path: the model's folder, created when it does not exist.
         control: receives progress, previews, saves and notices; asked once per step whether to stop.
         more_sources: further people to put on the performer, where the network has a decoder for each.
+        group: the processes that train together; each calls this with facesets it opened itself. The lead alone
+            writes, reports and reviews.
+        tuning_folder: where measurements of the device are kept, which decide what the settings leave open; None
+            measures nothing.
         store: where the identity encoder is looked for that reviews the result; None leaves the review out.
 
     Raises:
@@ -76,6 +83,7 @@ def train(
         ResourceExhausted: the disk is full, or the device's memory; the generations saved before are untouched.
     """
     control = control or LoggedRun()
+    group = group or AloneGroup()
     resolve_device(settings.device)
     faces = name_faces(source, target, more_sources)
     facesets = session.infos_of(faces.items())
@@ -86,13 +94,19 @@ def train(
             control.emit(notice)
     if not ModelFolder.exists(Path(model_path)):  # nothing may be left behind of a model that cannot be trained
         session.check_face_types(settings.face_type or source.info.face_type, facesets)
-    count = len(faces) - 1
-    folder = session.open_or_create_model(settings, Path(model_path), source.info.face_type, count)
-    session.check_face_types(folder.description.face_type, facesets)
-    with folder.lock():
-        with contextlib.closing(Trainer(settings, faces, folder, control)) as trainer:
+    with contextlib.ExitStack() as stack:
+        if group.is_lead:
+            folder = _open_for_training(settings, Path(model_path), source, len(faces) - 1)
+            session.check_face_types(folder.description.face_type, facesets)
+            stack.enter_context(folder.lock())
+        group.barrier()
+        folder = ModelFolder.open(Path(model_path))
+        with contextlib.closing(
+            Trainer(settings, faces, folder, control, group=group, tuning_folder=tuning_folder)
+        ) as trainer:
             result = trainer.run()
-        if store is None or not result.step_ms or result.stopped in (StopRequest.PAUSE, StopRequest.SHUTDOWN):
+        left = result.stopped in (StopRequest.PAUSE, StopRequest.SHUTDOWN)
+        if store is None or left or not result.step_ms or not group.is_lead:
             return result
         model, history = trainer.steps.model, trainer.loop.state.history  # the loader threads have left the facesets
         review = review_training(model, source, target, settings, history, store)
@@ -112,15 +126,23 @@ class Trainer:
     """One run over one model. Use :func:`train`, or step it by hand in a benchmark; the folder's lock must be held."""
 
     def __init__(
-        self, settings: TrainSettings, faces: Mapping[str, TrainingFaces], folder: ModelFolder, control: RunControl
+        self,
+        settings: TrainSettings,
+        faces: Mapping[str, TrainingFaces],
+        folder: ModelFolder,
+        control: RunControl,
+        *,
+        group: TrainingGroup | None = None,
+        tuning_folder: Path | None = None,
     ) -> None:
         session.check_supported(settings, folder.description.preset)
         recipe = load_preset(folder.description.preset).recipe
         settings = resolve_settings(settings, recipe)
         device = resolve_device(settings.device)
-        generation, state = _resume(settings, folder, control)
+        group = group or AloneGroup()
+        generation, state = _resume(settings, folder, control, group)
         self.folder = folder
-        self.steps = FaceSteps(settings, recipe, faces, folder, device)
+        self.steps = FaceSteps(settings, recipe, faces, folder, device, group, tuning_folder)
         try:
             self.steps.go_back(generation)
             schedule = Schedule(
@@ -137,7 +159,7 @@ class Trainer:
                 keep_backups=settings.keep_backups,
                 preview_history=settings.preview_history,
             )
-            self.loop = TrainingLoop(self.steps, folder, control, schedule, generation, state, pace, device)
+            self.loop = TrainingLoop(self.steps, folder, control, schedule, generation, state, pace, device, group)
         except BaseException:
             self.steps.close()
             raise
@@ -171,6 +193,10 @@ class Trainer:
         self.steps.close()
 
 
+def _open_for_training(settings: TrainSettings, path: Path, source: TrainingFaces, sources: int) -> ModelFolder:
+    return session.open_or_create_model(settings, path, source.info.face_type, sources)
+
+
 def _summary(result: TrainResult, review: TrainingReview | None) -> Notice:
     losses = ", ".join(f"{name} {value:.3f}" for name, value in result.losses.items())
     sentence = f" {review.sentence()}" if review else ""
@@ -187,13 +213,16 @@ def _summary(result: TrainResult, review: TrainingReview | None) -> Notice:
 
 
 def _resume(
-    settings: TrainSettings, folder: ModelFolder, control: RunControl
+    settings: TrainSettings, folder: ModelFolder, control: RunControl, group: TrainingGroup
 ) -> tuple[Generation | None, TrainingState]:
     """The generation to go on from and its counters.
 
     When pretraining ends, what the network knows of who somebody is starts anew, and so do the counters.
     """
-    generation = session.load_generation(folder, control)
+    generation = session.load_generation(folder, control) if group.is_lead else None
+    group.barrier()  # the lead has set aside what is damaged
+    if not group.is_lead:
+        generation, _ = folder.load()
     if generation is None:
         return None, TrainingState()
     was_pretrained = bool(generation.state.get("pretrain"))
@@ -206,5 +235,6 @@ def _resume(
         )
     else:
         message = f"The model {folder.path} goes back to pretraining: its weights stay, iterations count from 0."
-    control.emit(Notice(message=message, reason="PRETRAIN_SWITCHED", severity="info"))
+    if group.is_lead:
+        control.emit(Notice(message=message, reason="PRETRAIN_SWITCHED", severity="info"))
     return replace(generation, training={}), TrainingState(generation=generation.number)
