@@ -12,7 +12,7 @@ from recorder import Recorder
 from dflcore.config.train import TrainSettings
 from dflcore.errors import InvalidInput
 from dflcore.models.checkpoint import Generation, ModelFolder, load_model
-from dflcore.progress import Notice
+from dflcore.progress import Notice, TrainProgress
 from dflcore.train.session import new_network
 from dflcore.train.trainer import train
 
@@ -123,3 +123,89 @@ def test_what_does_not_fit_a_network_is_refused(
     with pytest.raises(InvalidInput, match=next(iter(values))):
         train(settings(preset, iterations=1, **values), source, target, tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+def losses_of(recorder: Recorder) -> dict[str, float]:
+    return recorder.of(TrainProgress)[-1].losses
+
+
+@pytest.mark.parametrize("preset", ["df", "liae"])
+def test_true_face_trains_a_critic_of_codes(source: Any, target: Any, tmp_path: Path, preset: str) -> None:
+    recorder = Recorder()
+    train(settings(preset, iterations=4, true_face_power=0.1), source, target, tmp_path / "model", recorder)
+    assert set(losses_of(recorder)) == {"source", "target", "true_face", "true_face_critic"}
+    assert any(name.startswith("critic.true_face.weights.") for name in newest(tmp_path / "model").training)
+
+
+@pytest.mark.parametrize("preset", ["df", "amp"])
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_gan_trains_a_critic_of_pictures(
+    source: Any, target: Any, tmp_path: Path, preset: str, *, masked: bool
+) -> None:
+    recorder = Recorder()
+    more = {"inter_dims": 32} if preset == "amp" else {}
+    values = settings(preset, iterations=4, gan_power=0.1, gan_dims=4, masked_training=masked, **more)
+    train(values, source, target, tmp_path / "model", recorder)
+    assert set(losses_of(recorder)) == {"source", "target", "gan", "gan_critic"}
+    before = newest(tmp_path / "model").training
+    train(values.model_copy(update={"iterations": 5}), source, target, tmp_path / "model")
+    after = newest(tmp_path / "model").training
+    critic = [name for name in before if name.startswith("critic.gan.weights.") and name.endswith("weight")]
+    assert critic
+    assert all(not torch.equal(before[name], after[name]) for name in critic)
+
+
+def test_a_critic_that_rests_for_a_while_is_kept(source: Any, target: Any, tmp_path: Path) -> None:
+    train(settings(iterations=2, gan_power=0.1, gan_dims=4), source, target, tmp_path / "model")
+    critic = {n: t for n, t in newest(tmp_path / "model").training.items() if n.startswith("critic.")}
+    train(settings(iterations=3), source, target, tmp_path / "model")
+    kept = {n: t for n, t in newest(tmp_path / "model").training.items() if n.startswith("critic.")}
+    assert_equal(critic, kept)
+    recorder = Recorder()
+    train(settings(iterations=4, gan_power=0.1, gan_dims=8), source, target, tmp_path / "model", recorder)
+    assert "CRITIC_STARTED_ANEW" in [notice.reason for notice in recorder.of(Notice)]
+
+
+def test_resume_with_critics_equals_a_continuous_run(source: Any, target: Any, tmp_path: Path) -> None:
+    values = settings(iterations=8, gan_power=0.1, gan_dims=4, true_face_power=0.1, lr_dropout=0.5)
+    train(values, source, target, tmp_path / "whole")
+    train(values, source, target, tmp_path / "parts", Recorder(stop_after=3))
+    train(values, source, target, tmp_path / "parts")
+    whole, parts = newest(tmp_path / "whole"), newest(tmp_path / "parts")
+    assert_equal(whole.weights, parts.weights)
+    assert_equal(whole.training, parts.training)
+
+
+def test_styles_and_priorities_are_part_of_the_loss(source: Any, target: Any, tmp_path: Path) -> None:
+    recorder, plain = Recorder(), Recorder()
+    values = {"face_style_power": 1.0, "background_style_power": 2.0, "blur_out_mask": True}
+    train(settings(iterations=3, **values), source, target, tmp_path / "styled", recorder)
+    assert set(losses_of(recorder)) == {"source", "target", "face_style", "background_style"}
+    train(settings(iterations=3), source, target, tmp_path / "plain", plain)
+    train(settings(iterations=3, eyes_mouth_priority=True), source, target, tmp_path / "eyes", recorder)
+    assert losses_of(recorder)["source"] > losses_of(plain)["source"] + 0.1
+
+
+def test_several_sources_have_a_decoder_each(source: Any, target: Any, tmp_path: Path) -> None:
+    recorder = Recorder()
+    train(settings(iterations=3), source, target, tmp_path / "model", recorder, more_sources=[target])
+    assert set(losses_of(recorder)) == {"source", "target", "source2"}
+    model = load_model(tmp_path / "model")[0]
+    assert model.identities == ("source", "source2", "target")
+    faces = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert not torch.equal(model.swap(faces).face, model.swap(faces, identity="source2").face)
+    with pytest.raises(InvalidInput, match="sources is 2, not 1"):
+        train(settings(iterations=4), source, target, tmp_path / "model")
+    with pytest.raises(InvalidInput, match="no sources"):
+        train(settings("liae", iterations=3), source, target, tmp_path / "liae", more_sources=[target])
+
+
+@pytest.mark.parametrize("values", [{"random_hsv": 0.1}, {"color_transfer": "rct"}, {"uniform_yaw": True}], ids=str)
+def test_what_faces_go_through_trains(source: Any, target: Any, tmp_path: Path, values: dict[str, Any]) -> None:
+    assert train(settings(iterations=3, **values), source, target, tmp_path / "model").iteration == 3
+
+
+def test_measured_arithmetic_is_remembered(source: Any, target: Any, tmp_path: Path) -> None:
+    train(settings(iterations=2), source, target, tmp_path / "model", tuning_folder=tmp_path / "tuning")
+    assert list((tmp_path / "tuning").iterdir())
