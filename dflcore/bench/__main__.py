@@ -231,6 +231,16 @@ def build_parser(*more_stages: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--batch", type=positive_count, default=None, help="faces of each side per step (default: the preset's)"
     )
+    _add_training_flags(parser)
+    _add_movie_flags(parser)
+    parser.add_argument(
+        "--faces", type=positive_count, default=100_000, help="faces of the faceset of facesets (default 100000)"
+    )
+    parser.add_argument("--folder", type=Path, default=None, help="where the temporary files go")
+    return parser
+
+
+def _add_training_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset",
         "--arch",
@@ -242,6 +252,17 @@ def build_parser(*more_stages: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--resolution", type=positive_count, default=None, help="side of the painted face (default: the preset's)"
     )
+    parser.add_argument(
+        "--variant",
+        action="append",
+        default=None,
+        choices=("plain", "trueface", "gan", "gan+trueface"),
+        help="ablation: only this one, may be given again (default all)",
+    )
+    parser.add_argument("--dims", default="", help="ablation: widths of the networks, as ae=128,e=32,d=32,mask=16")
+
+
+def _add_movie_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--movie",
         type=existing_path,
@@ -257,27 +278,14 @@ def build_parser(*more_stages: str) -> argparse.ArgumentParser:
         help="of training: masks, likeness, ablation (default 12)",
     )
     parser.add_argument(
-        "--faces", type=positive_count, default=100_000, help="faces of the faceset of facesets (default 100000)"
-    )
-    parser.add_argument(
         "--frame-step", type=positive_count, default=1, help="likeness, ablation: take a face every so many frames"
     )
-    parser.add_argument(
-        "--variant",
-        action="append",
-        default=None,
-        choices=("plain", "trueface", "gan", "gan+trueface"),
-        help="ablation: only this one, may be given again (default all)",
-    )
-    parser.add_argument("--dims", default="", help="ablation: widths of the networks, as ae=128,e=32,d=32,mask=16")
     parser.add_argument(
         "--output",
         type=Path,
         default=None,
         help="likeness, ablation: where tables and pictures go (default bench_likeness, bench_ablation)",
     )
-    parser.add_argument("--folder", type=Path, default=None, help="where the temporary files go")
-    return parser
 
 
 def positive_count(text: str) -> int:

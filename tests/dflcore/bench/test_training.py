@@ -8,14 +8,10 @@ import pytest
 import torch
 
 from dflcore.bench import training
-from dflcore.bench.plain_step import PlainStep, _dissimilarity, _window
 from dflcore.bench.stepping import measure_step_memory
 from dflcore.bench.training import bench_train
 from dflcore.config.train import TrainSettings
 from dflcore.models.registry import load_preset
-from dflcore.qc.ssim import structural_similarity
-
-CPU = torch.device("cpu")
 
 
 def test_every_yardstick_has_a_figure(tiny_preset: None, noise_facesets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,24 +35,6 @@ def test_every_yardstick_has_a_figure(tiny_preset: None, noise_facesets: Path, m
 def test_a_step_alone_is_quick_to_measure(tiny_preset: None, noise_facesets: Path) -> None:
     figures = bench_train(noise_facesets, preset="tiny", steps=2, yardsticks=False)
     assert [figure.name for figure in figures] == ["step", "data", "data share of the step", "rate"]
-
-
-def test_a_plain_step_learns(tiny_preset: None) -> None:
-    preset = load_preset("tiny")
-    torch.manual_seed(0)
-    plain = PlainStep(preset.build(preset.network), 2, CPU)
-    losses = []
-    for _ in range(60):
-        plain.step()
-        losses.append(plain.loss)
-    assert losses[-1] < 0.9 * losses[0]
-
-
-def test_plain_structure_is_half_of_what_ssim_lacks() -> None:
-    a, b = torch.rand(40, 40), torch.rand(40, 40)
-    expected = (1.0 - structural_similarity(a.numpy(), b.numpy())) / 2.0
-    found = _dissimilarity(a[None, None], b[None, None], _window(11, 1, CPU))
-    assert float(found) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.slow
