@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Protocol
@@ -62,6 +62,13 @@ class TrainingGroup(Protocol):
     def is_same(self, module: nn.Module) -> bool:
         """Whether weights and buffers are equal, bit for bit, in all processes. Reads every weight once."""
 
+    def drawing_alike(self, seed: int) -> AbstractContextManager[object]:
+        """Random numbers that torch draws inside are the same in every process, given the same seed.
+
+        For what changes weights by chance in every process for itself, as learning-rate dropout does: without it the
+        processes' weights part. Draws outside go on as if there had been none inside.
+        """
+
     def barrier(self) -> None:
         """Wait for all."""
 
@@ -96,6 +103,9 @@ class AloneGroup:
 
     def is_same(self, module: nn.Module) -> bool:
         return True
+
+    def drawing_alike(self, seed: int) -> AbstractContextManager[object]:
+        return contextlib.nullcontext()
 
     def barrier(self) -> None:
         return
@@ -153,6 +163,13 @@ class JoinedGroup:
             differs = (lead != own).any().to(torch.int64)
             dist.all_reduce(differs)
             return not int(differs)
+
+    @contextlib.contextmanager
+    def drawing_alike(self, seed: int) -> Iterator[None]:
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            yield
 
     def barrier(self) -> None:
         with lost_fellows():

@@ -92,7 +92,7 @@ class Place:
         }
         if self.store_path:
             return {**values, STORE_VARIABLE: self.store_path}
-        return {**values, "MASTER_ADDR": self.address, "MASTER_PORT": str(self.port)}
+        return {**values, STORE_VARIABLE: "", "MASTER_ADDR": self.address, "MASTER_PORT": str(self.port)}
 
 
 def open_store(place: Place, timeout_s: float) -> Store:

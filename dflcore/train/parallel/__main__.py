@@ -1,0 +1,111 @@
+"""``python -m dflcore.train.parallel``: train on several GPUs or several machines, without a daemon.
+
+By itself it starts ``processes`` of its settings on this machine, and with ``--hosts`` joins those of other machines.
+Under torchrun it is one process of the group that torchrun started.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dflcore.config.train import TrainSettings
+from dflcore.errors import DflError, InvalidInput
+from dflcore.train.parallel.launch import RESTARTS, Hosts
+from dflcore.train.parallel.member import EXIT_FAILED, SignalControl, leave
+from dflcore.train.parallel.place import Place
+from dflcore.train.parallel.training import TrainingTask, run_training, train_as_member
+
+_EPILOG = """\
+several machines, each with the same files under the same paths; the training group asks nobody who they are, so let
+nothing but these machines reach the address:
+  machine 0 of 2:  ... --hosts 2 --host 0 --address 10.0.0.5:29500
+  machine 1 of 2:  ... --hosts 2 --host 1 --address 10.0.0.5:29500
+
+under torchrun, which restarts lost processes and takes machines in and out; the file makes it listen nowhere, while by
+default it listens on every interface of the machine and unpickles what it is sent:
+  TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 torchrun --nnodes 2 --nproc-per-node 4 --max-restarts 3
+    --rdzv-backend c10d --rdzv-conf store_type=file --rdzv-endpoint /farm/job/private/meeting
+    --local-addr 10.0.0.5 -m dflcore.train.parallel ...
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train; 0 when it is done or was stopped."""
+    options = build_parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        task = TrainingTask(
+            settings=_read_settings(options.settings, options.set),
+            source=options.source,
+            target=options.target,
+            model=options.model,
+            more_sources=tuple(options.more_source),
+        )
+        control = SignalControl()
+        if Place.from_environment(os.environ) is not None:
+            train_as_member(task.to_json(), control)
+        else:
+            run_training(task, control, restarts=options.restarts, hosts=_hosts(options))
+    except DflError as error:
+        sys.stderr.write(f"{error.message}\n")
+        return EXIT_FAILED
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m dflcore.train.parallel",
+        description="Train a face model in several processes: one per GPU, on one machine or on several.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--source", type=Path, required=True, help="faceset of the person to put on")
+    parser.add_argument("--target", type=Path, required=True, help="faceset of the performer")
+    parser.add_argument("--more-source", type=Path, action="append", default=[], help="faceset of a further person")
+    parser.add_argument("--model", type=Path, required=True, help="folder of the model")
+    parser.add_argument("--settings", type=Path, help="file of JSON with settings of training")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="one setting; may be repeated")
+    parser.add_argument("--restarts", type=int, default=RESTARTS, help="in a row, without a save between them")
+    parser.add_argument("--hosts", type=int, default=1, help="machines that train together")
+    parser.add_argument("--host", type=int, default=0, help="which of them this is, from 0")
+    parser.add_argument("--address", metavar="ADDRESS:PORT", help="of machine 0, as all of them reach it")
+    return parser
+
+
+def _read_settings(path: Path | None, assignments: Sequence[str]) -> TrainSettings:
+    values: dict[str, object] = {}
+    if path is not None:
+        try:
+            values = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise InvalidInput(f"{path} holds no settings: {error}.", reason="BAD_SETTINGS_FILE", path=path) from error
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise InvalidInput(f"--set takes NAME=VALUE, not {assignment!r}.", reason="BAD_SETTING", field=name)
+        values[name] = value
+    return TrainSettings.from_values(values)
+
+
+def _hosts(options: argparse.Namespace) -> Hosts | None:
+    if options.hosts == 1:
+        return None
+    address, _, port = (options.address or "").rpartition(":")
+    if not address or not port.isdecimal() or not 0 <= options.host < options.hosts:
+        raise InvalidInput(
+            "Several machines need --address ADDRESS:PORT of machine 0, the same on each, and a --host below --hosts.",
+            reason="BAD_HOSTS",
+            field="address",
+        )
+    return Hosts(count=options.hosts, index=options.host, address=address.strip("[]"), port=int(port))
+
+
+if __name__ == "__main__":
+    leave(main())
