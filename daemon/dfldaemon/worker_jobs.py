@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from dflcore.types import Authorization
 from dfldaemon.jobs import JobKind, Work
 from dfldaemon.model_facts import read_model_facts
 
+MEMBER_COMMAND = (sys.executable, "-P", "-m", "dflcore.train.parallel.worker")
+"""One of several processes that train a model together."""
 REVIEW, ADVICE = "review", "advice"
 """Fields of a training's result, and of its review."""
 
@@ -70,17 +73,19 @@ def _extract(work: Work, control: RunControl, weights: Sequence[str]) -> Any:
 
 
 def _train(work: Work, control: RunControl, weights: Sequence[str]) -> Any:
-    from dflcore.train.trainer import train
-    from dflcore.weights.store import WeightStore
+    from dflcore.train.parallel.training import TrainingTask, run_training
+    from dflcore.tuning.arithmetic import tuning_folder
 
-    settings = TrainSettings.from_values(work.settings)
-    store = WeightStore([Path(folder) for folder in weights])
-    with contextlib.ExitStack() as opened:
-        paths = [work.paths["source"], work.paths["target"], *work.facesets]
-        source, target, *more = (opened.enter_context(Faceset.open(Path(path))) for path in paths)
-        return train(
-            settings, source, target, Path(work.paths["model"]), control, more_sources=tuple(more), store=store
-        )
+    task = TrainingTask(
+        settings=TrainSettings.from_values(work.settings),
+        source=Path(work.paths["source"]),
+        target=Path(work.paths["target"]),
+        model=Path(work.paths["model"]),
+        more_sources=tuple(Path(path) for path in work.facesets),
+        weights=tuple(Path(folder) for folder in weights),
+        tuning_folder=tuning_folder(os.environ),
+    )
+    return run_training(task, control, worker=MEMBER_COMMAND)
 
 
 def _merge(work: Work, control: RunControl) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from legacy_models import saehd_options, write_model
 from dflcore.config.exchange import ModelExportSettings, ModelImportSettings
 from dflcore.config.train import TrainSettings
 from dflcore.errors import Cancelled, Conflict
-from dflcore.progress import FrameProgress, Notice, StopRequest
+from dflcore.models.checkpoint import load_model
+from dflcore.progress import FrameProgress, Notice, Saved, StopRequest
+from dflcore.train.parallel.training import TrainingTask
 from dflcore.train.trainer import TrainResult
 from dfldaemon.jobs import JobKind, Work
 from dfldaemon.model_facts import read_model_facts
@@ -75,18 +78,36 @@ def test_a_training_is_reviewed_at_its_end(tmp_path: Path) -> None:
     assert summary.severity == "info"
 
 
-def test_further_people_are_trained_in_the_order_they_were_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told: list[str] = []
+@pytest.mark.slow
+def test_two_processes_train_one_model(tmp_path: Path) -> None:
+    control = Watcher()
+    work = train_work(tmp_path, "third", processes=2, device="cpu", seed=3)
+    outcome = run_work(work, control, ())
+    assert outcome.facts["iteration"] == "3"
+    assert outcome.facts["advice"]
+    assert outcome.stopped is None
+    assert sum(isinstance(event, Saved) for event in control.events) == 1  # the lead alone writes
+    assert [generation.iteration for generation in read_model_facts(tmp_path / "model")] == [3]
+    model, *_ = load_model(tmp_path / "model")
+    assert set(model.identities) == {"source", "source2", "target"}
+    stopped = run_work(replace(work, settings={**work.settings, "iterations": 10_000}), Watcher(stop_after=2), ())
+    assert stopped.stopped is StopRequest.CANCEL
 
-    def train(settings, source, target, model_path, control, *, more_sources, store):  # type: ignore[no-untyped-def]
-        told.extend(Path(one.info.path).name for one in (source, target, *more_sources))
+
+def test_a_training_is_told_what_the_job_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[TrainingTask] = []
+
+    def run_training(task: TrainingTask, control: object, *, worker: tuple[str, ...]) -> TrainResult:
+        told.append(task)
         return TrainResult(
             iteration=0, elapsed_s=0.0, generation=0, losses={}, step_ms=0.0, data_ms=0.0, stopped=StopRequest.PAUSE
         )
 
-    monkeypatch.setattr("dflcore.train.trainer.train", train)
-    outcome = run_work(train_work(tmp_path, "z", "a", "m"), Watcher(), ())
-    assert told == ["source", "target", "z", "a", "m"]
+    monkeypatch.setattr("dflcore.train.parallel.training.run_training", run_training)
+    outcome = run_work(train_work(tmp_path, "z", "a", "m", processes=2), Watcher(), ["/weights"])
     assert outcome.stopped is StopRequest.PAUSE
+    (task,) = told
+    people = (task.source, task.target, *task.more_sources)
+    assert [path.name for path in people] == ["source", "target", "z", "a", "m"]
+    assert (task.settings.processes, task.weights) == (2, (Path("/weights"),))
+    assert task.tuning_folder is not None
