@@ -32,6 +32,8 @@ SHORTER_GAIN = 1.2
 """A shorter arithmetic must make the layers this much faster: it also costs conversions between them."""
 LAYOUT_GAIN = 1.05
 """A layout must make the layers this much faster than contiguous, and a mixed one than a single one."""
+KEPT_SHARE = 0.5
+"""A measurement that saw less of the network's work than this, on a busy machine, is used but not kept."""
 CACHE_VERSION = 1
 Family = tuple[Way, ...]
 FLOAT32: Final = (PLAIN, PIXELWISE)
@@ -201,7 +203,7 @@ def _recall_or_measure(
         layouts=layouts,
         covered=times.covered,
     )
-    if path is not None:
+    if path is not None and measured.covered >= KEPT_SHARE:
         _remember(path, described, measured)
     return measured
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -48,9 +49,24 @@ Run = Callable[[nn.Module, int], object]
 """Runs a module, or its twin, for so many faces of each person."""
 
 
-def _own_tensors(module: nn.Module) -> list[Tensor]:
-    values = [*module._parameters.values(), *module._buffers.values(), *vars(module).values()]
-    return [value for value in values if isinstance(value, Tensor)]
+def _own_tensors(module: nn.Module) -> Iterator[Tensor]:
+    """Weights, buffers, and what else the module keeps, such as what it made last."""
+    own = {name: value for name, value in vars(module).items() if name != "_modules"}
+    return _tensors_in(own)
+
+
+def _tensors_in(value: object) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from _tensors_in(one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _tensors_in(one)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            yield from _tensors_in(getattr(value, field.name))
 
 
 def _empty_like(tensor: Tensor) -> Tensor:

@@ -121,6 +121,15 @@ def test_a_damaged_cache_is_measured_anew_and_repaired(
     assert json.loads(path.read_text())["for"] == good["for"]
 
 
+def test_a_measurement_that_saw_too_little_is_not_kept(
+    model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arithmetic, "KEPT_SHARE", 1.1)
+    quick_measurement(monkeypatch)
+    assert choose_arithmetic(model, CPU, batch_size=2, folder=tmp_path).measured
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_cache_that_cannot_be_written_is_no_error(
     model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,4 +177,4 @@ def test_measurements_lie_in_the_users_cache(tmp_path: Path) -> None:
 
 
 def quick_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arithmetic, "measure_layers", lambda uses, device: measure_layers(uses, device, budget_s=0.02))
+    monkeypatch.setattr(arithmetic, "measure_layers", lambda uses, device: measure_layers(uses, device, budget_s=0.3))
