@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
@@ -55,6 +55,15 @@ class Generator(nn.Module):
         power = settings.background_style_power
         self.background_style = BackgroundStyle(side, power) if power else None
         self.painted, self.targets = {}, {}
+        self._reconstruct: Callable[[Mapping[str, Tensor]], dict[str, Painted]] = model.reconstruct
+
+    def compile_network(self, mode: str) -> None:
+        """Compile the painting, before the first step; losses stay as they are.
+
+        Args:
+            mode: see :func:`torch.compile`.
+        """
+        self._reconstruct = torch.compile(self.model.reconstruct, mode=mode)
 
     def forward(self, batches: Mapping[str, SideBatch]) -> dict[str, Tensor]:
         """Scalars to be added up and minimised; those named after a person judge the run."""
@@ -76,7 +85,7 @@ class Generator(nn.Module):
         form = self._arithmetic.memory_format
         seen = {name: batch.seen.contiguous(memory_format=form) for name, batch in batches.items()}
         with self._autocast(next(iter(seen.values()))):
-            painted = self.model.reconstruct(seen)
+            painted = self._reconstruct(seen)
         return {name: Painted(*(tensor.float() for tensor in one)) for name, one in painted.items()}
 
     def _styles(self, painted: Mapping[str, Painted]) -> dict[str, Tensor]:

@@ -88,7 +88,8 @@ def open_or_create_model(settings: TrainSettings, path: Path, face_type: FaceTyp
         preset = load_preset(name)
         check_supported(settings, name)
         network = preset.resolve_network(network_overrides(settings, preset.network, sources))
-        preset.build(network)  # a resolution that does not fit must not leave a folder behind
+        with torch.device("meta"):
+            preset.build(network)  # a resolution that does not fit must not leave a folder behind
         return ModelDescription(preset=name, network=network.values(), face_type=settings.face_type or face_type)
 
     wanted: dict[str, object] = {"preset": settings.preset, "face_type": settings.face_type}

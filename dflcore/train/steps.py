@@ -7,7 +7,7 @@ masked DSSIM + MSE + mask error and what else was asked for → optimiser → th
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +21,16 @@ from dflcore.models.checkpoint import Generation, ModelFolder
 from dflcore.models.device import resolve_autocast
 from dflcore.models.face_model import FaceModel
 from dflcore.models.initializers import initialize_ca
-from dflcore.models.recompute import checkpoint_activations
 from dflcore.models.registry import Recipe
 from dflcore.progress import Notice
 from dflcore.train import session
-from dflcore.train.batches import BatchMakers, SideBatch
+from dflcore.train.batches import BatchMakers
 from dflcore.train.clock import StepClock
-from dflcore.train.critics import Critics
 from dflcore.train.dataset import TrainingFaces
-from dflcore.train.generator import Generator
-from dflcore.train.optim.build import build_optimizer, set_learning_rate
-from dflcore.train.optim.clip import clip_gradients
-from dflcore.train.optim.ema import WeightMean
+from dflcore.train.learner import Learner
 from dflcore.train.parallel.group import TrainingGroup
 from dflcore.train.parallel.sharded import ShardedOptimizer
-from dflcore.train.plan import decays_of, filled
+from dflcore.train.plan import filled
 from dflcore.train.preview import compose_preview
 from dflcore.tuning.arithmetic import Arithmetic, choose_arithmetic
 
@@ -70,9 +65,11 @@ class FaceSteps:
         device: torch.device,
         group: TrainingGroup,
         tuning_folder: Path | None,
+        *,
+        is_compiled: bool = False,
     ) -> None:
         self.settings, self.recipe, self.folder, self.device, self.group = settings, recipe, folder, device, group
-        self._tuning_folder = tuning_folder
+        self._tuning_folder, self._is_compiled = tuning_folder, is_compiled
         self.loss_names = tuple(faces)
         self._about = session.describe_run(settings, session.infos_of(faces.items()))
         self._notices: list[Notice] = []
@@ -90,41 +87,37 @@ class FaceSteps:
 
     def step(self, rate: float, progress: float, clock: StepClock) -> dict[str, Tensor]:
         """One iteration: draw, paint, compare, learn; as often as gradients are added up before they count."""
-        set_learning_rate(self.optimizer, rate)
         times = self.settings.accumulate_steps
         sums: dict[str, Tensor] = {}
-        self.optimizer.zero_grad(set_to_none=True)
+        self.learner.forget_gradients()
         with self._own_randomness():
             for number in range(1, times + 1):
                 with clock.measure_data():
                     batches = self.batches.make(warp=progress < self.recipe.warp_share)
                 with clock.measure_compute(steps=0):
-                    losses = self._learn_from(batches, times, is_last=number == times)
+                    losses = self.learner.learn_from(batches, times=times, is_last=number == times)
                 for name, loss in losses.items():
                     sums[name] = sums[name] + loss if name in sums else loss
             with clock.measure_compute():
-                if self.settings.clip_gradients:
-                    clip_gradients(self._learning_parameters(), self.settings.clip_gradients)
-                self.optimizer.step()
-                self.critics.step(rate)
-                if self.mean is not None:
-                    self.mean.update()
+                self.learner.change_weights(rate)
         return {name: loss / times for name, loss in sums.items()} if times > 1 else sums
 
     def networks(self) -> tuple[nn.Module, ...]:
-        return (self.model, *self.critics.networks())
+        return (self.model, *self.learner.critics.networks())
 
     def tensors(self) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
         weights = dict(self.model.state_dict())
-        state = self.optimizer.gather_state() if isinstance(self.optimizer, ShardedOptimizer) else None
-        training = session.optimizer_tensors(_OPTIMIZER, self.model, self.optimizer, state) | self.critics.tensors()
+        learner = self.learner
+        state = learner.optimizer.gather_state() if isinstance(learner.optimizer, ShardedOptimizer) else None
+        training = session.optimizer_tensors(_OPTIMIZER, self.model, learner.optimizer, state)
+        training |= learner.critics.tensors()
         for side, maker in self.batches.sides.items():
             training |= {f"batches.{side}.{name}": tensor for name, tensor in maker.state().items()}
         training[_RANDOM] = self._random
-        if self.mean is not None:
+        if learner.mean is not None:
             training |= {f"{_RAW}{name}": tensor for name, tensor in weights.items()}
-            training[_MEAN_UPDATES] = torch.tensor(self.mean.updates)
-            with self.mean.swapped_in():
+            training[_MEAN_UPDATES] = torch.tensor(learner.mean.updates)
+            with learner.mean_weights():
                 weights = dict(self.model.state_dict())
         return weights, training, {"pretrain": self.settings.pretrain, **self._about}
 
@@ -134,7 +127,7 @@ class FaceSteps:
         if not len(source) or not len(target):
             return None
         self.model.eval()
-        with contextlib.nullcontext() if self.mean is None else self.mean.swapped_in():
+        with self.learner.mean_weights():
             picture = compose_preview(self.model, source, target)
         self.model.train()
         return picture
@@ -149,23 +142,18 @@ class FaceSteps:
         training = {} if generation is None else generation.training
         self.model = self._network(generation)
         self.model.to(self.device).train()
-        checkpoint_activations(self.model, enabled=settings.checkpoint_activations)
-        if not settings.random_warp and not settings.pretrain:
-            for module in self.model.resting_modules_without_warp():
-                module.requires_grad_(False)
-        arithmetic = self._arithmetic()
-        self.critics = Critics(settings, self.model, self.device, self.group)
-        self.generator = Generator(self.model, settings, self.recipe, arithmetic).to(self.device)
-        self.optimizer = self._build_optimizer()
-        self._averaging = self.group.averaging(self._learning_parameters())
-        session.restore_optimizer(_OPTIMIZER, self.model, self.optimizer, training)
-        if isinstance(self.optimizer, ShardedOptimizer):
-            self.optimizer.keep_own_state()
-        self._notices += self.critics.restore(training)
-        self.mean = WeightMean(self.model, settings.ema_decay) if settings.ema_decay else None
-        if self.mean is not None and generation is not None and _MEAN_UPDATES in training:
+        self.arithmetic = self._choose_arithmetic()
+        self.learner = Learner(
+            self.model, settings, self.recipe, self.arithmetic, self.group, is_compiled=self._is_compiled
+        )
+        optimizer = self.learner.optimizer
+        session.restore_optimizer(_OPTIMIZER, self.model, optimizer, training)
+        if isinstance(optimizer, ShardedOptimizer):
+            optimizer.keep_own_state()
+        self._notices += self.learner.critics.restore(training)
+        if self.learner.mean is not None and generation is not None and _MEAN_UPDATES in training:
             means = {f"mean.{name}": generation.weights[name] for name, _ in self.model.named_parameters()}
-            self.mean.restore({**means, "updates": training[_MEAN_UPDATES]})
+            self.learner.mean.restore({**means, "updates": training[_MEAN_UPDATES]})
         if training:
             if self.group.is_lead:  # the others draw anew: whose batches they would go on with is not kept
                 self._random = training.get(_RANDOM, self._random)
@@ -176,17 +164,7 @@ class FaceSteps:
     def close(self) -> None:
         self.batches.close()
 
-    def _learn_from(self, batches: Mapping[str, SideBatch], times: int, *, is_last: bool) -> dict[str, Tensor]:
-        """Gradients of one batch, of the face model and then of its critics; the losses, detached."""
-        losses: dict[str, Tensor] = self.generator(batches)
-        painted, targets = self.generator.painted, self.generator.targets
-        losses |= self.critics.judge(painted, targets)
-        with self._averaging if is_last else contextlib.nullcontext():
-            (torch.stack(list(losses.values())).sum() / times).backward()  # type: ignore[no-untyped-call]
-        detached = {name: loss.detach() for name, loss in losses.items()}
-        return detached | self.critics.learn_from(painted, targets, times)
-
-    def _arithmetic(self) -> Arithmetic:
+    def _choose_arithmetic(self) -> Arithmetic:
         """Measured, and the network brought into its layouts; without a place to remember, what is usual."""
         settings = self.settings
         if self._tuning_folder is None and settings.channels_last == "auto":
@@ -202,28 +180,6 @@ class FaceSteps:
         )
         arithmetic.prepare(self.model)
         return arithmetic
-
-    def _build_optimizer(self) -> torch.optim.Optimizer:
-        settings = self.settings
-        beta1, beta2 = decays_of(settings, self.recipe)
-
-        def build(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-            return build_optimizer(
-                parameters,
-                filled(settings.learning_rate),
-                beta2,
-                name=filled(settings.optimizer),
-                beta1=beta1,
-                lr_dropout=filled(settings.lr_dropout),
-                offload=settings.offload_optimizer,
-            )
-
-        if settings.shard_optimizer and self.group.world > 1:
-            return ShardedOptimizer(self._learning_parameters(), build, self.group.rank, self.group.world)
-        return build(self._learning_parameters())
-
-    def _learning_parameters(self) -> Iterator[nn.Parameter]:
-        return (parameter for parameter in self.model.parameters() if parameter.requires_grad)
 
     def _network(self, generation: Generation | None) -> FaceModel:
         model = session.new_network(self.folder.description, self.settings.seed)

@@ -9,22 +9,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from dflcore.authorization import check_authorization
 from dflcore.config.train import TrainSettings
 from dflcore.models.checkpoint import Generation, ModelFolder
-from dflcore.models.device import resolve_device
+from dflcore.models.device import resolve_autocast, resolve_device
 from dflcore.models.face_model import SOURCE, TARGET
-from dflcore.models.registry import load_preset
+from dflcore.models.registry import Recipe, load_preset
 from dflcore.progress import LoggedRun, Notice, RunControl, StopRequest
 from dflcore.train import session
 from dflcore.train.clock import StepTimes
 from dflcore.train.dataset import TrainingFaces
+from dflcore.train.fitting import explain, fit_batch
 from dflcore.train.loop import LoopSettings, TrainingLoop, TrainingState, state_of
 from dflcore.train.optim.schedule import Schedule
 from dflcore.train.parallel.group import AloneGroup, TrainingGroup
 from dflcore.train.plan import filled, resolve_settings
 from dflcore.train.review import TrainingReview, review_training
 from dflcore.train.steps import FaceSteps
+from dflcore.tuning.arithmetic import Arithmetic
+from dflcore.tuning.batch import is_out_of_memory
+from dflcore.tuning.compiling import should_compile
 from dflcore.weights.store import WeightStore
 
 
@@ -141,8 +147,21 @@ class Trainer:
         device = resolve_device(settings.device)
         group = group or AloneGroup()
         generation, state = _resume(settings, folder, control, group)
-        self.folder = folder
-        self.steps = FaceSteps(settings, recipe, faces, folder, device, group, tuning_folder)
+        self.folder, self._device = folder, device
+        if settings.fit_batch:
+            settings = _fitted(settings, recipe, folder, device, control, group)
+        self._settings = settings
+        ahead = None if settings.iterations is None else settings.iterations - state.iteration
+        self.steps = FaceSteps(
+            settings,
+            recipe,
+            faces,
+            folder,
+            device,
+            group,
+            tuning_folder,
+            is_compiled=should_compile(device, settings.compile, ahead),
+        )
         try:
             self.steps.go_back(generation)
             schedule = Schedule(
@@ -166,7 +185,13 @@ class Trainer:
 
     def run(self) -> TrainResult:
         """Step until the budget is used up or a stop is asked for; then save."""
-        stopped = self.loop.run()
+        try:
+            stopped = self.loop.run()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            autocast = self.steps.arithmetic.autocast
+            raise explain(error, self._settings, self.folder.description, self._device, autocast) from error
         state, times = self.loop.state, self.loop.step_times
         return TrainResult(
             iteration=state.iteration,
@@ -191,6 +216,25 @@ class Trainer:
         """Stop loader threads and close the event file."""
         self.loop.close()
         self.steps.close()
+
+
+def _fitted(
+    settings: TrainSettings,
+    recipe: Recipe,
+    folder: ModelFolder,
+    device: torch.device,
+    control: RunControl,
+    group: TrainingGroup,
+) -> TrainSettings:
+    """With the largest batch that fits; all processes take what the lead found."""
+    found = 0
+    if group.is_lead:
+        dtype = resolve_autocast(settings.precision, device)
+        arithmetic = Arithmetic(autocast=dtype, memory_format=torch.contiguous_format, reason="not measured")
+        found = fit_batch(settings, recipe, folder.description, device, arithmetic)
+        message = f"A step has memory for {found} faces of each person on {device}; so many are taken."
+        control.emit(Notice(message=message, reason="BATCH_FITTED", severity="info"))
+    return settings.model_copy(update={"batch_size": group.agree(found)})
 
 
 def _open_for_training(settings: TrainSettings, path: Path, source: TrainingFaces, sources: int) -> ModelFolder:

@@ -1,0 +1,96 @@
+"""How many faces of each person fit into the device's memory, found by trying; and what to say when they do not."""
+
+from __future__ import annotations
+
+import torch
+
+from dflcore.config.train import TrainSettings
+from dflcore.errors import ResourceExhausted
+from dflcore.models.checkpoint import ModelDescription
+from dflcore.models.device import available_memory
+from dflcore.models.registry import Recipe
+from dflcore.train import session
+from dflcore.train.batches import SideBatch
+from dflcore.train.learner import Learner
+from dflcore.train.parallel.group import AloneGroup
+from dflcore.train.plan import filled
+from dflcore.tuning.advice import explain_out_of_memory
+from dflcore.tuning.arithmetic import Arithmetic
+from dflcore.tuning.batch import largest_batch
+from dflcore.tuning.memory import MemoryEstimator, TrainingLoad
+
+MOST_FACES = 1024
+SAFE_SHARE = 0.8
+"""Of a computer's main memory: a system hands out more than it has, and ends the process that uses it."""
+
+
+def fit_batch(
+    settings: TrainSettings, recipe: Recipe, description: ModelDescription, device: torch.device, arithmetic: Arithmetic
+) -> int:
+    """The largest batch with which a whole step runs, critics and optimiser included.
+
+    Args:
+        settings: resolved; its ``batch_size`` is tried first.
+
+    Raises:
+        ResourceExhausted: not even one face fits.
+    """
+    estimator = MemoryEstimator(session.new_network(description, settings.seed))
+
+    def try_step(batch_size: int) -> None:
+        model = session.new_network(description, settings.seed).to(device).train()
+        learner = Learner(model, settings, recipe, arithmetic, AloneGroup())
+        batches = {name: _grey_batch(batch_size, model.resolution, device) for name in model.identities}
+        for number in range(settings.accumulate_steps):
+            learner.learn_from(
+                batches, times=settings.accumulate_steps, is_last=number + 1 == settings.accumulate_steps
+            )
+        learner.change_weights(0.0)
+
+    def is_safe(batch_size: int) -> bool:
+        available = available_memory(device)
+        load = training_load(settings, device, arithmetic.autocast, batch_size)
+        return available is None or estimator.total(load) <= SAFE_SHARE * available
+
+    return largest_batch(
+        try_step,
+        device,
+        filled(settings.batch_size),
+        MOST_FACES,
+        is_safe=None if device.type == "cuda" else is_safe,
+    )
+
+
+def explain(
+    error: BaseException,
+    settings: TrainSettings,
+    description: ModelDescription,
+    device: torch.device,
+    autocast: torch.dtype | None,
+) -> ResourceExhausted:
+    """What to raise where a step ran out of memory: it names the settings to change, and by how much."""
+    estimator = MemoryEstimator(session.new_network(description, settings.seed))
+    load = training_load(settings, device, autocast, filled(settings.batch_size))
+    return explain_out_of_memory(error, device, load, estimator)
+
+
+def training_load(
+    settings: TrainSettings, device: torch.device, autocast: torch.dtype | None, batch_size: int
+) -> TrainingLoad:
+    """What the settings ask of the memory; of the face model, critics not counted."""
+    return TrainingLoad(
+        batch_size=batch_size,
+        optimizer=filled(settings.optimizer),
+        has_mean=bool(settings.ema_decay),
+        autocast=autocast,
+        checkpoint_activations=settings.checkpoint_activations,
+        offload_optimizer=settings.offload_optimizer,
+        accumulate_steps=settings.accumulate_steps,
+        on_gpu=device.type == "cuda",
+    )
+
+
+def _grey_batch(batch_size: int, side: int, device: torch.device) -> SideBatch:
+    face = torch.full((batch_size, 3, side, side), 0.5, device=device)
+    mask = torch.ones(batch_size, 1, side, side, device=device)
+    return SideBatch(seen=face, face=face, mask=mask, priority=mask)

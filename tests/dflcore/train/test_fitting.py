@@ -1,0 +1,67 @@
+"""How many faces fit, and what is said when they do not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from recorder import Recorder
+
+from dflcore.config.train import TrainSettings
+from dflcore.errors import ResourceExhausted
+from dflcore.progress import Notice
+from dflcore.train import fitting
+from dflcore.train.learner import Learner
+from dflcore.train.steps import FaceSteps
+from dflcore.train.trainer import train
+
+TINY = {"resolution": 64, "ae_dims": 16, "e_dims": 8, "d_dims": 8, "d_mask_dims": 4, "device": "cpu", "preset": "df"}
+
+
+def test_the_largest_batch_that_fits_is_taken(
+    source: Any, target: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Learner.learn_from
+
+    def small_card(learner: Learner, batches: Any, **given: Any) -> Any:
+        if len(next(iter(batches.values())).seen) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return original(learner, batches, **given)
+
+    monkeypatch.setattr(Learner, "learn_from", small_card)
+    recorder = Recorder()
+    settings = TrainSettings.from_values({**TINY, "iterations": 1, "batch_size": 2, "fit_batch": True})
+    train(settings, source, target, tmp_path / "model", recorder)
+    notice = next(notice for notice in recorder.of(Notice) if notice.reason == "BATCH_FITTED")
+    assert "memory for 5 faces" in notice.message
+
+
+def test_out_of_memory_names_what_to_lower(
+    source: Any, target: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(FaceSteps, "step", full)
+    settings = TrainSettings.from_values({**TINY, "iterations": 1, "batch_size": 8})
+    with pytest.raises(ResourceExhausted, match=r"batch_size 8 needs about .*MB") as caught:
+        train(settings, source, target, tmp_path / "model")
+    assert "batch_size" in caught.value.message.split("needs about")[1]
+
+
+def test_other_errors_stay_what_they_are(
+    source: Any, target: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(FaceSteps, "step", broken)
+    with pytest.raises(RuntimeError, match="shapes"):
+        train(TrainSettings.from_values({**TINY, "iterations": 1, "batch_size": 2}), source, target, tmp_path / "model")
+
+
+def test_what_the_settings_ask_of_the_memory() -> None:
+    settings = TrainSettings(optimizer="adam", ema_decay=0.9, batch_size=4, checkpoint_activations=True)
+    load = fitting.training_load(settings, torch.device("cpu"), None, 7)
+    assert (load.batch_size, load.has_mean, load.checkpoint_activations, load.on_gpu) == (7, True, True, False)
