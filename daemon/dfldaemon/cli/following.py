@@ -25,8 +25,11 @@ from dflproto.v1 import common_pb2, job_service_pb2
 CANCEL_SENTENCE = "Cancelling; finished work is kept. Press Ctrl-C again to detach and let it run."
 CANCEL_ONLY_SENTENCE = "Cancelling; finished work is kept. Press Ctrl-C again to leave at once."
 POLL_S = 0.1
-TOLD_BEFORE = ("advice",)
-"""Facts of a result that a remark has said in whole sentences."""
+ADVICE = "advice"
+IN_SUMMARY = frozenset(
+    {ADVICE, "iteration", "elapsed_s", "step_ms", "identity_to_source", "source_to_target", "sharpness_ratio"}
+)
+"""Facts of a reviewed training that its summary has told in sentences."""
 _Item = job_service_pb2.JobEvent | DflError | None
 
 
@@ -81,8 +84,9 @@ def report_end(output: Output, job: job_service_pb2.Job | None, job_id: str) -> 
     if job is None:
         return INTERRUPTED
     if job.state == common_pb2.JOB_STATE_SUCCEEDED:
-        told = [item for item in sorted(job.result.items()) if item[0] not in TOLD_BEFORE]
-        facts = ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in told)
+        told = IN_SUMMARY if ADVICE in job.result else frozenset[str]()
+        left = sorted((name, value) for name, value in job.result.items() if name not in told)
+        facts = ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in left)
         output.remark(f"Done. {facts}" if facts else "Done.", style="green")
         return OK
     if job.state == common_pb2.JOB_STATE_CANCELLED:

@@ -65,5 +65,5 @@ def _queue_remark(event: job_service_pb2.JobEvent, job: job_service_pb2.Job) -> 
 
 def _as_lines(message: str) -> str:
     """A line per clause and sentence."""
-    first, *rest = re.split(r"(?<=[.;]) ", message)
+    first, *rest = re.split(r";\s+|(?<=\.)\s+", message)
     return "\n".join([first, *(f"  {line}" for line in rest)])

@@ -78,17 +78,17 @@ def test_a_training_ends_with_a_summary_of_several_lines(dfl, daemon):
         )
         notice = {"reason": "TRAINING_SUMMARY", "message": message, "severity": common_pb2.SEVERITY_INFO}
         daemon.tell(job.id, notice=job_service_pb2.NoticeEvent(**notice))
-        daemon.finish(job.id, iteration="80", sharpness_ratio="0.4", advice="The losses still fall: train on.")
+        daemon.finish(job.id, iteration="80", generation="3", advice="The losses still fall: train on.")
 
     daemon.on_submit = run
     code, _, err = dfl("train", "--source", "/s", "--target", "/t", "--model", "/m", "--watch")
     assert code == 0
     assert err.splitlines()[1:] == [
-        "Trained 80 iterations in 2.5 min, 31 ms each;",
-        "  losses: source 0.100, target 0.200;",
+        "Trained 80 iterations in 2.5 min, 31 ms each",
+        "  losses: source 0.100, target 0.200",
         "  sharpness 40 % of the source's.",
         "  The losses still fall: train on.",
-        "Done. iteration: 80, sharpness ratio: 0.4",
+        "Done. generation: 3",
     ]
     assert "train on" in dfl("job", "get", "train-000000")[1]
 

@@ -67,7 +67,7 @@ def test_a_training_is_drawn_to_its_end_and_summed_up(folder: Path, environ: dic
     assert [line.split()[0] for line in lines[head + 3 : head + 5]] == ["source", "target"]
     below = "".join(lines[head + 5 :]).replace(" ", "")  # the path went on in the next line
     assert f"preview{folder}/model/previews/preview.png(iteration" in below
-    assert any(line.startswith("Trained ") and line.endswith(";") for line in lines)
+    assert any(line.startswith("Trained ") and line.endswith(" each") for line in lines)
     assert any(line.startswith("  losses: source ") for line in lines)
 
 
