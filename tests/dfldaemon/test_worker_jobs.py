@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from legacy_models import saehd_options, write_model
 
 from dflcore.config.exchange import ModelExportSettings, ModelImportSettings
 from dflcore.config.train import TrainSettings
@@ -18,6 +17,7 @@ from dflcore.train.trainer import TrainResult
 from dfldaemon.jobs import JobKind, Work
 from dfldaemon.model_facts import read_model_facts
 from dfldaemon.worker_jobs import run_work
+from legacy_models import saehd_options, write_model
 from small_facesets import Watcher, noise_faceset
 
 SMALL_DF = {"preset": "df", "resolution": 64, "ae_dims": 32, "e_dims": 16, "d_dims": 16, "d_mask_dims": 8}

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from tiny_networks import tiny_amp
 
 from dflcore.errors import InvalidInput, Unsupported
 from dflcore.models.amp import draw_switch, mix_codes
+from tiny_networks import tiny_amp
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-4}
 CHANNELS = 32

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from tiny_networks import TINY_NETWORKS
 from torch import nn
 
 from dflcore.models.initializers import draw_ca_kernels, draw_orthonormal, initialize_ca
+from tiny_networks import TINY_NETWORKS
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from tiny_networks import TINY_NETWORKS
 
 from dflcore.errors import InvalidInput
 from dflcore.models.blocks import initialize_glorot
 from dflcore.models.face_model import FaceModel
 from dflcore.models.registry import load_preset
+from tiny_networks import TINY_NETWORKS
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-4}
 

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from tiny_networks import TINY_NETWORKS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -10,6 +9,7 @@ from dflcore.errors import Unsupported
 from dflcore.models import recompute
 from dflcore.models.face_model import FaceModel
 from dflcore.models.recompute import checkpoint_activations
+from tiny_networks import TINY_NETWORKS
 
 
 def step(model: FaceModel) -> tuple[Tensor, dict[str, Tensor]]:

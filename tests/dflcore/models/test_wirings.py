@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from tiny_networks import tiny_deepfakes, tiny_df, tiny_dfhd, tiny_liae, tiny_liaehd, tiny_quick
 
 from dflcore.errors import InvalidInput
 from dflcore.models.wirings import OneCode, TwoCodes
+from tiny_networks import tiny_deepfakes, tiny_df, tiny_dfhd, tiny_liae, tiny_liaehd, tiny_quick
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-4}
 ONE_CODE = {"df": tiny_df, "dfhd": tiny_dfhd, "quick": tiny_quick, "deepfakes": tiny_deepfakes}

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from recorder import Recorder
 
 from dflcore.config.train import TrainSettings
 from dflcore.errors import ResourceExhausted
@@ -15,6 +14,7 @@ from dflcore.train import fitting
 from dflcore.train.learner import Learner
 from dflcore.train.steps import FaceSteps
 from dflcore.train.trainer import train
+from recorder import Recorder
 
 TINY = {"resolution": 64, "ae_dims": 16, "e_dims": 8, "d_dims": 8, "d_mask_dims": 4, "device": "cpu", "preset": "df"}
 

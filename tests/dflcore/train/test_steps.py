@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from recorder import Recorder
 
 from dflcore.config.train import TrainSettings
 from dflcore.errors import InvalidInput
@@ -15,6 +14,7 @@ from dflcore.models.checkpoint import Generation, ModelFolder, load_model
 from dflcore.progress import Notice, TrainProgress
 from dflcore.train.session import new_network
 from dflcore.train.trainer import train
+from recorder import Recorder
 
 TINY = {"resolution": 64, "ae_dims": 16, "e_dims": 8, "d_dims": 8, "d_mask_dims": 4, "batch_size": 2, "device": "cpu"}
 

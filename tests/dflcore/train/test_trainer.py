@@ -9,7 +9,6 @@ from typing import Any
 import cv2
 import pytest
 import torch
-from recorder import Recorder
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dflcore.config.network import QuickSettings
@@ -22,6 +21,7 @@ from dflcore.train.optim.schedule import Schedule
 from dflcore.train.steps import FaceSteps
 from dflcore.train.trainer import train
 from dflcore.types import Authorization, FaceType
+from recorder import Recorder
 
 TINY = QuickSettings(resolution=32, grid_blocks=8, code_dims=16, e_dims=8, coarse_dims=16, middle_dims=16, fine_dims=16)
 
