@@ -13,6 +13,7 @@ from dflcore.errors import Conflict
 from dfldaemon.cli.exit_codes import OK
 from dfldaemon.cli.following import OnInterrupt, follow_job, report_end
 from dfldaemon.cli.rate import duration_text
+from dfldaemon.cli.remarks import unit_word
 from dfldaemon.cli.session import CliSession
 from dfldaemon.cli.wire_json import message_values
 from dfldaemon.client import DaemonClient
@@ -34,14 +35,12 @@ def list_jobs(session: CliSession, options: argparse.Namespace) -> int:
     if not jobs:
         session.output.remark("No jobs.")
         return OK
-    table = Table(box=None, pad_edge=False)
-    for heading in ("job", "kind", "state", "progress", "submitted", "output"):
-        table.add_column(heading, overflow="fold", no_wrap=heading != "output")
+    table = Table("job", "kind", "state", "progress", "submitted", "output", box=None, pad_edge=False)
     for job in jobs:
         values = message_values(job)
         submitted = _local_time(job.create_time)
         table.add_row(job.id, values["kind"], values["state"], progress_words(job), submitted, output_path(job))
-    session.output.console.print(table)
+    session.output.table(table)
     return OK
 
 
@@ -108,7 +107,7 @@ def progress_words(job: job_service_pb2.Job) -> str:
         train = job.train_progress
         return f"iteration {train.iteration}, {duration_text(train.elapsed_s)}"
     if job.HasField("frame_progress"):
-        return f"{job.frame_progress.done_count}/{job.frame_progress.total_count} frames"
+        return f"{job.frame_progress.done_count}/{job.frame_progress.total_count} {unit_word(job.kind)}s"
     if job.ahead_count:
         return f"{job.ahead_count} ahead"
     return ""

@@ -59,6 +59,18 @@ def test_exchange_counts_steps_not_frames(dfl, daemon):
     assert "Importing: 3/6 steps\n" in dfl("model", "import", "old", "--model", "new")[2]
 
 
+def test_long_names_are_whole_in_the_list_of_jobs(dfl, daemon):
+    daemon.on_submit = lambda job: job.frame_progress.MergeFrom(
+        job_service_pb2.FrameProgress(done_count=3, total_count=3)
+    )
+    output = "/shows/a_rather_long_name_of_a_show/models/deliveries/v001/model.dfm"
+    dfl("model", "export", "/m", "--output", output, "--detach")
+    row = dfl("job", "list")[1].splitlines()[1]
+    assert row.startswith("export_model-000000  export_model  queued")
+    assert "3/3 steps" in row
+    assert row.endswith(output)
+
+
 def test_info_of_a_trained_model_names_its_newest_backup(dfl, daemon):
     daemon.model = model_service_pb2.Model(
         preset="df",
