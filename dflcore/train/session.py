@@ -151,30 +151,6 @@ def check_supported(settings: TrainSettings, preset_name: str) -> None:
         )
 
 
-def check_face_types(wanted: FaceType, facesets: Mapping[str, FacesetInfo]) -> None:
-    """Refuse facesets whose faces show more or less of the head than the model paints.
-
-    Args:
-        wanted: the model's.
-        facesets: side → what the faceset says of itself.
-
-    Raises:
-        InvalidInput: names every side that differs.
-    """
-    others = [
-        f"the {side} faceset {info.path} holds {info.face_type.value} faces"
-        for side, info in facesets.items()
-        if info.face_type is not wanted
-    ]
-    if others:
-        raise InvalidInput(
-            f"The model paints {wanted.value} faces, but {' and '.join(others)}. "
-            f"Extract again with face_type {wanted.value}, or train another model.",
-            reason="FACE_TYPE_DIFFERS",
-            field="face_type",
-        )
-
-
 def new_network(description: ModelDescription, seed: int) -> FaceModel:
     """A freshly initialised network; the same for the same seed, without touching torch's global random state."""
     with torch.random.fork_rng(devices=[]):

@@ -98,12 +98,9 @@ def train(
         subject = f"the {side} faceset {info.path}"
         for notice in check_authorization(info.authorization, subject, project=project, use=use):
             control.emit(notice)
-    if not ModelFolder.exists(Path(model_path)):  # nothing may be left behind of a model that cannot be trained
-        session.check_face_types(settings.face_type or source.info.face_type, facesets)
     with contextlib.ExitStack() as stack:
         if group.is_lead:
             folder = _open_for_training(settings, Path(model_path), source, len(faces) - 1)
-            session.check_face_types(folder.description.face_type, facesets)
             stack.enter_context(folder.lock())
         group.barrier()
         folder = ModelFolder.open(Path(model_path))
