@@ -1,12 +1,15 @@
-"""The manual of facesets lists what there is, in the words of its one home."""
+"""The manuals list what there is, in the words of its one home."""
 
 from pathlib import Path
 
 import pytest
 
 from dflcore.config.curate import OPERATIONS
+from dflcore.config.describe import describe_settings
+from dflcore.config.train import TrainSettings
 from dflcore.curate.fields import fields
 from dflcore.curate.sorts import SORTS
+from dflcore.models.registry import load_preset, preset_names
 
 
 @pytest.fixture(scope="module")
@@ -27,3 +30,18 @@ def test_every_sort_is_listed(manual: str) -> None:
 def test_every_operation_is_listed(manual: str) -> None:
     rows = [f"| `{name.replace('_', '-')}` | {one.help} |" for name, one in OPERATIONS.items()]
     assert not [row for row in rows if row not in manual]
+
+
+@pytest.fixture(scope="module")
+def training_manual(repository: Path) -> str:
+    return (repository / "docs" / "training.md").read_text(encoding="utf-8")
+
+
+def test_every_preset_is_listed(training_manual: str) -> None:
+    rows = [f"| `{name}` | {load_preset(name).help} |" for name in preset_names()]
+    assert not [row for row in rows if row not in training_manual]
+
+
+def test_every_setting_of_training_is_listed(training_manual: str) -> None:
+    rows = [f"| `{one.name}` | {one.help} |" for one in describe_settings(TrainSettings)]
+    assert not [row for row in rows if row not in training_manual]
