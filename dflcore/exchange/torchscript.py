@@ -24,6 +24,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dflcore.exchange.graphs import SwapGraph
@@ -92,7 +93,7 @@ class AlignedFace(nn.Module):
             faces = faces.half()
             painted: tuple[Tensor, Tensor, Tensor] = self.half_network(faces, self.morph_of(faces))
             return painted
-        plain: tuple[Tensor, Tensor, Tensor] = self.network(faces, self.morph_of(faces))
+        plain: tuple[Tensor, Tensor, Tensor] = self.network(faces.to(self.probe.dtype), self.morph_of(faces))
         return plain
 
 
@@ -113,6 +114,7 @@ def write_torchscript(
     """The file of a model.
 
     Args:
+        graph: is changed on the way; its weights are not.
         side: R.
         about: goes into the file as :data:`ABOUT_NAME`.
         half: carry a copy in half precision for hosts that compute so.
@@ -120,10 +122,10 @@ def write_torchscript(
     """
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # TorchScript is called old, and warns of every shape Python looks at
-        network = _record(graph, side, torch.float32)
-        half_network = None
-        if half:
-            half_network = _record(copy.deepcopy(graph).half(), side, torch.float16)
+        network = _record(graph, side)
+        half_network = (
+            copy.deepcopy(network).half() if half else None
+        )  # recorded in half it would take minutes on a CPU
         kind = MorphedFace if graph.has_morph else AlignedFace
         script = torch.jit.script(kind(network, half_network, side, scene_linear).eval())
         buffer = io.BytesIO()
@@ -153,14 +155,45 @@ class TorchScriptFile:
         return pictures[0][:, :3], pictures[0][:, 3:], pictures[1][:, 3:]
 
 
-class HalfTorchScriptFile(TorchScriptFile):
-    """The same, painted by the copy in half precision."""
+class HalfTorchScriptFile:
+    """The copy in half precision of an exported file at work.
+
+    On a GPU it computes in half precision. CPUs take minutes for that, so that there its weights alone are rounded.
+    """
 
     def __init__(self, path: str) -> None:
-        super().__init__(path)
-        self.module.half()
+        file = TorchScriptFile(path)
+        self.has_morph = file.has_morph
+        self._device, dtype = ("cuda", torch.float16) if torch.cuda.is_available() else ("cpu", torch.float32)
+        self._network = file.module.half_network.to(self._device, dtype)
+        self._dtype = dtype
+
+    def paint(self, faces: Tensor, morph: float) -> tuple[Tensor, Tensor, Tensor]:
+        """See :data:`~dflcore.exchange.graphs.Painting`."""
+        morphs = torch.full((1,), morph, device=self._device)
+        given = faces.to(self._device, self._dtype)
+        with torch.no_grad():
+            painted = [self._network(face[None], morphs) for face in given]
+        face, mask, target_mask = (torch.cat(tensors).cpu() for tensors in zip(*painted, strict=True))
+        return face, mask, target_mask
 
 
-def _record(graph: SwapGraph, side: int, dtype: torch.dtype) -> nn.Module:
-    example = (torch.full((1, 3, side, side), 0.5, dtype=dtype), torch.full((1,), 0.5))
+class TypedLinear(nn.Module):
+    """A dense layer that takes its input in any precision: what was recorded in one must run in another."""
+
+    def __init__(self, dense: nn.Linear) -> None:
+        super().__init__()
+        self.weight, self.bias = dense.weight, dense.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.type_as(self.weight), self.weight, self.bias)
+
+
+def _record(graph: SwapGraph, side: int) -> nn.Module:
+    """The graph, which is changed; its weights are shared. It can be made half."""
+    for parent in list(graph.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Linear):
+                setattr(parent, name, TypedLinear(child))
+    example = (torch.full((1, 3, side, side), 0.5), torch.full((1,), 0.5))
     return torch.jit.trace(graph, example, check_trace=False)  # type: ignore[no-any-return, no-untyped-call]

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from legacy_models import AMP_OPTIONS, saehd_options, write_model
 
 from dflcore.config.exchange import ModelExportSettings, ModelImportSettings
 from dflcore.config.network import NetworkSettings
@@ -23,8 +22,10 @@ from dflcore.exchange.importing import import_legacy_model
 from dflcore.exchange.torchscript import ABOUT_NAME
 from dflcore.models.checkpoint import Generation, ModelDescription, ModelFolder, load_model
 from dflcore.models.registry import load_preset
-from dflcore.progress import Event, FrameProgress, LoggedRun, Notice, StopRequest
+from dflcore.progress import LoggedRun, Notice
 from dflcore.types import FaceType
+from legacy_models import AMP_OPTIONS, saehd_options, write_model
+from small_facesets import Watcher
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -38,23 +39,9 @@ OPERATORS_OF_TORCH_1_12 = {
     "aten::nan_to_num", "aten::ones", "aten::pixel_shuffle", "aten::pixel_unshuffle", "aten::pow.Tensor_Scalar",
     "aten::rsqrt", "aten::sigmoid", "aten::size", "aten::size.int", "aten::slice.Tensor", "aten::square",
     "aten::sub.Scalar", "aten::sub.Tensor", "aten::to.dtype", "aten::upsample_bilinear2d", "aten::view",
-    "aten::where.self", "prim::TupleUnpack", "prim::max.float", "prim::min.float",
+    "aten::where.self", "aten::type_as", "prim::TupleUnpack", "prim::max.float", "prim::min.float",
 }  # fmt: skip
 """Those of its operators that exports use."""
-
-
-class Watched:
-    """Keeps what was said; asks for a stop after so many reports."""
-
-    def __init__(self, stop_after: int = 1_000) -> None:
-        self.events: list[Event] = []
-        self._stop_after = stop_after
-
-    def emit(self, event: Event) -> None:
-        self.events.append(event)
-
-    def stop_requested(self) -> StopRequest | None:
-        return StopRequest.CANCEL if len(self.events) >= self._stop_after else None
 
 
 @pytest.fixture(scope="session")
@@ -243,11 +230,10 @@ def test_a_torchscript_file_takes_any_size_and_precision(
     assert picture.dtype is dtype
 
 
+@pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("kind", ["df", "amp"])
-def test_a_host_that_makes_the_whole_module_half_gets_the_half_copy(
-    models: dict[str, Path], tmp_path: Path, kind: str
-) -> None:
-    export(models[kind], tmp_path / "hero.pt", kind="torchscript", half=True, scene_linear=False)
+def test_a_host_can_make_the_whole_module_half(models: dict[str, Path], tmp_path: Path, kind: str, half: bool) -> None:
+    export(models[kind], tmp_path / "hero.pt", kind="torchscript", half=half, scene_linear=False)
     script, _ = load_script(tmp_path / "hero.pt")
     model, *_ = load_model(models[kind])
     faces = faces_of(model, 1)
@@ -365,17 +351,17 @@ def test_a_wrong_suffix_is_refused(models: dict[str, Path], tmp_path: Path, kind
 @pytest.mark.parametrize("after", [0, 1, 2])
 def test_a_stopped_export_leaves_nothing(models: dict[str, Path], tmp_path: Path, after: int) -> None:
     with pytest.raises(Cancelled):
-        export_model(models["df"], tmp_path / "hero.dfm", ModelExportSettings(), Watched(after))
+        export_model(models["df"], tmp_path / "hero.dfm", ModelExportSettings(), Watcher(after))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_progress_and_result_are_reported(models: dict[str, Path], tmp_path: Path) -> None:
-    watched = Watched()
-    result = export_model(models["df"], tmp_path / "hero.dfm", ModelExportSettings(), watched)
-    steps = [event for event in watched.events if isinstance(event, FrameProgress)]
+    watcher = Watcher()
+    result = export_model(models["df"], tmp_path / "hero.dfm", ModelExportSettings(), watcher)
+    steps = watcher.progress()
     assert [step.done for step in steps] == [0, 1, 2, 3]
     assert steps[-1].path == str(result.path)
-    notice = next(event for event in watched.events if isinstance(event, Notice))
+    notice = next(event for event in watcher.events if isinstance(event, Notice))
     assert notice.reason == "MODEL_EXPORTED"
     assert float(notice.details["difference"]) == pytest.approx(result.difference, rel=1e-2)
 

@@ -8,38 +8,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from legacy_models import AMP_OPTIONS, QUICK96_OPTIONS, reference_swap, saehd_options, write_model
 
 from dflcore.config.exchange import ModelImportSettings
 from dflcore.errors import Cancelled, Conflict, DataCorrupt, InvalidInput, NotFound
 from dflcore.exchange.importing import MAX_HISTORY_ROWS, import_legacy_model, summarize_losses
 from dflcore.models.checkpoint import ModelFolder, load_model
-from dflcore.progress import Event, FrameProgress, LoggedRun, Notice, StopRequest
+from dflcore.progress import LoggedRun
 from dflcore.types import FaceType
 from legacy_files import dumps
+from legacy_models import AMP_OPTIONS, QUICK96_OPTIONS, reference_swap, saehd_options, write_model
+from small_facesets import Watcher
 
 FLOAT_TOLERANCE = 1e-4
 """Ten times tighter than what is promised."""
 EXACT_TOLERANCE = 1e-9
 """In double precision: the same function, not a similar one."""
 LETTERS = ("", "-u", "-d", "-t", "-c", "-ud", "-ut", "-udt", "-udc", "-dt", "-udtc")
-
-
-class Watched:
-    """Keeps what was said; asks for a stop after so many reports."""
-
-    def __init__(self, stop_after: int = 1_000) -> None:
-        self.events: list[Event] = []
-        self._stop_after = stop_after
-
-    def emit(self, event: Event) -> None:
-        self.events.append(event)
-
-    def stop_requested(self) -> StopRequest | None:
-        return StopRequest.CANCEL if len(self.events) >= self._stop_after else None
-
-    def reasons(self) -> list[str]:
-        return [event.reason for event in self.events if isinstance(event, Notice)]
 
 
 def import_model(tmp_path: Path, kind: str, options: dict[str, Any], **more: Any) -> tuple[Path, dict[str, Any]]:
@@ -110,8 +94,8 @@ def test_numbers_history_and_origin_are_kept(tmp_path: Path) -> None:
     settings = ModelImportSettings(
         authorization_person="A. Player", authorization_until="2027-12-31", authorization_use="one trailer"
     )
-    watched = Watched()
-    import_legacy_model(tmp_path / "old", tmp_path / "new", settings, watched)
+    watcher = Watcher()
+    import_legacy_model(tmp_path / "old", tmp_path / "new", settings, watcher)
     _, folder, generation, notices = load_model(tmp_path / "new")
     assert folder.description.preset == "liae"
     assert folder.description.face_type is FaceType.WHOLE
@@ -133,8 +117,8 @@ def test_numbers_history_and_origin_are_kept(tmp_path: Path) -> None:
     assert provenance["source"]["authorization"]["person"] == "A. Player"
     assert provenance["use"] == "one trailer"
     assert notices == []
-    assert watched.reasons() == ["MODEL_IMPORTED"]
-    last = [event for event in watched.events if isinstance(event, FrameProgress)][-1]
+    assert watcher.reasons() == ["MODEL_IMPORTED"]
+    last = watcher.progress()[-1]
     assert last.done == last.total
 
 
@@ -202,9 +186,9 @@ def test_weights_without_a_place_are_mentioned(tmp_path: Path) -> None:
     parts = write_model(tmp_path / "old", "df", options)
     parts["inter"]["forgotten/weight:0"] = np.zeros(3, np.float32)
     (tmp_path / "old" / "new_SAEHD_inter.npy").write_bytes(dumps(parts["inter"], 4))
-    watched = Watched()
-    made = import_legacy_model(tmp_path / "old", tmp_path / "new", ModelImportSettings(), watched)
-    assert watched.reasons() == ["MODEL_IMPORTED", "WEIGHTS_LEFT_OUT"]
+    watcher = Watcher()
+    made = import_legacy_model(tmp_path / "old", tmp_path / "new", ModelImportSettings(), watcher)
+    assert watcher.reasons() == ["MODEL_IMPORTED", "WEIGHTS_LEFT_OUT"]
     assert_same_pictures(made.path, "df", options, parts)
 
 
@@ -231,7 +215,7 @@ def test_a_resolution_the_network_cannot_have_is_refused(tmp_path: Path) -> None
 def test_a_stopped_import_leaves_nothing(tmp_path: Path, after: int) -> None:
     write_model(tmp_path / "old", "df", saehd_options("df"))
     with pytest.raises(Cancelled):
-        import_legacy_model(tmp_path / "old", tmp_path / "new", ModelImportSettings(), Watched(after))
+        import_legacy_model(tmp_path / "old", tmp_path / "new", ModelImportSettings(), Watcher(after))
     assert not (tmp_path / "new").exists()
 
 

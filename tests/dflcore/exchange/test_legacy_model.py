@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from legacy_models import AMP_OPTIONS, saehd_options, write_model
 
 from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound, Unsupported
 from dflcore.exchange.legacy_model import list_legacy_models, read_legacy_model, read_weights
 from dflcore.types import FaceType
 from legacy_files import dumps
+from legacy_models import AMP_OPTIONS, saehd_options, write_model
 
 DATA = "new_SAEHD_data.dat"
 ENCODER = "new_SAEHD_encoder.npy"
