@@ -88,6 +88,7 @@ def run_processes(
     *,
     restarts: int = RESTARTS,
     hosts: Hosts | None = None,
+    threads: int | None = None,
 ) -> dict[str, Any]:
     """Run a group on this machine until its work is done; answers with the lead's result.
 
@@ -101,6 +102,7 @@ def run_processes(
         control: hears the lead's events, and is asked whether to stop as often as the lead's work asks.
         restarts: most in a row without a save between them.
         hosts: several machines; by default this one alone.
+        threads: of the CPU, for each process; by default those of this process are shared out.
 
     Returns:
         What the work of rank 0 returned; empty on machines other than the first.
@@ -113,7 +115,8 @@ def run_processes(
     attempt = 0
     while True:
         with tempfile.TemporaryDirectory(prefix="dfl-group-") as folder:  # only the user can enter it
-            group = _Group(worker, processes, task, control, _places(processes, hosts, Path(folder), attempt))
+            places = _places(processes, hosts, Path(folder), attempt)
+            group = _Group(worker, task, control, places, threads or _fair_threads(processes))
             failure = group.run()
         if failure is None:
             return group.result
@@ -165,10 +168,10 @@ class _Group:
     """One attempt: its processes from start to end."""
 
     worker: Sequence[str]
-    processes: int
     task: Mapping[str, Any]
     control: RunControl
     places: Sequence[Place]
+    threads: int
     stop: StopRequest | None = None
     has_saved: bool = False
     result: dict[str, Any] = field(default_factory=dict)
@@ -192,7 +195,7 @@ class _Group:
         return self._failure()
 
     def _start(self) -> None:
-        environment = {**os.environ, **_threads(self.processes)}
+        environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(self.threads))}
         for place in self.places:
             ours, theirs = socket.socketpair()
             with theirs:
@@ -337,7 +340,7 @@ def _explain_exit(member: _Member, count: int) -> DflError:
     return Internal(f"{who} {how}; the log says more.", reason="WORKER_CRASHED", rank=member.rank, exit_code=code)
 
 
-def _threads(processes: int) -> dict[str, str]:
+def _fair_threads(processes: int) -> int:
     """The CPU's threads, or those that this process was allowed, shared out evenly."""
     for variable in THREAD_VARIABLES:
         if os.environ.get(variable, "").isdecimal():
@@ -345,4 +348,4 @@ def _threads(processes: int) -> dict[str, str]:
             break
     else:
         allowed = len(os.sched_getaffinity(0)) if sys.platform.startswith("linux") else os.cpu_count() or 1
-    return dict.fromkeys(THREAD_VARIABLES, str(max(1, allowed // processes)))
+    return max(1, allowed // processes)
