@@ -36,7 +36,7 @@ WARM_UP_STEPS = 3
 TURNS = 3
 """Each number of processes is measured so often, in turns, so that whatever else the machine does hits all."""
 _STAGE = "scaling"
-_WORKER = (sys.executable, "-m", "dflcore.bench.scaling")
+_WORKER = (sys.executable, "-P", "-m", "dflcore.bench.scaling")
 
 
 def bench_scaling(

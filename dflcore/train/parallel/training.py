@@ -20,7 +20,7 @@ from dflcore.train.review import TrainingReview
 from dflcore.train.trainer import TrainResult, train
 from dflcore.weights.store import WeightStore
 
-WORKER = (sys.executable, "-m", "dflcore.train.parallel.worker")
+WORKER = (sys.executable, "-P", "-m", "dflcore.train.parallel.worker")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
