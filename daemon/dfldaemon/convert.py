@@ -169,7 +169,7 @@ def event_to_message(event: JobEvent) -> job_service_pb2.JobEvent:
     return message
 
 
-def knob_to_message(knob: KnobDescription, group: str = "") -> daemon_service_pb2.Knob:
+def knob_to_message(knob: KnobDescription) -> daemon_service_pb2.Knob:
     """A knob's description as hosts build widgets from, under its heading."""
     return daemon_service_pb2.Knob(
         name=knob.name,
@@ -183,7 +183,7 @@ def knob_to_message(knob: KnobDescription, group: str = "") -> daemon_service_pb
         choices=knob.choices,
         optional_value=knob.optional,
         fixed_once_trained=knob.fixed_once_trained,
-        group=group,
+        group=knob.group,
     )
 
 

@@ -16,6 +16,9 @@ from pydantic_core import ErrorDetails
 
 from dflcore.errors import InvalidInput
 
+PERMISSION = "permission"
+"""The group of who allowed what, in every settings class."""
+
 
 class Audience(enum.Enum):
     """Who is shown a setting: an artist sees ``ARTIST``, a TD sees both, nobody is shown ``INTERNAL``."""
@@ -31,6 +34,7 @@ def knob(
     *,
     ge: float | None = None,
     le: float | None = None,
+    group: str = "",
     unit: str = "",
     audience: Audience = Audience.ARTIST,
     fixed_once_trained: bool = False,
@@ -41,6 +45,7 @@ def knob(
     Args:
         default: value when the user says nothing.
         help: one sentence an artist understands; it is the flag's help, the knob's tool tip and the manual's row.
+        group: heading under which it stands in help texts, user interfaces and the manual; empty for none.
         ge, le: inclusive range, enforced.
         unit: ``px``, ``s``, ``min``, ``frames``, ``deg``, ``%``; empty for a plain number.
         audience: who is shown it.
@@ -48,6 +53,7 @@ def knob(
         affects_pixels: part of the key that decides whether an existing result is still current.
     """
     extra: dict[str, Any] = {
+        "group": group,
         "unit": unit,
         "audience": audience.value,
         "fixed_once_trained": fixed_once_trained,

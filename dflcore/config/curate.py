@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dflcore.config.base import Audience, Settings, knob
+from dflcore.config.base import PERMISSION, Audience, Settings, knob
 from dflcore.types import FaceType
 
 MaskFiles = Literal["masks", "labelme", "debug"]
@@ -99,14 +99,16 @@ class ImportLegacySettings(Settings):
     aligned_size: int | None = knob(
         None, "Of a mixed set, take only faces of this size; needs face_type.", ge=64, le=2048, unit="px"
     )
-    authorization_person: str = knob("", "Whose face this is.", affects_pixels=False)
-    authorization_project: str = knob("", "The production this face may be used for.", affects_pixels=False)
-    authorization_use: str = knob("", "What this face may be used for.", affects_pixels=False)
+    authorization_person: str = knob("", "Whose face this is.", group=PERMISSION, affects_pixels=False)
+    authorization_project: str = knob(
+        "", "The production this face may be used for.", group=PERMISSION, affects_pixels=False
+    )
+    authorization_use: str = knob("", "What this face may be used for.", group=PERMISSION, affects_pixels=False)
     authorization_until: str = knob(
-        "", "Last day of the permission, as 2027-12-31; empty for no end.", affects_pixels=False
+        "", "Last day of the permission, as 2027-12-31; empty for no end.", group=PERMISSION, affects_pixels=False
     )
     authorization_reference: str = knob(
-        "", "Contract or release number that gives the permission.", affects_pixels=False
+        "", "Contract or release number that gives the permission.", group=PERMISSION, affects_pixels=False
     )
 
 

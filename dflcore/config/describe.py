@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import types
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, Union, cast, get_args, get_origin
 
@@ -17,9 +18,14 @@ KnobType = Literal["bool", "int", "float", "string", "choice"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnobDescription:
-    """One setting as data. ``minimum`` and ``maximum`` are inclusive; ``optional`` means it may be left empty."""
+    """One setting as data.
+
+    ``minimum`` and ``maximum`` are inclusive; ``optional`` means it may be left empty; ``group`` is the heading it
+    stands under, empty for none.
+    """
 
     name: str
+    group: str
     type: KnobType
     default: bool | int | float | str | None
     help: str
@@ -57,6 +63,14 @@ def describe_settings(cls: type[Settings], audience: Audience = Audience.INTERNA
     return [knob for knob in knobs if knob.audience in visible]
 
 
+def in_groups(knobs: Iterable[KnobDescription]) -> dict[str, list[KnobDescription]]:
+    """Heading → its knobs: headings in the order in which they first occur, the knobs of each in the order given."""
+    groups: dict[str, list[KnobDescription]] = {}
+    for knob in knobs:
+        groups.setdefault(knob.group, []).append(knob)
+    return groups
+
+
 def _describe(name: str, field: FieldInfo) -> KnobDescription:
     extra = cast("dict[str, Any]", field.json_schema_extra or {})
     annotation, optional = _strip_optional(field.annotation)
@@ -65,6 +79,7 @@ def _describe(name: str, field: FieldInfo) -> KnobDescription:
     default = field.default.value if isinstance(field.default, enum.Enum) else field.default
     return KnobDescription(
         name=name,
+        group=extra.get("group", ""),
         type=kind,
         default=default,
         help=field.description or "",

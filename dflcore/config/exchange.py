@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from dflcore.config.base import Audience, Settings, knob
+from dflcore.config.base import PERMISSION, Audience, Settings, knob
 from dflcore.types import FaceType
 
 ExportKind = Literal["dfm", "onnx", "torchscript"]
@@ -19,13 +19,17 @@ class ModelImportSettings(Settings):
     face_type: FaceType | None = knob(
         None, "How much of the head the model paints; empty takes what the model says.", audience=Audience.TD
     )
-    authorization_person: str = knob("", "Whose face the model paints.", affects_pixels=False)
-    authorization_project: str = knob("", "The production this model may be used for.", affects_pixels=False)
-    authorization_use: str = knob("", "What this model may be used for.", affects_pixels=False)
-    authorization_until: str = knob(
-        "", "Last day of the permission, such as 2027-12-31; empty for no end.", affects_pixels=False
+    authorization_person: str = knob("", "Whose face the model paints.", group=PERMISSION, affects_pixels=False)
+    authorization_project: str = knob(
+        "", "The production this model may be used for.", group=PERMISSION, affects_pixels=False
     )
-    authorization_reference: str = knob("", "Contract or release number that permits this model.", affects_pixels=False)
+    authorization_use: str = knob("", "What this model may be used for.", group=PERMISSION, affects_pixels=False)
+    authorization_until: str = knob(
+        "", "Last day of the permission, such as 2027-12-31; empty for no end.", group=PERMISSION, affects_pixels=False
+    )
+    authorization_reference: str = knob(
+        "", "Contract or release number that permits this model.", group=PERMISSION, affects_pixels=False
+    )
 
 
 class ModelExportSettings(Settings):

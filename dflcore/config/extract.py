@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import field_validator
 
 from dflcore.authorization import parse_last_day
-from dflcore.config.base import Audience, Settings, knob
+from dflcore.config.base import PERMISSION, Audience, Settings, knob
 from dflcore.errors import InvalidInput
 from dflcore.types import FaceType
 
@@ -143,14 +143,16 @@ class ExtractSettings(Settings):
         audience=Audience.TD,
     )
     missing_frames: MissingFrames = knob("error", "A frame of the range that is not on disk: stop, or skip and report.")
-    authorization_person: str = knob("", "Whose face this is.", affects_pixels=False)
-    authorization_project: str = knob("", "The production this face may be used for.", affects_pixels=False)
-    authorization_use: str = knob("", "What this face may be used for.", affects_pixels=False)
+    authorization_person: str = knob("", "Whose face this is.", group=PERMISSION, affects_pixels=False)
+    authorization_project: str = knob(
+        "", "The production this face may be used for.", group=PERMISSION, affects_pixels=False
+    )
+    authorization_use: str = knob("", "What this face may be used for.", group=PERMISSION, affects_pixels=False)
     authorization_until: str = knob(
-        "", "Last day of the permission, as 2027-12-31; empty for no end.", affects_pixels=False
+        "", "Last day of the permission, as 2027-12-31; empty for no end.", group=PERMISSION, affects_pixels=False
     )
     authorization_reference: str = knob(
-        "", "Contract or release number that gives the permission.", affects_pixels=False
+        "", "Contract or release number that gives the permission.", group=PERMISSION, affects_pixels=False
     )
 
     def look_digest(self) -> str:

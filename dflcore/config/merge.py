@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from dflcore.config.base import Audience, Settings, knob
+from dflcore.config.base import PERMISSION, Audience, Settings, knob
 from dflcore.config.mask_terms import check_recipe
 
 Profile = Literal["layered", "flat"]
@@ -72,8 +72,10 @@ class MergeSettings(Settings):
         audience=Audience.TD,
     )
     device: str = knob("auto", "Torch device: auto, cpu, cuda, cuda:1.", audience=Audience.TD, affects_pixels=False)
-    authorization_project: str = knob("", "The production these frames are made for.", affects_pixels=False)
-    authorization_use: str = knob("", "What these frames are made for.", affects_pixels=False)
+    authorization_project: str = knob(
+        "", "The production these frames are made for.", group=PERMISSION, affects_pixels=False
+    )
+    authorization_use: str = knob("", "What these frames are made for.", group=PERMISSION, affects_pixels=False)
 
     @field_validator("segmentation")
     @classmethod

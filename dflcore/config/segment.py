@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dflcore.config.base import Audience, Settings, knob
+from dflcore.config.base import PERMISSION, Audience, Settings, knob
 from dflcore.config.network import NetworkSettings
 from dflcore.config.train import Precision
 from dflcore.types import FaceType
@@ -106,6 +106,10 @@ class MaskTrainSettings(Settings):
     precision: Precision = knob(
         "auto", "Arithmetic of the network; auto is bfloat16 on GPUs made for it, else float32.", audience=Audience.TD
     )
-    authorization_project: str = knob("", "The production this model is made for.", affects_pixels=False)
-    authorization_use: str = knob("", "What this model may be used for.", affects_pixels=False)
-    authorization_reference: str = knob("", "Contract or release number that permits this model.", affects_pixels=False)
+    authorization_project: str = knob(
+        "", "The production this model is made for.", group=PERMISSION, affects_pixels=False
+    )
+    authorization_use: str = knob("", "What this model may be used for.", group=PERMISSION, affects_pixels=False)
+    authorization_reference: str = knob(
+        "", "Contract or release number that permits this model.", group=PERMISSION, affects_pixels=False
+    )

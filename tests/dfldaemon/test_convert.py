@@ -116,8 +116,8 @@ def test_an_empty_spec_is_refused() -> None:
 @pytest.mark.parametrize("kind", list(JobKind))
 def test_knobs_carry_everything(kind: JobKind) -> None:
     for knob in describe_settings(convert.settings_class_of(kind, OPERATION.get(kind, ""))):
-        message = convert.knob_to_message(knob, "faces")
-        assert message.group == "faces"
+        message = convert.knob_to_message(knob)
+        assert message.group == knob.group
         assert message.name == knob.name
         assert daemon_service_pb2.KnobType.Name(message.type) == f"KNOB_TYPE_{knob.type.upper()}"
         assert message.HasField("default_value") == (knob.default is not None)

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from dflcore.config.base import Audience, Settings
-from dflcore.config.describe import KnobDescription, describe_settings
-from dfldaemon.knob_groups import groups_of
+from dflcore.config.describe import KnobDescription, describe_settings, in_groups
 
 AUDIENCE_WORDS = {
     Audience.ARTIST: "",
@@ -50,14 +49,13 @@ def add_settings_flags(parser: argparse.ArgumentParser, settings_class: type[Set
 
     What an artist needs comes first, under the headings of the settings, then the rest under the same headings.
     """
-    groups = groups_of(settings_class)
-    knobs = {knob.name: knob for knob in describe_settings(settings_class)}
+    groups = in_groups(describe_settings(settings_class))
     for audience in Audience:
-        shown = [knobs[name] for name in groups if knobs[name].audience is audience]
-        for heading in dict.fromkeys(groups[knob.name] for knob in shown):
-            group = parser.add_argument_group(_title(heading, audience))
-            for knob in shown:
-                if groups[knob.name] == heading:
+        for heading, knobs in groups.items():
+            shown = [knob for knob in knobs if knob.audience is audience]
+            if shown:
+                group = parser.add_argument_group(_title(heading, audience))
+                for knob in shown:
                     _add_flag(group, knob)
 
 

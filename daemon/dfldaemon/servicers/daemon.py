@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dflcore.config.describe import describe_settings
+from dflcore.config.describe import describe_settings, in_groups
 from dfldaemon.convert import (
     audience_from_message,
     kind_from_message,
@@ -15,7 +15,6 @@ from dfldaemon.convert import (
 from dfldaemon.discovery import Session
 from dfldaemon.grpc_types import Context
 from dfldaemon.jobs import JobKind, JobState
-from dfldaemon.knob_groups import groups_of
 from dfldaemon.store import JobStore, StoreThread
 from dflproto.v1 import daemon_service_pb2 as wire
 from dflproto.v1 import daemon_service_pb2_grpc
@@ -52,10 +51,9 @@ class DaemonServicer(daemon_service_pb2_grpc.DaemonServiceServicer):
         self, request: wire.DescribeSettingsRequest, context: Context
     ) -> wire.DescribeSettingsResponse:
         settings_class = settings_class_of(kind_from_message(request.kind), request.operation)
-        knobs = {knob.name: knob for knob in describe_settings(settings_class, audience_from_message(request.audience))}
-        groups = groups_of(settings_class)
+        groups = in_groups(describe_settings(settings_class, audience_from_message(request.audience)))
         return wire.DescribeSettingsResponse(
-            knobs=[knob_to_message(knobs[name], group) for name, group in groups.items() if name in knobs]
+            knobs=[knob_to_message(knob) for knobs in groups.values() for knob in knobs]
         )
 
     async def Shutdown(self, request: wire.ShutdownRequest, context: Context) -> wire.ShutdownResponse:

@@ -1,14 +1,18 @@
 import pytest
 from pydantic import ValidationError
 
-from dflcore.config.base import Audience, Settings
-from dflcore.config.describe import describe_settings
+from dflcore.config.base import PERMISSION, Audience, Settings
+from dflcore.config.curate import ImportLegacySettings
+from dflcore.config.describe import describe_settings, in_groups
+from dflcore.config.exchange import ModelImportSettings
 from dflcore.config.extract import CUT_FIELDS, LOOK_FIELDS, ExtractSettings
 from dflcore.config.merge import MergeSettings
+from dflcore.config.segment import MaskTrainSettings
 from dflcore.config.train import TrainSettings
 from dflcore.errors import InvalidInput
 
 CLASSES: list[type[Settings]] = [ExtractSettings, TrainSettings, MergeSettings]
+GRANTING: list[type[Settings]] = [*CLASSES, MaskTrainSettings, ImportLegacySettings, ModelImportSettings]
 
 
 def test_error_names_field_value_and_range() -> None:
@@ -89,3 +93,36 @@ def test_every_setting_of_extraction_that_changes_pixels_has_frames_done_again()
         other = plain.model_copy(update={name: "other" if isinstance(value, str) else type(value)(value - 1)})
         assert (plain.look_digest() != other.look_digest()) == (name in LOOK_FIELDS), name
         assert (plain.cut_digest() != other.cut_digest()) == (name in CUT_FIELDS), name
+
+
+def test_every_setting_of_training_stands_where_one_looks_for_it() -> None:
+    groups = {knob.name: knob.group for knob in describe_settings(TrainSettings)}
+    assert "" not in groups.values()
+    wanted = {
+        "letters": "network",
+        "d_mask_dims": "network",
+        "minutes": "how long",
+        "fit_batch": "speed and memory",
+        "lr_dropout": "learning",
+        "random_hsv": "faces",
+        "gan_power": "losses",
+        "pretrain": "learning",
+        "backup_interval_h": "saving and previews",
+        "processes": "speed and memory",
+    }
+    assert {name: groups[name] for name in wanted} == wanted
+
+
+@pytest.mark.parametrize("cls", GRANTING)
+def test_permission_has_a_heading_of_its_own(cls: type[Settings]) -> None:
+    groups = {knob.name: knob.group for knob in describe_settings(cls)}
+    assert {name for name, group in groups.items() if group == PERMISSION} == {
+        name for name in groups if name.startswith("authorization_")
+    }
+
+
+def test_a_heading_does_not_come_twice() -> None:
+    groups = in_groups(describe_settings(TrainSettings))
+    assert list(groups)[:2] == ["network", "how long"]
+    assert [knob.name for knob in groups["how long"]] == ["iterations", "minutes"]
+    assert sum(map(len, groups.values())) == len(TrainSettings.model_fields)
