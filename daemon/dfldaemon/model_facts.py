@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from dflcore.models.layout import MANIFEST_NAME, WEIGHTS_NAME, backup_folders, generation_folders, read_facts
 from dflcore.types import Authorization
-
-GENERATIONS_NAME = "generations"
-BACKUPS_NAME = "backups"
-STATE_NAME = "state.json"
-MANIFEST_NAME = "manifest.json"
-WEIGHTS_NAME = "weights.safetensors"
-"""As :mod:`dflcore.models.checkpoint` lays a model out; a test holds the two together."""
-_BACKUP_NAME = re.compile(r"iteration_\d{8,}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +30,7 @@ class GenerationFacts:
 
 def read_model_facts(model_path: Path) -> list[GenerationFacts]:
     """All readable generations, newest first; one that is being removed or is damaged is passed over."""
-    folder = model_path / GENERATIONS_NAME
-    names = (
-        sorted((entry.name for entry in folder.iterdir() if entry.name.isdigit()), reverse=True)
-        if folder.is_dir()
-        else []
-    )
-    found = (_read(folder / name) for name in names)
+    found = (_read(folder) for folder in generation_folders(model_path))
     return [facts for facts in found if facts is not None]
 
 
@@ -59,20 +44,16 @@ class BackupFacts:
 
 def read_model_backups(model_path: Path) -> list[BackupFacts]:
     """All readable backups, newest first; one that is being made or removed, or is damaged, is passed over."""
-    folder = model_path / BACKUPS_NAME
-    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-    found = [
-        BackupFacts(folder / name, generations[0])
-        for name in names
-        if _BACKUP_NAME.fullmatch(name) and (generations := read_model_facts(folder / name))
+    return [
+        BackupFacts(folder, generations[0])
+        for folder in backup_folders(model_path)
+        if (generations := read_model_facts(folder))
     ]
-    return sorted(found, key=lambda backup: backup.newest.iteration, reverse=True)
 
 
 def _read(folder: Path) -> GenerationFacts | None:
     try:
-        state = json.loads((folder / STATE_NAME).read_text("utf-8"))
-        files = json.loads((folder / MANIFEST_NAME).read_text("utf-8"))["files"]
+        state, files = read_facts(folder)
         stated = state.get("provenance", {}).get("source", {}).get("authorization", {})
         known = {field.name for field in fields(Authorization)}
         return GenerationFacts(

@@ -14,6 +14,7 @@ import pytest
 
 from dflcore.errors import Internal, InvalidInput, NotFound
 from dflcore.io.faceset import FacesetWriter
+from dflcore.models import layout
 from dflcore.types import Authorization, Box, FaceRecord, FaceType, Landmarks, Pose
 from dfldaemon import model_facts, queries, query_worker
 from dfldaemon.queries import QueryProcess
@@ -143,12 +144,12 @@ def test_the_process_leaves_when_nobody_asks(faceset: str, monkeypatch: pytest.M
 
 
 def write_generation(model: Path, number: int, iteration: int, **state: Any) -> Path:
-    folder = model / model_facts.GENERATIONS_NAME / f"{number:08d}"
+    folder = model / layout.GENERATIONS_NAME / f"{number:08d}"
     folder.mkdir(parents=True)
     values = {"iteration": iteration, "elapsed_s": 2.5, "software": "dfl 1", **state}
-    (folder / model_facts.STATE_NAME).write_text(json.dumps(values))
-    files = {name: {"sha256": f"{number:064d}", "size": 10} for name in (model_facts.WEIGHTS_NAME, "b")}
-    (folder / model_facts.MANIFEST_NAME).write_text(json.dumps({"format": 1, "files": files}))
+    (folder / layout.STATE_NAME).write_text(json.dumps(values))
+    files = {name: {"sha256": f"{number:064d}", "size": 10} for name in (layout.WEIGHTS_NAME, "b")}
+    (folder / layout.MANIFEST_NAME).write_text(json.dumps({"format": 1, "files": files}))
     return folder
 
 
@@ -156,8 +157,8 @@ def test_generations_are_read_newest_first_and_damaged_ones_passed_over(tmp_path
     record = {"person": "Ada", "reference": "C-1", "added_later": 1}
     write_generation(tmp_path, 1, 10)
     write_generation(tmp_path, 3, 30, provenance={"source": {"authorization": record}})
-    (write_generation(tmp_path, 4, 40) / model_facts.STATE_NAME).write_text("{")
-    (tmp_path / model_facts.GENERATIONS_NAME / ".00000005.partial-1").mkdir()
+    (write_generation(tmp_path, 4, 40) / layout.STATE_NAME).write_text("{")
+    (tmp_path / layout.GENERATIONS_NAME / ".00000005.partial-1").mkdir()
     newest, oldest = model_facts.read_model_facts(tmp_path)
     assert (newest.number, newest.iteration, newest.size_bytes) == (3, 30, 20)
     assert newest.authorization == Authorization(person="Ada", reference="C-1")
@@ -166,7 +167,7 @@ def test_generations_are_read_newest_first_and_damaged_ones_passed_over(tmp_path
 
 
 def test_backups_are_read_newest_first_and_unfinished_ones_passed_over(tmp_path: Path) -> None:
-    backups = tmp_path / model_facts.BACKUPS_NAME
+    backups = tmp_path / layout.BACKUPS_NAME
     for iteration in (9_000, 20_000, 100_000_000):
         write_generation(backups / f"iteration_{iteration:08d}", 3, iteration)
     write_generation(backups / ".iteration_00030000.partial-1", 3, 30_000)
@@ -175,13 +176,6 @@ def test_backups_are_read_newest_first_and_unfinished_ones_passed_over(tmp_path:
     assert [one.newest.iteration for one in found] == [100_000_000, 20_000, 9_000]
     assert found[1].path == backups / "iteration_00020000"
     assert model_facts.read_model_backups(tmp_path / "nothing") == []
-
-
-def test_the_layout_is_the_checkpoints() -> None:
-    from dflcore.models import checkpoint
-
-    for name in ("STATE_NAME", "MANIFEST_NAME", "WEIGHTS_NAME"):
-        assert getattr(model_facts, name) == getattr(checkpoint, name)
 
 
 def test_presets_layers_and_models_are_told(tmp_path: Path) -> None:
@@ -212,7 +206,7 @@ def test_the_backups_of_a_model_folder_are_told(tmp_path: Path) -> None:
     folder = ModelFolder.create(
         tmp_path / "m", ModelDescription(preset="p", network={"resolution": 64}, face_type=FaceType.FULL)
     )
-    assert folder.backups_path == folder.path / model_facts.BACKUPS_NAME
+    assert folder.backups_path == folder.path / layout.BACKUPS_NAME
     with folder.lock():
         for iteration in (5, 9):
             weights, state = {"w": torch.zeros(3)}, {"iteration": iteration, "elapsed_s": 1.0}
