@@ -11,7 +11,8 @@ Layout of the folder::
             history.safetensors    losses over time
             state.json             iteration, seconds, settings, provenance
             manifest.json          size and SHA-256 of the files above; written last
-        backups/iteration_00005000/  model folders of their own, sharing files with the generations they came from
+        backups/iteration_00005000/  model folders of their own, sharing files with the generations they came from;
+                               iteration_00005000-2 when iterations counted anew
         previews/  events/         pictures and TensorBoard curves
 
 A generation is written into a hidden folder, flushed, and renamed: it is whole or not there. Loading verifies every
@@ -21,6 +22,7 @@ checksum and falls back to the generation before, with a notice.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -41,6 +43,16 @@ from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound, Resour
 from dflcore.io.atomic import TEMPORARY_MARK, sync_file, sync_folder, translate_disk_errors, write_text
 from dflcore.io.lock import take_lock
 from dflcore.models.face_model import FaceModel
+from dflcore.models.layout import (
+    BACKUPS_NAME,
+    DESCRIPTION_NAME,
+    GENERATIONS_NAME,
+    HISTORY_NAME,
+    MANIFEST_NAME,
+    STATE_NAME,
+    TRAINING_NAME,
+    WEIGHTS_NAME,
+)
 from dflcore.models.registry import load_preset
 from dflcore.progress import Notice
 from dflcore.types import FaceType
@@ -49,12 +61,6 @@ from dflcore.version import SOFTWARE
 FORMAT = 1
 FACE_KIND = "face"
 SEGMENT_KIND = "segment"
-DESCRIPTION_NAME = "model.json"
-WEIGHTS_NAME = "weights.safetensors"
-TRAINING_NAME = "training.safetensors"
-HISTORY_NAME = "history.safetensors"
-STATE_NAME = "state.json"
-MANIFEST_NAME = "manifest.json"
 _DISK_FULL = re.compile(r"os error (28|122|27)\b|No space left|quota", re.IGNORECASE)
 """How the tensor writer spells a full disk, quota or file-size limit in its error text."""
 
@@ -120,18 +126,22 @@ class ModelFolder:
         """Make a new model folder; it holds no generation until the first save.
 
         Raises:
-            Conflict: there is a model already.
+            Conflict: there is a model already, or another process makes one.
             InvalidInput, ResourceExhausted: the folder cannot be written.
         """
         path = Path(path)
-        if (path / DESCRIPTION_NAME).exists():
-            raise Conflict(
-                f"{path} holds a model already; go on with it, or name another folder.",
-                reason="MODEL_EXISTS",
-                path=path,
-            )
+        exists = Conflict(
+            f"{path} holds a model already; go on with it, or name another folder.", reason="MODEL_EXISTS", path=path
+        )
+        if cls.exists(path):
+            raise exists
         folder = cls(path, description)
-        folder._write_description()
+        with translate_disk_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+        with folder.lock():
+            if cls.exists(path):  # somebody was faster, and may go on with it already
+                raise exists
+            folder._write_description()
         return folder
 
     @classmethod
@@ -198,7 +208,7 @@ class ModelFolder:
     def lock(self) -> Iterator[None]:
         """Keep every other trainer out; the system drops the lock when the process ends, however it ends.
 
-        Leftovers of interrupted saves are removed.
+        Leftovers of interrupted saves, backups and previews are removed.
 
         Raises:
             Conflict: another process trains this model.
@@ -206,9 +216,7 @@ class ModelFolder:
         message = f"Another process trains the model {self.path}; wait for it or stop it."
         descriptor = take_lock(self.path / ".lock", Conflict(message, reason="MODEL_BUSY", path=self.path))
         try:
-            for place in (self._generations_path, self.backups_path):
-                for leftover in place.glob(f"*{TEMPORARY_MARK}*"):
-                    shutil.rmtree(leftover, ignore_errors=True)
+            self._remove_leftovers()
             yield
         finally:
             os.close(descriptor)
@@ -228,7 +236,8 @@ class ModelFolder:
         temporary = self._generations_path / f".{number:08d}{TEMPORARY_MARK}{secrets.token_hex(4)}"
         try:
             with _translate_write_errors(final):
-                temporary.mkdir(parents=True)
+                self._make(self._generations_path)
+                temporary.mkdir()
                 manifest = _write_generation(temporary, generation, self.description)
                 os.rename(temporary, final)
                 sync_folder(self._generations_path)
@@ -257,13 +266,16 @@ class ModelFolder:
             DataCorrupt: there are generations, and none of them is whole.
         """
         notices: list[Notice] = []
-        for number in sorted(self._numbers(), reverse=True):
+        numbers = sorted(self._numbers(), reverse=True)
+        for number in numbers:
             folder = self._generations_path / f"{number:08d}"
             try:
                 return _read_generation(folder, number, with_training=with_training), notices
             except FileNotFoundError:
                 if not folder.exists():
-                    continue  # a trainer dropped it while we looked
+                    if max(self._numbers(), default=0) > numbers[0]:
+                        return self.load(with_training=with_training)
+                    continue  # a trainer dropped it while we looked; there are newer ones now
                 fault = "a file is missing"
             except DataCorrupt as error:
                 fault = error.message
@@ -313,29 +325,35 @@ class ModelFolder:
         newest = self._generations_path / f"{number:08d}"
         iteration = int(json.loads((newest / STATE_NAME).read_text("utf-8"))["iteration"])
         final = self.backups_path / f"iteration_{iteration:08d}"
-        if final.exists():
-            return final
+        twins = 1
+        while final.exists():  # iterations count anew after pretraining, and from further back after a divergence
+            if _generation_in(final) == _content(newest):
+                return final
+            twins += 1
+            final = self.backups_path / f"iteration_{iteration:08d}-{twins}"
         temporary = self.backups_path / f".{final.name}{TEMPORARY_MARK}{secrets.token_hex(4)}"
         try:
             with _translate_write_errors(final):
-                copy = temporary / "generations" / newest.name
+                self._make(self.backups_path)
+                copy = temporary / GENERATIONS_NAME / newest.name
                 copy.mkdir(parents=True)
                 for entry in newest.iterdir():
                     _link_or_copy(entry, copy / entry.name)
                 shutil.copy2(self.path / DESCRIPTION_NAME, temporary / DESCRIPTION_NAME)
-                for folder in (copy, temporary / "generations", temporary):
+                for folder in (copy, temporary / GENERATIONS_NAME, temporary):
                     sync_folder(folder)
                 os.rename(temporary, final)
                 sync_folder(self.backups_path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-        for old in sorted(self.backups_path.glob("iteration_*"))[:-keep]:
-            shutil.rmtree(old, ignore_errors=True)
+        others = (path for path in self.backups_path.glob("iteration_*") if path != final)
+        for old in sorted(others, key=_backup_age, reverse=True)[keep - 1 :]:
+            _drop(old)
         return final
 
     @property
     def backups_path(self) -> Path:
-        return self.path / "backups"
+        return self.path / BACKUPS_NAME
 
     @property
     def is_saved(self) -> bool:
@@ -362,7 +380,7 @@ class ModelFolder:
 
     @property
     def _generations_path(self) -> Path:
-        return self.path / "generations"
+        return self.path / GENERATIONS_NAME
 
     def _numbers(self) -> list[int]:
         if not self._generations_path.is_dir():
@@ -371,11 +389,25 @@ class ModelFolder:
 
     def _prune(self, keep: int) -> None:
         for number in sorted(self._numbers(), reverse=True)[keep:]:
-            folder = self._generations_path / f"{number:08d}"
-            doomed = folder.with_name(f".{folder.name}{TEMPORARY_MARK}old")
-            with contextlib.suppress(OSError):  # a reader on a network disk may hold it; the next save tries again
-                folder.rename(doomed)
-                shutil.rmtree(doomed)
+            _drop(self._generations_path / f"{number:08d}")
+
+    def _make(self, place: Path) -> None:
+        """A folder of the model's that a power cut does not take back."""
+        if not place.is_dir():
+            place.mkdir(parents=True, exist_ok=True)
+            sync_folder(self.path)
+
+    def _remove_leftovers(self) -> None:
+        """What killed trainers left half written; nobody else writes while the lock is held."""
+        leftovers = [*self.path.glob(f".{Path(DESCRIPTION_NAME).stem}{TEMPORARY_MARK}*")]
+        leftovers += self.previews_path.rglob(f".*{TEMPORARY_MARK}*")
+        for place in (self._generations_path, self.backups_path):
+            leftovers += place.glob(f".*{TEMPORARY_MARK}*")
+        for leftover in leftovers:
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
 
 
 def load_model(
@@ -422,6 +454,32 @@ def load_weights(model: nn.Module, generation: Generation, path: Path) -> None:
             reason="WEIGHTS_DIFFER",
             path=path,
         ) from error
+
+
+def _drop(folder: Path) -> None:
+    """Remove a generation or backup; killed on the way, it leaves none that looks whole and is not."""
+    doomed = folder.with_name(f".{folder.name}{TEMPORARY_MARK}{secrets.token_hex(4)}")
+    with contextlib.suppress(OSError):  # a reader on a network disk may hold it; the next save tries again
+        folder.rename(doomed)
+        shutil.rmtree(doomed)
+
+
+def _content(generation: Path) -> bytes:
+    return (generation / MANIFEST_NAME).read_bytes()
+
+
+def _generation_in(backup: Path) -> bytes | None:
+    """Content of a backup's generation, None where it cannot be read."""
+    try:
+        return _content(max((backup / "generations").iterdir()))
+    except (OSError, ValueError):
+        return None
+
+
+def _backup_age(backup: Path) -> tuple[int, str]:
+    """Grows with every backup: iterations may count anew, generations do not."""
+    numbers = [int(entry.name) for entry in backup.glob("generations/*") if entry.name.isdigit()]
+    return max(numbers, default=0), backup.name
 
 
 def _link_or_copy(source: Path, copy: Path) -> None:
@@ -483,12 +541,15 @@ def _sha256(path: Path) -> str:
 
 @contextlib.contextmanager
 def _translate_write_errors(path: Path) -> Iterator[None]:
-    """The tensor writer reports a full disk in words; say it as everything else does."""
+    """The tensor writer reports a full disk in words; say it as everything else does. The same for a file that may not
+    grow as large."""
     try:
         with translate_disk_errors(path):
             yield
-    except SafetensorError as error:
-        if _DISK_FULL.search(str(error)):
+    except (SafetensorError, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EFBIG:
+            raise
+        if isinstance(error, OSError) or _DISK_FULL.search(str(error)):
             raise ResourceExhausted(
                 f"The disk is full while saving {path}. Free some space and go on; the generations saved before are "
                 "untouched.",
