@@ -92,6 +92,10 @@ class FacePainter:
 
         Returns:
             The layers, and how many plate pixels under the faces were NaN or infinite.
+
+        Raises:
+            DataCorrupt: landmarks do not tell where the square of a face of another type lies.
+            InvalidInput: the model paints values that are not numbers.
         """
         ordered = sorted(records, key=lambda record: -record.face_index)  # index 0 is the largest face
         aligned = (self._align(light, record, masks.get(record.name)) for record in ordered)
@@ -110,9 +114,10 @@ class FacePainter:
     def _align(self, light: PlateLight, record: FaceRecord, segmentation: FloatArray | None) -> AlignedFace | None:
         """None for a face wholly outside the data window."""
         size = self._swapper.resolution
+        model_from_display = model_from_plate(record, self._swapper.face_type, size)
         display = light.image.display_window
         points = record.landmarks.points.astype(np.float64) + np.array([display.x, display.y])
-        aligned_from_plate = affine.compose(model_from_plate(record, size), affine.shift(-display.x, -display.y))
+        aligned_from_plate = affine.compose(model_from_display, affine.shift(-display.x, -display.y))
         left, top, width, height = plate_bounds(aligned_from_plate, size)
         wanted = Window(
             x=left - _INPUT_MARGIN_PX,

@@ -21,6 +21,7 @@ from dflcore.color.ocio import ColorConverter
 from dflcore.config.merge import MergeSettings
 from dflcore.errors import DataCorrupt, DflError, InvalidInput, NotFound
 from dflcore.frames import FrameRange
+from dflcore.geometry.template import FACE_TYPE_CROPS
 from dflcore.io.atomic import remove_leftovers
 from dflcore.io.exr import ExrLayer, write_exr
 from dflcore.io.faceset import Faceset
@@ -96,7 +97,7 @@ def merge_range(
     """Merge every frame of ``plate.frames`` that is not there and current.
 
     Args:
-        faceset: of the target plate; gives the landmarks of every frame, and the masks stored in it.
+        faceset: of the target plate, of any face type; gives the landmarks of every frame, and the masks stored in it.
         output: EXR pattern, may hold ``{version}``.
         authorization: of the source's face, as the model's record has it; kept beside what the settings say the frames
             are made for.
@@ -106,6 +107,7 @@ def merge_range(
             belong together, an output that cannot be used, a frame that cannot be processed.
         Conflict: frames are there that were made otherwise.
         NotFound, DataCorrupt: a frame of the plate is not there or damaged, and the policy is not ``skip``.
+        DataCorrupt: a stored mask is damaged, or the landmarks of a face of another type than the model's.
         ResourceExhausted: the disk is full; what was finished stays and is kept by the next run.
     """
     layers = parse_layers(settings.layers)
@@ -116,7 +118,7 @@ def merge_range(
         project=settings.authorization_project,
         use=settings.authorization_use,
     )
-    records, notices = select_records(plate, faceset, swapper)
+    records, notices = select_records(plate, faceset)
     identity = _identity(plate, swapper, settings, converter, authorization)
     segmentation = Segmentation.open(faceset.path, settings.segmentation, records)
     keys = {
@@ -135,6 +137,7 @@ def merge_range(
             overwrite=settings.overwrite,
             plate=plate,
         ).result()
+    notices += _face_type_notices(faceset, swapper, has_masks=bool(segmentation.versions))
     for notice in (*plate.notices, *notices, *permission_notices):
         control.emit(notice)
     run = _MergeRun(plate, swapper, records, segmentation, settings, layers, identity, keys, plan, converter)
@@ -142,24 +145,15 @@ def merge_range(
         return run.execute(control)
 
 
-def select_records(
-    plate: Plate, faceset: Faceset, swapper: FaceSwapper
-) -> tuple[dict[int, list[FaceRecord]], list[Notice]]:
+def select_records(plate: Plate, faceset: Faceset) -> tuple[dict[int, list[FaceRecord]], list[Notice]]:
     """The faces of a plate's frames, and what a person should know about the choice.
 
     A faceset of one plate is used for that plate under another name too (moved, regraded), if the size agrees.
 
     Raises:
-        InvalidInput: another face type than the model's, no face for any frame, or the plate's size has changed.
+        InvalidInput: no face for any frame, or the plate's size has changed.
     """
     info = faceset.info
-    if info.face_type is not swapper.face_type:
-        raise InvalidInput(
-            f"The model {swapper.name} paints {swapper.face_type.value} faces, the faceset {info.path} holds "
-            f"{info.face_type.value} ones. Extract the plate again with face_type {swapper.face_type.value}.",
-            reason="FACE_TYPE_DIFFERS",
-            path=info.path,
-        )
     notices: list[Notice] = []
     by_frame = faceset.records_by_frame(plate.name)
     if not by_frame and len(info.plates) == 1:
@@ -184,6 +178,37 @@ def select_records(
                 frame=frame,
             )
     return wanted, notices
+
+
+def _face_type_notices(faceset: Faceset, swapper: FaceSwapper, *, has_masks: bool) -> list[Notice]:
+    """What a person should know when the faceset's squares are not the model's.
+
+    The pixels come from the plate, whatever the faceset shows of the head; only its masks may end too early.
+    """
+    has, wanted = faceset.info.face_type, swapper.face_type
+    if has is wanted:
+        return []
+    details = {"path": faceset.info.path, "face_type": has.value, "model_face_type": wanted.value}
+    notices = [
+        Notice(
+            message=f"The faceset {faceset.info.path} holds {has.value} faces, the model {swapper.name} paints "
+            f"{wanted.value} ones; the landmarks say where those lie in the plate.",
+            reason="FACE_TYPE_CONVERTED",
+            severity="info",
+            details=details,
+        )
+    ]
+    if has_masks and FACE_TYPE_CROPS[wanted].side > FACE_TYPE_CROPS[has].side:
+        notices.append(
+            Notice(
+                message=f"The masks stored in {faceset.info.path} end with its {has.value} squares; beyond them the "
+                f"{wanted.value} faces are masked as at the masks' edge. Change the faceset to face_type "
+                f"{wanted.value} and mask it again if something in front of the face is lost.",
+                reason="MASKS_EXTENDED",
+                details=details,
+            )
+        )
+    return notices
 
 
 def _no_faces(plate: Plate, faceset: Faceset) -> InvalidInput:
@@ -212,6 +237,7 @@ def _identity(
         output_space=converter.scene_linear_for(plate.color_space),
         model_name=swapper.name,
         model_digest=swapper.digest,
+        face_type=swapper.face_type,
         settings=settings.values(),
         settings_digest=settings.digest(),
         authorization=authorization,
@@ -239,7 +265,7 @@ class _MergeRun:
         self._plate = plate
         self._records = records
         self._segmentation = segmentation
-        self._resolution = swapper.resolution
+        self._face_type, self._resolution = swapper.face_type, swapper.resolution
         self._settings = settings
         self._layers = layers
         self._identity = identity
@@ -318,7 +344,7 @@ class _MergeRun:
             )
             return _Frame(number=number, notices=[notice])
         with self._clock.step("read"):
-            masks = self._segmentation.read(self._records.get(number, ()), self._resolution)
+            masks = self._segmentation.read(self._records.get(number, ()), self._face_type, self._resolution)
         return _Frame(number=number, image=image, masks=masks)
 
     def _paint(self, frame: _Frame) -> _Frame:

@@ -22,7 +22,7 @@ from dflcore.config.merge import ProvenanceAttributes
 from dflcore.errors import DataCorrupt
 from dflcore.io.atomic import translate_disk_errors, write_text
 from dflcore.io.plate import MetadataValue
-from dflcore.types import Authorization, FaceRecord
+from dflcore.types import Authorization, FaceRecord, FaceType
 from dflcore.version import SOFTWARE
 
 FORMAT = 1
@@ -40,7 +40,7 @@ class MergeIdentity:
     Attributes:
         plate: the plate as the user named it. color_space: of the plate, by OCIO name.
         output_space: scene-linear space of the frames.
-        model_name, model_digest: the face model.
+        model_name, model_digest: the face model. face_type: what it paints.
         settings: resolved values of all settings. settings_digest: over those that matter for pixels.
         authorization: who allowed it, and for what, on the source face's record.
         made_for_project, made_for_use: what this merge's settings say the frames are for; empty when they say nothing.
@@ -51,6 +51,7 @@ class MergeIdentity:
     output_space: str
     model_name: str
     model_digest: str
+    face_type: FaceType
     settings: Mapping[str, Any]
     settings_digest: str
     authorization: Authorization = field(default_factory=Authorization)
@@ -75,6 +76,8 @@ class MergeIdentity:
             faces.update(f"{record.face_index} {record.face_type.value} {record.aligned_size} ".encode())
             faces.update(record.landmarks.points.astype("<f4").tobytes())
             faces.update(record.aligned_from_plate.astype("<f8").tobytes())
+            if record.face_type is not self.face_type:
+                faces.update(f" as {self.face_type.value}".encode())
         for mask in masks:
             faces.update(f"{mask}\0".encode("utf-8", "surrogateescape"))
         return _digest(

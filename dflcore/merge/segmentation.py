@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dflcore.geometry.template import FACE_TYPE_CROPS
 from dflcore.io.masks import LABEL_SOURCE, MASKS_NAME, MaskRecipe, MaskStore, MaskVersion
-from dflcore.types import FaceRecord, FloatArray
+from dflcore.segment.crop import cut_mask_for_network
+from dflcore.types import FaceRecord, FaceType, FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +61,26 @@ class Segmentation:
             if record.name in self.versions
         }
 
-    def read(self, records: Sequence[FaceRecord], size: int) -> dict[str, FloatArray]:
-        """Name → mask (size, size) float32 in [0, 1], of the faces that have one.
+    def read(self, records: Sequence[FaceRecord], face_type: FaceType, size: int) -> dict[str, FloatArray]:
+        """Name → mask (size, size) float32 in [0, 1] in a model's square, of the faces that have one.
+
+        Where the model shows more of the head than the faceset, a mask goes on beyond its square as at its edge: cut
+        off there, it would end the matte in a straight line across the face.
+
+        Args:
+            face_type, size: of the model's square.
 
         Raises:
-            DataCorrupt: a mask is damaged.
+            DataCorrupt: a mask is damaged, or landmarks do not tell where the square of another type lies.
         """
         found: dict[str, FloatArray] = {}
         if self.recipe is None or self.store is None:
             return found
         for record in records:
             if record.name in self.versions:
-                mask = self.recipe.find(record.name, self.store, record, size)
+                mask = self.recipe.find(record.name, self.store, record, _own_size(record, face_type, size))
+                if mask is not None and record.face_type is not face_type:
+                    mask = cut_mask_for_network(mask, record, face_type, size, padding="border")
                 if mask is not None:
                     found[record.name] = mask
         return found
@@ -78,6 +89,13 @@ class Segmentation:
         """Let go of the masks' file."""
         if self.store is not None:
             self.store.close()
+
+
+def _own_size(record: FaceRecord, face_type: FaceType, size: int) -> int:
+    """Side of a face's own square at which its pixels are as large as those of the model's square."""
+    if record.face_type is face_type:
+        return size
+    return math.ceil(size * FACE_TYPE_CROPS[record.face_type].side / FACE_TYPE_CROPS[face_type].side)
 
 
 def _newest(store: MaskStore, recipe: MaskRecipe, name: str) -> dict[str, MaskVersion]:

@@ -13,53 +13,39 @@ import torch
 from numpy.typing import NDArray
 
 from dflcore.geometry import affine
-from dflcore.geometry.landmarks import aligned_from_landmarks
+from dflcore.geometry.alignment import aligned_points as aligned_points
+from dflcore.geometry.alignment import network_from_aligned as network_from_aligned
 from dflcore.geometry.template import FACE_TYPE_CROPS
-from dflcore.geometry.warp import warp_to_aligned
+from dflcore.geometry.warp import Padding, warp_to_aligned
 from dflcore.types import Affine, FaceRecord, FaceType, FloatArray
 
 
-def aligned_points(record: FaceRecord) -> NDArray[np.float64]:
-    """(68, 2) landmarks in pixels of the aligned image."""
-    return affine.apply(record.aligned_from_plate, record.landmarks.points)
-
-
-def network_from_aligned(record: FaceRecord, face_type: FaceType, size: int) -> Affine:
-    """Pixels of the aligned image to pixels of the network's square of another face type or size.
-
-    A face of the network's own type is only scaled. For another type the landmarks say how the two squares lie to
-    each other; a square that a person has moved keeps its move.
-
-    Args:
-        face_type, size: of the network's square.
-
-    Returns:
-        (2, 3) float64.
+def cut_for_network(image: NDArray[np.uint8], record: FaceRecord, face_type: FaceType, size: int) -> NDArray[np.uint8]:
+    """(S, S, 3) uint8 sRGB as extracted → (size, size, 3) as the network reads it; the border repeats outside.
 
     Raises:
-        InvalidInput: the landmarks all lie in one place.
+        DataCorrupt: as :func:`network_from_aligned`.
     """
-    unit = size / record.aligned_size
-    if face_type is record.face_type:
-        return np.array([[unit, 0.0, 0.0], [0.0, unit, 0.0]])
-    points = aligned_points(record)
-    own = aligned_from_landmarks(points, record.face_type, record.aligned_size)
-    return affine.compose(aligned_from_landmarks(points, face_type, size), affine.invert(own))
-
-
-def cut_for_network(image: NDArray[np.uint8], record: FaceRecord, face_type: FaceType, size: int) -> NDArray[np.uint8]:
-    """(S, S, 3) uint8 sRGB as extracted → (size, size, 3) as the network reads it; the border repeats outside."""
     planes = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float()
     cut = warp_to_aligned(planes, network_from_aligned(record, face_type, size), size)
     return np.asarray(cut.clamp(0, 255).round().to(torch.uint8).permute(1, 2, 0).numpy())
 
 
-def cut_mask_for_network(mask: FloatArray, record: FaceRecord, face_type: FaceType, size: int) -> FloatArray:
-    """(M, M) mask of the aligned square → (size, size) in the network's square; nothing lies outside."""
+def cut_mask_for_network(
+    mask: FloatArray, record: FaceRecord, face_type: FaceType, size: int, *, padding: Padding = "zeros"
+) -> FloatArray:
+    """(M, M) mask of the aligned square → (size, size) in the network's square.
+
+    Args:
+        padding: what lies outside the mask: nothing (``zeros``), or what its edge shows (``border``).
+
+    Raises:
+        DataCorrupt: as :func:`network_from_aligned`.
+    """
     network_from_mask = affine.compose(
         network_from_aligned(record, face_type, size), _scaled(record.aligned_size / len(mask))
     )
-    return _warp_mask(mask, network_from_mask, size)
+    return _warp_mask(mask, network_from_mask, size, padding)
 
 
 def mask_to_aligned(mask: FloatArray, record: FaceRecord, face_type: FaceType) -> FloatArray:
@@ -71,12 +57,12 @@ def mask_to_aligned(mask: FloatArray, record: FaceRecord, face_type: FaceType) -
     result_size = max(16, min(record.aligned_size, math.ceil(size * sides)))
     aligned_from_network = affine.invert(network_from_aligned(record, face_type, size))
     result_from_mask = affine.compose(_scaled(result_size / record.aligned_size), aligned_from_network)
-    return _warp_mask(mask, result_from_mask, result_size)
+    return _warp_mask(mask, result_from_mask, result_size, "zeros")
 
 
-def _warp_mask(mask: FloatArray, target_from_mask: Affine, size: int) -> FloatArray:
+def _warp_mask(mask: FloatArray, target_from_mask: Affine, size: int, padding: Padding) -> FloatArray:
     plane = torch.from_numpy(np.ascontiguousarray(mask, dtype=np.float32))[None]
-    warped = warp_to_aligned(plane, target_from_mask, size, padding="zeros")
+    warped = warp_to_aligned(plane, target_from_mask, size, padding=padding)
     return np.asarray(warped[0].clamp(0.0, 1.0).numpy(), dtype=np.float32)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,13 +15,14 @@ from numpy.typing import NDArray
 from dflcore.config.train import TrainSettings
 from dflcore.errors import DflError
 from dflcore.geometry import affine
-from dflcore.geometry.alignment import model_from_plate
+from dflcore.geometry.alignment import model_from_plate, network_from_aligned
+from dflcore.geometry.landmarks import hull_mask
 from dflcore.geometry.warp import warp_to_aligned
 from dflcore.identity.base import create_identity_encoder, describe_batch, identity_distance
 from dflcore.models.face_model import FaceModel
-from dflcore.quality import measure_sharpness
+from dflcore.quality import LUMA_WEIGHTS
 from dflcore.train.dataset import TrainingFaces
-from dflcore.types import FaceRecord, FloatArray, Landmarks
+from dflcore.types import FaceType, FloatArray, Landmarks
 from dflcore.weights.store import WeightStore
 
 REVIEWED_FACES = 12
@@ -77,6 +79,7 @@ def review_training(
     settings: TrainSettings,
     history: Sequence[Sequence[float]],
     store: WeightStore,
+    face_type: FaceType | None = None,
 ) -> TrainingReview | None:
     """Swap some faces and look at them. None when no face of a side can be read.
 
@@ -85,13 +88,15 @@ def review_training(
         source, target: open facesets that nobody else reads meanwhile.
         history: rows of iteration, seconds and losses, as in the model's folder.
         store: where the identity encoder's weights are.
+        face_type: what the model paints; None takes what a new model would.
     """
-    wanted, performer = (_show(faces, model.resolution) for faces in (source, target))
+    paints = face_type or settings.face_type or source.info.face_type
+    wanted, performer = (_show(faces, paints, model.resolution) for faces in (source, target))
     if not wanted.images or not performer.images:
         return None
     swapped = _Shown(_swap(model, performer.images), performer.landmarks)
     to_source, apart = _distances(wanted, performer, swapped, store)
-    ratio = _median_sharpness(swapped.images) / max(_median_sharpness(wanted.images), 1e-12)
+    ratio = _median_sharpness(swapped) / max(_median_sharpness(wanted), 1e-12)
     return TrainingReview(
         identity_to_source=to_source,
         source_to_target=apart,
@@ -137,25 +142,20 @@ def is_falling(history: Sequence[Sequence[float]]) -> bool:
     return bool(losses[-part:].mean() < FALLING * losses[-2 * part : -part].mean())
 
 
-def _show(faces: TrainingFaces, side: int) -> _Shown:
+def _show(faces: TrainingFaces, face_type: FaceType, side: int) -> _Shown:
     step = max(1, len(faces.names) // REVIEWED_FACES)
     shown = _Shown([], [])
     for name in faces.names[::step][:REVIEWED_FACES]:
         try:
             record, image = faces.record(name), faces.read_image(name)
+            model_from_aligned = network_from_aligned(record, face_type, side)
         except DflError:
             continue
-        _add(shown, record, image, side)
+        pixels = warp_to_aligned(torch.from_numpy(image).permute(2, 0, 1).float() / 255.0, model_from_aligned, side)
+        shown.images.append(_to_uint8(pixels))
+        points = affine.apply(model_from_plate(record, face_type, side), record.landmarks.points)
+        shown.landmarks.append(Landmarks(points=points.astype(np.float32)))
     return shown
-
-
-def _add(shown: _Shown, record: FaceRecord, image: NDArray[np.uint8], side: int) -> None:
-    model_from = model_from_plate(record, side)
-    from_aligned = affine.compose(model_from, affine.invert(record.aligned_from_plate))
-    pixels = warp_to_aligned(torch.from_numpy(image).permute(2, 0, 1).float() / 255.0, from_aligned, side)
-    shown.images.append(_to_uint8(pixels))
-    points = affine.apply(model_from, record.landmarks.points).astype(np.float32)
-    shown.landmarks.append(Landmarks(points=points))
 
 
 @torch.no_grad()
@@ -181,8 +181,18 @@ def _distances(wanted: _Shown, performer: _Shown, swapped: _Shown, store: Weight
     return to_source, identity_distance(people[0], people[1])
 
 
-def _median_sharpness(images: Sequence[NDArray[np.uint8]]) -> float:
-    return float(np.median([measure_sharpness(image) for image in images]))
+def _median_sharpness(shown: _Shown) -> float:
+    return float(np.median([_sharpness(*one) for one in zip(shown.images, shown.landmarks, strict=True)]))
+
+
+def _sharpness(image: NDArray[np.uint8], landmarks: Landmarks) -> float:
+    """Variance of the Laplacian inside the face's outline: what is outside, nobody has taught the network."""
+    side = image.shape[0]
+    kernel = np.ones((side // 16 * 2 + 1,) * 2, np.uint8)
+    inside = cv2.erode((hull_mask(landmarks.points, side, side) > 0.5).astype(np.uint8), kernel).astype(bool)
+    luma = image.astype(np.float32) @ np.array(LUMA_WEIGHTS, dtype=np.float32) / np.float32(255.0)
+    laplacian = cv2.Laplacian(luma, cv2.CV_32F)
+    return float(laplacian[inside].var()) if inside.any() else float(laplacian.var())
 
 
 def _to_uint8(pixels: torch.Tensor) -> NDArray[np.uint8]:

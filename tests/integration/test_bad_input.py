@@ -97,13 +97,19 @@ def test_no_face_in_any_frame(running: Daemon, tmp_path: Path) -> None:
 
 
 def test_faceset_of_another_face_type(running: Daemon, shot: Shot, tmp_path: Path) -> None:
+    """No mistake: it is converted, and where something is lost by that it is said."""
     other = tmp_path / "whole"
     dfl("extract", shot.plate, "--faceset", other, "--face-type", "whole", "--frames", "1001-1002", daemon=running)
-    merge = ["merge", shot.plate, "--model", shot.model, "--output", tmp_path / "out" / "a.####.exr"]
-    refused(running, *merge, "--faceset", other, code=2, says="whole")
-    train = ["train", "--source", shot.source, "--model", tmp_path / "m", "--iterations", "2"]
-    refused(running, *train, "--target", other, code=2, says="whole")
-    assert not (tmp_path / "out").exists()
+    merge = ["merge", shot.plate, "--model", shot.model, "--faceset", other, "--frames", "1001-1002"]
+    result = dfl("--json", *merge, "--output", tmp_path / "out" / "a.####.exr", daemon=running)
+    assert "FACE_TYPE_CONVERTED" in result.stdout
+    assert is_valid_exr(tmp_path / "out" / "a.1002.exr")
+    train = ["train", "--model", tmp_path / "m", "--resolution", "64", "--iterations", "2", "--batch-size", "1"]
+    cut = dfl("--json", *train, "--source", shot.source, "--target", other, daemon=running)
+    assert "FACE_TYPE_EXTENDED" not in cut.stdout
+    train[2] = tmp_path / "m2"
+    extended = dfl("--json", *train, "--source", other, "--target", shot.target, daemon=running)
+    assert "FACE_TYPE_EXTENDED" in extended.stdout
 
 
 def test_a_damaged_model_falls_back_and_says_so(running: Daemon, shot: Shot, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from dflcore.config.merge import MergeSettings
 from dflcore.frames import FrameRange
 from dflcore.geometry import affine
 from dflcore.geometry.landmarks import aligned_from_landmarks
+from dflcore.geometry.warp import warp_to_aligned
 from dflcore.io.exr import ExrLayer, write_exr
 from dflcore.io.faceset import Faceset, FacesetWriter
 from dflcore.io.plate import Plate, Window, open_plate
@@ -169,6 +170,7 @@ def make_shot(tmp_path, portrait_linear, converter):
         metadata=None,
         pixel_aspect=1.0,
         squeeze=1,
+        pictures=None,
     ) -> Shot:
         points = POINTS / np.array([squeeze, 1.0], np.float32)
         size = (SIZE[0] // squeeze, SIZE[1])
@@ -193,38 +195,53 @@ def make_shot(tmp_path, portrait_linear, converter):
             )
         faceset = tmp_path / "faces"
         shutil.rmtree(faceset, ignore_errors=True)
-        _write_faceset(faceset, pattern, face_frames or frames, faces, face_type, points, size, pixel_aspect, corrected)
+        records = _records(pattern, face_frames or frames, faces, face_type, points, size, pixel_aspect, corrected)
+        _write_faceset(faceset, records, pictures)
         return Shot(tmp_path, pattern, tuple(frames), faceset, converter)
 
     return make
 
 
-def _write_faceset(path, plate, frames, faces, face_type, points, size, pixel_aspect, corrected):
+def _records(plate, frames, faces, face_type, points, size, pixel_aspect, corrected):
     square_from_plate = np.array([[pixel_aspect, 0.0, 0.0], [0.0, 1.0, 0.0]])
-    authorization = Authorization(person="target")
-    with FacesetWriter(path, face_type=face_type, aligned_size=64, settings={}, authorization=authorization) as writer:
-        for frame in frames:
-            rows = []
-            for index, shift in enumerate(faces):
-                moved = points + np.array(shift, np.float32)
-                aligned_from_square = aligned_from_landmarks(affine.apply(square_from_plate, moved), face_type, 64)
-                aligned_from_plate = affine.compose(aligned_from_square, square_from_plate)
-                record = FaceRecord(
-                    name=f"f_{frame}_{index}.png",
-                    plate=plate,
-                    frame=frame,
-                    face_index=index,
-                    plate_size=size,
-                    box=Box(*moved.min(0).tolist(), *moved.max(0).tolist()),
-                    score=1.0,
-                    landmarks=Landmarks(points=moved),
-                    face_type=face_type,
-                    aligned_size=64,
-                    aligned_from_plate=affine.compose(aligned_from_plate, affine.shift(-corrected[0], -corrected[1])),
-                    pose=Pose(0.0, 0.0, 0.0),
-                    sharpness=1.0,
-                    detector="none",
-                    landmarker="none",
-                )
-                rows.append((record, np.zeros((64, 64, 3), np.uint8)))
-            writer.add_frame(plate, frame, size, rows)
+    for frame in frames:
+        for index, shift in enumerate(faces):
+            moved = points + np.array(shift, np.float32)
+            aligned_from_square = aligned_from_landmarks(affine.apply(square_from_plate, moved), face_type, 64)
+            aligned_from_plate = affine.compose(aligned_from_square, square_from_plate)
+            yield FaceRecord(
+                name=f"f_{frame}_{index}.png",
+                plate=plate,
+                frame=frame,
+                face_index=index,
+                plate_size=size,
+                box=Box(*moved.min(0).tolist(), *moved.max(0).tolist()),
+                score=1.0,
+                landmarks=Landmarks(points=moved),
+                face_type=face_type,
+                aligned_size=64,
+                aligned_from_plate=affine.compose(aligned_from_plate, affine.shift(-corrected[0], -corrected[1])),
+                pose=Pose(0.0, 0.0, 0.0),
+                sharpness=1.0,
+                detector="none",
+                landmarker="none",
+            )
+
+
+def _write_faceset(path, records, pictures):
+    """``pictures``: (H, W, 3) uint8 of the plate, cut into the faces; None leaves them black."""
+    records = list(records)
+    owner = Authorization(person="target")
+    face_type = records[0].face_type
+    with FacesetWriter(path, face_type=face_type, aligned_size=64, settings={}, authorization=owner) as writer:
+        for frame in sorted({record.frame for record in records}):
+            rows = [(record, _cut(record, pictures)) for record in records if record.frame == frame]
+            writer.add_frame(records[0].plate, frame, records[0].plate_size, rows)
+
+
+def _cut(record, pictures):
+    if pictures is None:
+        return np.zeros((64, 64, 3), np.uint8)
+    planes = torch.from_numpy(pictures.copy()).permute(2, 0, 1).float()
+    cut = warp_to_aligned(planes, record.aligned_from_plate, 64).clamp(0, 255).round()
+    return cut.to(torch.uint8).permute(1, 2, 0).numpy()

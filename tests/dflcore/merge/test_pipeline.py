@@ -9,7 +9,6 @@ from dflcore.errors import DataCorrupt, InvalidInput, NotFound
 from dflcore.io.exr import ExrLayer, read_exr_layers
 from dflcore.io.plate import open_plate
 from dflcore.progress import FrameProgress
-from dflcore.types import FaceType
 
 SIZE = (320, 240)
 """Of the plate in conftest."""
@@ -399,11 +398,6 @@ def test_an_unknown_layer_is_refused_with_the_known_ones(make_shot):
     with pytest.raises(InvalidInput, match=r"matte_hair.*matte_hull") as caught:
         make_shot().merge(layers="swap,matte_hair")
     assert caught.value.reason == "UNKNOWN_LAYER"
-
-
-def test_another_face_type_is_refused(make_shot, fake_swapper):
-    with pytest.raises(InvalidInput, match=r"whole.*full"):
-        make_shot().merge(swapper=fake_swapper(face_type=FaceType.WHOLE))
 
 
 def test_a_faceset_of_other_frames_is_refused(make_shot):

@@ -14,6 +14,7 @@ from dflcore.io.exr import read_exr_layers
 from dflcore.io.faceset import Faceset
 from dflcore.io.masks import Label, MaskStore, Polygon
 from dflcore.merge.segmentation import Segmentation
+from dflcore.types import FaceType
 
 SIZE = 64
 """Of the aligned faces and of the fake model."""
@@ -43,7 +44,7 @@ def aligned_positions(shot, frame=1002, index=0):
         record = faceset.record(f"f_{frame}_{index}.png")
     y, x = np.mgrid[:240, :320]
     points = np.stack([x + 0.5, y + 0.5], axis=-1).reshape(-1, 2)
-    return affine.apply(model_from_plate(record, SIZE), points).reshape(240, 320, 2)
+    return affine.apply(model_from_plate(record, record.face_type, SIZE), points).reshape(240, 320, 2)
 
 
 def in_hole(shot, margin, **face):
@@ -239,4 +240,4 @@ def test_a_set_without_masks_is_not_even_opened(make_shot, monkeypatch):
     result, _ = shot.merge()
     assert result.frames_written == 3
     assert not (shot.faceset / "masks.sqlite").exists()
-    assert Segmentation.open(shot.faceset, "xseg", {}).read([], 64) == {}
+    assert Segmentation.open(shot.faceset, "xseg", {}).read([], FaceType.FULL, 64) == {}

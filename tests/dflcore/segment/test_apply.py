@@ -21,7 +21,7 @@ from dflcore.progress import StopRequest
 from dflcore.segment import apply as apply_module
 from dflcore.segment.apply import apply_segmenter
 from dflcore.segment.base import SEGMENTERS, create_segmenter
-from dflcore.segment.crop import cut_for_network, cut_mask_for_network, mask_to_aligned, network_from_aligned
+from dflcore.segment.crop import cut_for_network, cut_mask_for_network, mask_to_aligned
 from dflcore.segment.hull import HullSegmenter
 from dflcore.segment.network import NetworkSegmenter, open_segmenter
 from dflcore.train.segmenter import train_segmenter
@@ -89,29 +89,6 @@ def test_faces_of_two_types_agree_in_the_plate(tmp_path: Path) -> None:
         assert overlap > 0.97, face_type
 
 
-def test_a_square_of_the_same_type_is_only_scaled() -> None:
-    record = make_record(1, size=128)
-    np.testing.assert_allclose(network_from_aligned(record, FaceType.FULL, 64), [[0.5, 0, 0], [0, 0.5, 0]])
-
-
-@pytest.mark.parametrize("face_type", list(FaceType))
-def test_another_type_is_what_extraction_would_have_cut(face_type: FaceType) -> None:
-    record, wanted = make_record(1, size=96), make_record(1, face_type=face_type, size=160)
-    matrix = network_from_aligned(record, face_type, 160)
-    corners = np.array([[0.0, 0.0], [96.0, 0.0], [96.0, 96.0]])
-    in_plate = (corners - record.aligned_from_plate[:, 2]) @ np.linalg.inv(record.aligned_from_plate[:, :2]).T
-    expected = in_plate @ wanted.aligned_from_plate[:, :2].T + wanted.aligned_from_plate[:, 2]
-    np.testing.assert_allclose(corners @ matrix[:, :2].T + matrix[:, 2], expected, atol=1e-3)
-
-
-def test_a_moved_square_keeps_its_move() -> None:
-    """An artist moved the square: the other type's square moves along."""
-    record = make_record(1, size=96)
-    moved = record.aligned_from_plate + np.array([[0.0, 0.0, 12.0], [0.0, 0.0, -5.0]])
-    matrix = network_from_aligned(make_record(1, size=96, aligned_from_plate=moved), FaceType.WHOLE, 160)
-    np.testing.assert_allclose(matrix, network_from_aligned(record, FaceType.WHOLE, 160), atol=1e-6)
-
-
 def test_masks_there_and_back() -> None:
     record = make_record(1, face_type=FaceType.WHOLE, size=128)
     y, x = np.mgrid[0:128, 0:128]
@@ -123,6 +100,19 @@ def test_masks_there_and_back() -> None:
     assert np.abs(back - soft).mean() < 0.005
     image = cut_for_network(np.full((128, 128, 3), 77, np.uint8), record, FaceType.HEAD, 64)
     assert (image == 77).all()
+
+
+def test_beyond_a_mask_lies_nothing_or_what_its_edge_shows() -> None:
+    record = make_record(1, size=64)
+    split = np.ones((64, 64), np.float32)
+    split[:, 40:] = 0.0
+    ended = cut_mask_for_network(split, record, FaceType.WHOLE, 128)
+    assert ended[:10].max() == ended[:, :5].max() == 0.0
+    longer = cut_mask_for_network(split, record, FaceType.WHOLE, 128, padding="border")
+    assert longer[:, :40].min() == pytest.approx(1.0, abs=1e-5)
+    assert longer[:, 100:].max() == 0.0
+    middle = slice(40, 90)
+    np.testing.assert_array_equal(longer[middle, middle], ended[middle, middle])
 
 
 @pytest.mark.usefixtures("bright")
