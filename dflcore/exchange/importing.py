@@ -21,7 +21,8 @@ from dflcore.errors import Cancelled, Conflict, InvalidInput
 from dflcore.exchange.legacy_model import LegacyModel, read_legacy_model
 from dflcore.exchange.legacy_names import convert_weights
 from dflcore.io.legacy.pickle_values import Value
-from dflcore.models.checkpoint import DESCRIPTION_NAME, Generation, ModelDescription, ModelFolder
+from dflcore.models.checkpoint import Generation, ModelDescription, ModelFolder
+from dflcore.models.layout import DESCRIPTION_NAME
 from dflcore.models.registry import load_preset
 from dflcore.progress import FrameProgress, Notice, RunControl
 from dflcore.types import Authorization, FaceType
