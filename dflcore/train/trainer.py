@@ -239,17 +239,24 @@ def _open_for_training(settings: TrainSettings, path: Path, source: TrainingFace
 
 
 def _summary(result: TrainResult, review: TrainingReview | None) -> Notice:
+    """What a run came to.
+
+    The details say it in parts, for hosts that lay it out: the last losses under their names, the review's figures, its
+    advice a sentence per line.
+    """
     losses = ", ".join(f"{name} {value:.3f}" for name, value in result.losses.items())
     sentence = f" {review.sentence()}" if review else ""
     message = (
         f"Trained {result.iteration} iterations in {result.elapsed_s / 60:.1f} min, {result.step_ms:.0f} ms each; "
         f"losses: {losses};{sentence}"
     )
-    details = {name: f"{value:.6g}" for name, value in result.losses.items()}
+    numbers = {"elapsed_s": result.elapsed_s, "step_ms": result.step_ms, **result.losses}
+    details = {"iteration": str(result.iteration), **{name: f"{value:.6g}" for name, value in numbers.items()}}
     if review:
         details["identity_to_source"] = f"{review.identity_to_source:.4f}"
         details["source_to_target"] = f"{review.source_to_target:.4f}"
         details["sharpness_ratio"] = f"{review.sharpness_ratio:.4f}"
+        details["advice"] = "\n".join(review.advice)
     return Notice(message=message, reason="TRAINING_SUMMARY", severity="info", details=details)
 
 

@@ -76,6 +76,8 @@ def test_a_training_is_reviewed_at_its_end(tmp_path: Path) -> None:
     assert "stopped" not in outcome.facts
     (summary,) = (one for one in control.events if isinstance(one, Notice) and one.reason == "TRAINING_SUMMARY")
     assert summary.severity == "info"
+    assert {"iteration", "elapsed_s", "step_ms", "source", "target", "sharpness_ratio"} <= set(summary.details)
+    assert summary.details["advice"].replace("\n", " ") == outcome.facts["advice"]
 
 
 @pytest.mark.slow

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+import math
+from collections.abc import Iterator, Mapping
 
 from dflproto.v1 import common_pb2, job_service_pb2
 
@@ -20,7 +21,10 @@ UNIT_WORDS = {common_pb2.JOB_KIND_IMPORT_MODEL: "step", common_pb2.JOB_KIND_EXPO
 STAGE_WORDS = {"look": "Looking", "cut": "Cutting"}
 """Of jobs that go over their frames more than once."""
 TRAINING_SUMMARY = "TRAINING_SUMMARY"
-"""Reason of the notice at the end of a training; its parts are lines of their own."""
+"""Reason of the notice at the end of a training, which is laid out from its details."""
+_COUNTS = frozenset({"iteration", "elapsed_s", "step_ms"})
+_REVIEW = frozenset({"identity_to_source", "source_to_target", "sharpness_ratio", "advice"})
+"""Details of a summary; all others are losses."""
 
 
 def kind_word(kind: common_pb2.JobKind) -> str:
@@ -43,8 +47,9 @@ def remark_of(event: job_service_pb2.JobEvent, job: job_service_pb2.Job) -> tupl
     kind = event.WhichOneof("body")
     if kind == "notice":
         style = "yellow" if event.notice.severity == common_pb2.SEVERITY_WARNING else ""
-        message = event.notice.message
-        return (_as_lines(message) if event.notice.reason == TRAINING_SUMMARY else message), style
+        details = event.notice.details
+        is_summary = event.notice.reason == TRAINING_SUMMARY and set(details) >= _COUNTS
+        return ("\n  ".join(_summary_lines(details)) if is_summary else event.notice.message), style
     if kind == "preview":
         return f"Preview: {event.preview.path}", "dim"
     if kind == "state" and event.state.state == common_pb2.JOB_STATE_QUEUED:
@@ -63,7 +68,16 @@ def _queue_remark(event: job_service_pb2.JobEvent, job: job_service_pb2.Job) -> 
     return None
 
 
-def _as_lines(message: str) -> str:
-    """A line per clause and sentence."""
-    first, *rest = re.split(r";\s+|(?<=\.)\s+", message)
-    return "\n".join([first, *(f"  {line}" for line in rest)])
+def _summary_lines(details: Mapping[str, str]) -> Iterator[str]:
+    number = {name: float(text) for name, text in details.items() if name != "advice"}
+    minutes = number["elapsed_s"] / 60
+    yield f"Trained {details['iteration']} iterations in {minutes:.1f} min, {number['step_ms']:.0f} ms each"
+    losses = sorted(number.keys() - _COUNTS - _REVIEW)
+    if losses:
+        yield "losses: " + ", ".join(f"{name} {number[name]:.3f}" for name in losses)
+    if math.isfinite(number.get("identity_to_source", math.nan)):
+        apart = number["source_to_target"]
+        yield f"distance to the source {number['identity_to_source']:.2f} (the two people: {apart:.2f})"
+    if "sharpness_ratio" in number:
+        yield f"sharpness {100 * number['sharpness_ratio']:.0f} % of the source's"
+    yield from details.get("advice", "").splitlines()

@@ -70,13 +70,24 @@ def test_a_training_takes_several_people(dfl, daemon, tmp_path):
     assert list(train.more_source_paths) == [str(tmp_path / "second"), str(tmp_path.parent / "third")]
 
 
-def test_a_training_ends_with_a_summary_of_several_lines(dfl, daemon):
+@pytest.mark.parametrize(
+    ("identity", "wanted"), [("nan", []), ("0.61", ["  distance to the source 0.61 (the two people: 0.90)"])]
+)
+def test_a_training_ends_with_a_summary_of_several_lines(dfl, daemon, identity, wanted):
     def run(job):
-        message = (
-            "Trained 80 iterations in 2.5 min, 31 ms each; losses: source 0.100, target 0.200; sharpness 40 % of the "
-            "source's. The losses still fall: train on."
-        )
-        notice = {"reason": "TRAINING_SUMMARY", "message": message, "severity": common_pb2.SEVERITY_INFO}
+        details = {
+            "iteration": "80",
+            "elapsed_s": "150",
+            "step_ms": "31.2",
+            "source": "0.1",
+            "target": "0.2",
+            "identity_to_source": identity,
+            "source_to_target": "0.9",
+            "sharpness_ratio": "0.4",
+            "advice": "The losses still fall: train on.\nIt is not the same person yet.",
+        }
+        notice = {"reason": "TRAINING_SUMMARY", "message": "All of it.", "severity": common_pb2.SEVERITY_INFO}
+        notice["details"] = details
         daemon.tell(job.id, notice=job_service_pb2.NoticeEvent(**notice))
         daemon.finish(job.id, iteration="80", generation="3", advice="The losses still fall: train on.")
 
@@ -86,8 +97,10 @@ def test_a_training_ends_with_a_summary_of_several_lines(dfl, daemon):
     assert err.splitlines()[1:] == [
         "Trained 80 iterations in 2.5 min, 31 ms each",
         "  losses: source 0.100, target 0.200",
-        "  sharpness 40 % of the source's.",
+        *wanted,
+        "  sharpness 40 % of the source's",
         "  The losses still fall: train on.",
+        "  It is not the same person yet.",
         "Done. generation: 3",
     ]
     assert "train on" in dfl("job", "get", "train-000000")[1]
