@@ -16,12 +16,24 @@ from dflcore.errors import DflError
 if TYPE_CHECKING:
     from dflcore.bench.figures import Figure
 
-STAGES = ("exr", "extract", "detectors", "tracks", "facesets", "masks", "train", "likeness", "ablation", "merge")
+STAGES = (
+    "exr",
+    "extract",
+    "detectors",
+    "tracks",
+    "facesets",
+    "masks",
+    "train",
+    "scaling",
+    "likeness",
+    "ablation",
+    "merge",
+)
 QUICK_STAGES = ("exr", "extract", "tracks", "train", "merge")
 """What ``all`` measures."""
 _NEED_A_MOVIE = ("masks",)
 _NEED_TWO_MOVIES = ("likeness", "ablation")
-_NEED_FACESETS = ("train", "merge")
+_NEED_FACESETS = ("train", "scaling", "merge")
 _DURATIONS = """\
 what a stage measures, and about how long it takes on two cores:
   exr        reading and writing EXR, per compression                       5 s
@@ -32,6 +44,7 @@ what a stage measures, and about how long it takes on two cores:
   facesets   opening, sorting, filtering, sampling of --faces faces     minutes
   masks      few-shot masks, per --movie of one talking head        --minutes + 2
   train      a training step beside the machine's limits, per --preset      1 min
+  scaling    training in one and in two processes                          1 min
   likeness   identity and sharpness over minutes of training, per --preset,
              of the first --movie on the second               --minutes + 2 each
   ablation   the networks, each with and without GAN and TrueFace, likewise
@@ -118,6 +131,18 @@ def _train(folder: Path, options: argparse.Namespace) -> list[Figure]:
     return figures
 
 
+def _scaling(folder: Path, options: argparse.Namespace) -> list[Figure]:
+    from dflcore.bench.scaling import bench_scaling
+
+    return bench_scaling(
+        folder,
+        preset=(options.preset or ["quick"])[0],
+        resolution=options.resolution,
+        batch_size=options.batch,
+        steps=options.steps,
+    )
+
+
 def _likeness(folder: Path, options: argparse.Namespace) -> list[Figure]:
     from dflcore.bench.likeness import DEFAULT_PRESETS, bench_likeness
 
@@ -176,6 +201,7 @@ _STAGE_RUNS = {
     "facesets": _facesets,
     "masks": _masks,
     "train": _train,
+    "scaling": _scaling,
     "likeness": _likeness,
     "ablation": _ablation,
     "merge": _merge,

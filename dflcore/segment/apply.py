@@ -12,12 +12,13 @@ from typing import cast
 import numpy as np
 
 from dflcore.errors import DataCorrupt, DflError, NotFound
+from dflcore.geometry.alignment import aligned_points
 from dflcore.io.faceset import Faceset
 from dflcore.io.masks import MaskStore, check_source
 from dflcore.models.checkpoint import ModelFolder
 from dflcore.progress import FrameProgress, LoggedRun, Notice, RunControl, StopRequest
 from dflcore.segment.base import SEGMENTERS, AnySegmenter, LandmarkSegmenter, Segmenter, create_segmenter
-from dflcore.segment.crop import aligned_points, cut_for_network, mask_to_aligned
+from dflcore.segment.crop import cut_for_network, mask_to_aligned
 from dflcore.segment.network import open_segmenter
 from dflcore.types import FaceRecord, FloatArray
 from dflcore.weights.store import WeightStore

@@ -13,8 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from dflcore.geometry import affine
-from dflcore.geometry.alignment import aligned_points as aligned_points
-from dflcore.geometry.alignment import network_from_aligned as network_from_aligned
+from dflcore.geometry.alignment import network_from_aligned
 from dflcore.geometry.template import FACE_TYPE_CROPS
 from dflcore.geometry.warp import Padding, warp_to_aligned
 from dflcore.types import Affine, FaceRecord, FaceType, FloatArray

@@ -24,12 +24,12 @@ from torch import Tensor
 
 from dflcore.errors import DataCorrupt, InvalidInput, NotFound
 from dflcore.geometry import affine
+from dflcore.geometry.alignment import network_from_aligned
 from dflcore.geometry.landmarks import eyes_mask, hull_mask, mouth_mask
 from dflcore.geometry.template import FACE_TYPE_CROPS
 from dflcore.geometry.warp import warp_to_aligned
 from dflcore.io.masks import MASKS_NAME, MaskRecipe, MaskStore
 from dflcore.progress import Notice
-from dflcore.segment.crop import network_from_aligned
 from dflcore.train.sampling import EveryFace, SamplingPolicy
 from dflcore.types import Affine, FaceRecord, FacesetInfo, FaceType, FloatArray
 

@@ -46,6 +46,7 @@ class Learner:
         is_compiled: bool = False,
     ) -> None:
         self.model, self.group = model, group
+        self._shared_draws = torch.Generator().manual_seed(settings.seed)
         self._settings, self._recipe = settings, recipe
         device = next(model.parameters()).device
         checkpoint_activations(model, enabled=settings.checkpoint_activations)
@@ -89,8 +90,10 @@ class Learner:
         set_learning_rate(self.optimizer, rate)
         if self._settings.clip_gradients:
             clip_gradients(self._learning_parameters(), self._settings.clip_gradients)
-        self.optimizer.step()
-        self.critics.step(rate)
+        seed = int(torch.randint(1 << 62, (), generator=self._shared_draws))
+        with self.group.drawing_alike(seed):  # which weights rest, above all
+            self.optimizer.step()
+            self.critics.step(rate)
         if self.mean is not None:
             self.mean.update()
 

@@ -4,7 +4,9 @@ numbers that went bad. Face models and segmentation networks are trained by the 
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -13,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dflcore.errors import InvalidInput
+from dflcore.errors import DflError, Internal, InvalidInput
 from dflcore.models.checkpoint import Generation, ModelFolder
 from dflcore.progress import Notice, Preview, RunControl, Saved, StopRequest, TrainProgress
 from dflcore.train.clock import StepClock, StepTimes
@@ -126,6 +128,7 @@ class TrainingLoop:
         self._sums: dict[str, Tensor] = {}
         self._start = start, replace(state, history=list(state.history))
         self._has_gone_back = False
+        self._not_written: set[str] = set()
         self._first_iteration = state.iteration
         self._started = 0.0
         self.events = EventFile(folder.events_path, state.iteration) if self.group.is_lead else None
@@ -180,9 +183,20 @@ class TrainingLoop:
         """
         self._require_finite_losses()
         for network in self.steps.networks():
+            if not self.group.is_same(network):
+                raise Internal(
+                    "The processes that train together no longer have the same weights; nothing was saved. Go on from "
+                    "the last save with one process, and please report it.",
+                    reason="WEIGHTS_PARTED",
+                    path=self.folder.path,
+                )
             if not all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
                 raise Diverged
         state = self.state
+        last_backup_s, interval_s = state.backup_s, self.settings.backup_interval_h * 3600.0
+        is_backup_due = bool(interval_s) and state.elapsed_s - last_backup_s >= interval_s
+        if is_backup_due:
+            state.backup_s = state.elapsed_s  # saved with what is backed up: a kill makes no further backup due
         weights, training, facts = self.steps.tensors()
         width = 2 + len(self.steps.loss_names)
         counters = {
@@ -204,15 +218,11 @@ class TrainingLoop:
         saved = self.folder.save(generation, self.settings.keep_generations)
         state.generation = self.group.agree(saved.number)
         self.control.emit(Saved(path=str(self.folder.path), iteration=state.iteration, generation=saved.number))
-        interval_s = self.settings.backup_interval_h * 3600.0
-        if interval_s and state.elapsed_s - state.backup_s >= interval_s:
-            state.backup_s = state.elapsed_s
-            backup = self.folder.back_up(self.settings.keep_backups)
-            message = f"Iteration {state.iteration} was backed up to {backup}."
-            self.control.emit(Notice(message=message, reason="BACKED_UP", severity="info"))
+        if is_backup_due and not self._back_up():
+            state.backup_s = last_backup_s  # the next save tries again
 
     def write_preview(self, *, keep: bool = False) -> None:
-        """Replace the preview picture; says nothing when there is nothing to show.
+        """Replace the preview picture; says nothing when there is nothing to show, and once that it cannot be written.
 
         Args:
             keep: also leave a copy of it in the time-lapse.
@@ -221,10 +231,11 @@ class TrainingLoop:
         if picture is None:
             return
         path = self.folder.previews_path / PREVIEW_NAME
-        write_png(path, picture)
-        if keep:
-            write_png(self.folder.previews_path / "history" / f"{self.state.iteration:08d}.png", picture)
-        self.control.emit(Preview(path=str(path), title=self.steps.preview_title, iteration=self.state.iteration))
+        with self._worth_a_notice("preview"):
+            write_png(path, picture)
+            if keep:
+                write_png(self.folder.previews_path / "history" / f"{self.state.iteration:08d}.png", picture)
+            self.control.emit(Preview(path=str(path), title=self.steps.preview_title, iteration=self.state.iteration))
 
     def report(self) -> None:
         """Emit mean losses and times since the last report; keep them in history and event file.
@@ -255,7 +266,8 @@ class TrainingLoop:
             learning_rate=schedule.rate(state.iteration, state.elapsed_s),
         )
         if self.events is not None:
-            self.events.add(progress)
+            with self._worth_a_notice("loss curve"):
+                self.events.add(progress)
             self.control.emit(progress)
 
     @property
@@ -279,11 +291,11 @@ class TrainingLoop:
             int(now >= due.progress),
             int(now >= due.preview or keeps_preview),
             int(now >= due.save),
-            int(state.elapsed_s * 1000.0),
+            int(state.elapsed_s * 1e6),
         ]
-        is_over, stop_number, reports, previews, saves, elapsed_ms = self.group.agree_all(wishes)
-        if not self.group.is_lead:
-            state.elapsed_s = elapsed_ms / 1000.0
+        is_over, stop_number, reports, previews, saves, elapsed_us = self.group.agree_all(wishes)
+        if self.group.world > 1:  # the lead too: one clock, to the last digit, or rates and weights part
+            state.elapsed_s = elapsed_us / 1e6
         return _Order(
             is_over=bool(is_over),
             stop=_STOPS[stop_number - 1] if stop_number and not is_over else None,
@@ -303,6 +315,28 @@ class TrainingLoop:
         if order.saves:
             self.save()
             due.save = time.monotonic() + self.settings.save_interval_s
+
+    def _back_up(self) -> bool:
+        with self._worth_a_notice("backup"):
+            backup = self.folder.back_up(self.settings.keep_backups)
+            message = f"Iteration {self.state.iteration} was backed up to {backup}."
+            self.control.emit(Notice(message=message, reason="BACKED_UP", severity="info"))
+            return True
+        return False
+
+    @contextlib.contextmanager
+    def _worth_a_notice(self, what: str) -> Iterator[None]:
+        """What training can do without never ends it; a person is told once until it works again."""
+        try:
+            yield
+        except (DflError, OSError) as error:
+            if what not in self._not_written:
+                self._not_written.add(what)
+                text = error.message if isinstance(error, DflError) else str(error)
+                message = f"A {what} was not written; training goes on, and saves. {text}"
+                self.control.emit(Notice(message=message, reason=f"{what.replace(' ', '_').upper()}_NOT_WRITTEN"))
+        else:
+            self._not_written.discard(what)
 
     def _finish(self) -> None:
         try:

@@ -170,6 +170,8 @@ class FaceSteps:
         if self._tuning_folder is None and settings.channels_last == "auto":
             dtype = resolve_autocast(settings.precision, self.device)
             return Arithmetic(autocast=dtype, memory_format=torch.contiguous_format, reason="not measured")
+        if not self.group.is_lead:
+            self.group.barrier()  # the lead measures, the others find what it remembered
         arithmetic = choose_arithmetic(
             self.model,
             self.device,
@@ -178,6 +180,8 @@ class FaceSteps:
             channels_last=settings.channels_last,
             folder=self._tuning_folder,
         )
+        if self.group.is_lead:
+            self.group.barrier()
         arithmetic.prepare(self.model)
         return arithmetic
 

@@ -112,7 +112,8 @@ def train(
         if store is None or left or not result.step_ms or not group.is_lead:
             return result
         model, history = trainer.steps.model, trainer.loop.state.history  # the loader threads have left the facesets
-        review = review_training(model, source, target, settings, history, store)
+        face_type = folder.description.face_type
+        review = review_training(model, source, target, settings, history, store, face_type)
         control.emit(_summary(result, review))
         return replace(result, review=review)
 
