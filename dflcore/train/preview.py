@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dflcore.errors import InvalidInput
-from dflcore.io.atomic import atomic_path
+from dflcore.io.atomic import write_bytes
 from dflcore.models.face_model import SOURCE, TARGET, FaceModel
 
 COLUMNS = ("source", "source painted", "target", "target painted", "swap", "swap's mask", "swap in place")
@@ -60,5 +60,4 @@ def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
     encoded_ok, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     if not encoded_ok:
         raise InvalidInput(f"Cannot encode the preview {path}.", reason="ENCODE_FAILED", path=path)
-    with atomic_path(path) as temporary:
-        encoded.tofile(temporary)
+    write_bytes(path, encoded.tobytes())  # numpy's own writing names no reason when the disk is full

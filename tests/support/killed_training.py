@@ -195,6 +195,9 @@ def _live(order: Order) -> int:
         except DflError as error:
             tell(error=(error.reason, error.message))
             return 2
+        except Exception as error:
+            tell(error=(type(error).__name__, str(error)))
+            raise
     return 0
 
 
