@@ -43,11 +43,11 @@ class KnobDescription:
         if self.choices:
             return "allowed are " + ", ".join(self.choices)
         if self.minimum is not None and self.maximum is not None:
-            return f"allowed are {self.minimum:g} to {self.maximum:g}{unit}"
+            return f"allowed are {_number(self.minimum)} to {_number(self.maximum)}{unit}"
         if self.minimum is not None:
-            return f"must be {self.minimum:g}{unit} or more"
+            return f"must be {_number(self.minimum)}{unit} or more"
         if self.maximum is not None:
-            return f"must be {self.maximum:g}{unit} or less"
+            return f"must be {_number(self.maximum)}{unit} or less"
         kind = {"bool": "true or false", "int": "a whole number", "float": "a number", "string": "text"}
         return f"must be {kind[self.type]}"
 
@@ -69,6 +69,10 @@ def in_groups(knobs: Iterable[KnobDescription]) -> dict[str, list[KnobDescriptio
     for knob in knobs:
         groups.setdefault(knob.group, []).append(knob)
     return groups
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else f"{value:g}"
 
 
 def _describe(name: str, field: FieldInfo) -> KnobDescription:

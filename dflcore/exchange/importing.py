@@ -23,6 +23,7 @@ from dflcore.exchange.legacy_names import convert_weights
 from dflcore.io.legacy.pickle_values import Value
 from dflcore.models.checkpoint import Generation, ModelDescription, ModelFolder
 from dflcore.models.layout import DESCRIPTION_NAME
+from dflcore.models.new_folder import check_free
 from dflcore.models.registry import load_preset
 from dflcore.progress import FrameProgress, Notice, RunControl
 from dflcore.types import Authorization, FaceType
@@ -46,7 +47,7 @@ def import_legacy_model(
         model_path: of the new model; must not hold one.
 
     Raises:
-        Conflict: there is a model at ``model_path``; or the folder holds several and none was named.
+        Conflict: something is at ``model_path``; or the folder holds several and none was named.
         NotFound: the folder holds no such model, or a file of it is missing.
         InvalidInput: a file asks for something to be run, the numbers fit no network, the face type is not known, or
             ``model_path`` cannot be written.
@@ -57,7 +58,7 @@ def import_legacy_model(
     """
     model_path = Path(model_path)
     parse_last_day(settings.authorization_until)
-    _refuse_existing(model_path)
+    check_free(model_path)
     progress = _Progress(control)
     legacy = read_legacy_model(folder, settings.name, progress.step)
     progress.step("weights")
@@ -184,21 +185,6 @@ def _notices(legacy: LegacyModel, extra: list[str], made: ModelFolder) -> Iterat
 
 def _is_plain(value: Value) -> bool:
     return value is None or isinstance(value, (bool, int, float, str))
-
-
-def _refuse_existing(model_path: Path) -> None:
-    if ModelFolder.exists(model_path):
-        raise Conflict(
-            f"{model_path} holds a model already; name a new folder to import into.",
-            reason="MODEL_EXISTS",
-            path=model_path,
-        )
-    if model_path.exists() and (not model_path.is_dir() or any(model_path.iterdir())):
-        raise Conflict(
-            f"{model_path} is there and no empty folder; name a new folder to import into.",
-            reason="FOLDER_NOT_EMPTY",
-            path=model_path,
-        )
 
 
 @contextlib.contextmanager

@@ -21,8 +21,11 @@ def resolve_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
+        told = str(error).splitlines()[0].rstrip(".")
+        if told.startswith("Expected one of"):  # and then all that torch has ever heard of
+            told = "there is no such kind"
         raise Unsupported(
-            f"The device {name!r} cannot be used here: {str(error).splitlines()[0]}. Use auto, cpu or cuda.",
+            f"The device {name!r} cannot be used here: {told}. Use auto, cpu or cuda.",
             reason="NO_SUCH_DEVICE",
             field="device",
         ) from error

@@ -9,6 +9,7 @@ from dflcore.errors import ResourceExhausted
 from dflcore.models.checkpoint import ModelDescription
 from dflcore.models.device import available_memory
 from dflcore.models.registry import Recipe
+from dflcore.progress import RunControl
 from dflcore.train import session
 from dflcore.train.batches import SideBatch
 from dflcore.train.learner import Learner
@@ -25,17 +26,24 @@ SAFE_SHARE = 0.8
 
 
 def fit_batch(
-    settings: TrainSettings, recipe: Recipe, description: ModelDescription, device: torch.device, arithmetic: Arithmetic
+    settings: TrainSettings,
+    recipe: Recipe,
+    description: ModelDescription,
+    device: torch.device,
+    arithmetic: Arithmetic,
+    control: RunControl | None = None,
 ) -> int:
     """The largest batch with which a whole step runs, critics and optimiser included.
 
     Args:
         settings: resolved; its ``batch_size`` is tried first.
+        control: once it asks to stop, the largest that has run so far is taken.
 
     Raises:
         ResourceExhausted: not even one face fits.
     """
     estimator = MemoryEstimator(session.new_network(description, settings.seed))
+    has_run: list[int] = []
 
     def try_step(batch_size: int) -> None:
         model = session.new_network(description, settings.seed).to(device).train()
@@ -46,6 +54,12 @@ def fit_batch(
                 batches, times=settings.accumulate_steps, is_last=number + 1 == settings.accumulate_steps
             )
         learner.change_weights(0.0)
+        has_run.append(batch_size)
+
+    def is_wanted(batch_size: int) -> bool:
+        if has_run and control is not None and control.stop_requested() is not None:
+            return False
+        return device.type == "cuda" or is_safe(batch_size)
 
     def is_safe(batch_size: int) -> bool:
         available = available_memory(device)
@@ -57,7 +71,7 @@ def fit_batch(
         device,
         filled(settings.batch_size),
         MOST_FACES,
-        is_safe=None if device.type == "cuda" else is_safe,
+        is_safe=is_wanted,
     )
 
 

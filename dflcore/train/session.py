@@ -22,6 +22,7 @@ from dflcore.models.checkpoint import (
     load_weights,
 )
 from dflcore.models.face_model import FaceModel
+from dflcore.models.new_folder import check_free
 from dflcore.models.registry import load_preset
 from dflcore.progress import RunControl
 from dflcore.train.dataset import TrainingFaces
@@ -45,8 +46,10 @@ def open_or_create(
 
     Raises:
         InvalidInput: a setting that is fixed once trained was given another value, or it is a model of another kind.
+        Conflict: something else than a model is there.
     """
     if not ModelFolder.exists(path):
+        check_free(path)
         return ModelFolder.create(path, describe())
     folder = ModelFolder.open(path)
     folder.require_kind(kind)
@@ -87,43 +90,71 @@ def open_or_create_model(settings: TrainSettings, path: Path, face_type: FaceTyp
         name = settings.preset or DEFAULT_PRESET
         preset = load_preset(name)
         check_supported(settings, name)
-        network = preset.resolve_network(network_overrides(settings, preset.network, sources))
+        network = preset.resolve_network(network_overrides(settings, name, preset.network, sources))
+        _check_patch(settings, network.values())
         with torch.device("meta"):
             preset.build(network)  # a resolution that does not fit must not leave a folder behind
         return ModelDescription(preset=name, network=network.values(), face_type=settings.face_type or face_type)
 
     wanted: dict[str, object] = {"preset": settings.preset, "face_type": settings.face_type}
-    if ModelFolder.exists(path) and ModelFolder.open(path).description.kind == FACE_KIND:
-        preset = load_preset(ModelFolder.open(path).description.preset)
-        wanted |= network_overrides(settings, preset.network, sources)
+    if ModelFolder.exists(path) and _is_trained_face(existing := ModelFolder.open(path)):
+        description = existing.description
+        preset = load_preset(description.preset)
+        wanted |= network_overrides(settings, description.preset, preset.network, sources)
+        _check_patch(settings, description.network)
         if "sources" in type(preset.network).model_fields:
             wanted["sources"] = sources
     return open_or_create(path, FACE_KIND, describe, wanted)
 
 
-def network_overrides(settings: TrainSettings, network: NetworkSettings, sources: int = 1) -> dict[str, object]:
+def network_overrides(
+    settings: TrainSettings, preset_name: str, network: NetworkSettings, sources: int = 1
+) -> dict[str, object]:
     """The numbers of a preset's network that the settings replace.
 
     Raises:
-        InvalidInput: names every setting that the network does not have.
+        InvalidInput: names every setting that the network does not have, or it takes one source only.
     """
     wanted: dict[str, object] = {name: value for name in _NUMBERS if (value := getattr(settings, name)) is not None}
     if settings.letters is not None:
         wanted |= {field: letter in settings.letters for letter, field in LETTERS.items()}
-    if sources > 1:
-        wanted["sources"] = sources
     fields = type(network).model_fields
+    if sources > 1:
+        if "sources" not in fields:
+            raise InvalidInput(
+                f"The preset {preset_name} learns one source, not {sources}; give one, or take a preset of the df "
+                "family.",
+                reason="SETTING_DOES_NOT_FIT",
+                field="source",
+            )
+        wanted["sources"] = sources
     foreign = [name for name in wanted if name not in fields]
     if set(foreign) & set(LETTERS.values()):
         foreign = [name for name in foreign if name not in LETTERS.values()] + ["letters"]
     if foreign:
         raise InvalidInput(
-            f"This preset's network has no {' and no '.join(foreign)}. Leave it out, or choose another preset: "
-            "df and liae have letters and widths, amp has inter_dims, df alone takes several sources.",
+            f"The network of the preset {preset_name} has no {' and no '.join(foreign)}. Leave it out, or choose "
+            "another preset: df and liae have letters and widths, amp has inter_dims.",
             reason="SETTING_DOES_NOT_FIT",
             field=",".join(foreign),
         )
     return wanted
+
+
+def _is_trained_face(folder: ModelFolder) -> bool:
+    return folder.is_saved and folder.description.kind == FACE_KIND
+
+
+def _check_patch(settings: TrainSettings, network: Mapping[str, object]) -> None:
+    """Refuse a critic that looks further than the face. Raises InvalidInput."""
+    side = network["resolution"]
+    if settings.gan_power and settings.gan_patch_size is not None and settings.gan_patch_size > int(str(side)):
+        raise InvalidInput(
+            f"gan_patch_size is {settings.gan_patch_size} px, more than the face of {side} px; leave it empty for an "
+            "eighth of the face.",
+            reason="SETTING_DOES_NOT_FIT",
+            field="gan_patch_size",
+        )
 
 
 def check_supported(settings: TrainSettings, preset_name: str) -> None:

@@ -229,7 +229,9 @@ def _fitted(
     if group.is_lead:
         dtype = resolve_autocast(settings.precision, device)
         arithmetic = Arithmetic(autocast=dtype, memory_format=torch.contiguous_format, reason="not measured")
-        found = fit_batch(settings, recipe, folder.description, device, arithmetic)
+        message = f"Trying out how many faces a step has memory for on {device}; this takes some steps."
+        control.emit(Notice(message=message, reason="FITTING_BATCH", severity="info"))
+        found = fit_batch(settings, recipe, folder.description, device, arithmetic, control)
         message = f"A step has memory for {found} faces of each person on {device}; so many are taken."
         control.emit(Notice(message=message, reason="BATCH_FITTED", severity="info"))
     return settings.model_copy(update={"batch_size": group.agree(found)})

@@ -140,7 +140,7 @@ def test_a_model_is_never_overwritten(tmp_path: Path) -> None:
 
 def test_a_folder_with_other_files_is_not_imported_into(tmp_path: Path) -> None:
     write_model(tmp_path / "old", "df", saehd_options("df"))
-    with pytest.raises(Conflict, match="no empty folder"):
+    with pytest.raises(Conflict, match="holds a model of another program"):
         import_legacy_model(tmp_path / "old", tmp_path / "old", ModelImportSettings(), LoggedRun())
 
 

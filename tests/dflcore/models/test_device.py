@@ -12,7 +12,9 @@ from dflcore.models.device import available_memory, resolve_autocast, resolve_de
 
 def test_unknown_devices_are_refused_with_what_there_is() -> None:
     assert resolve_device("cpu").type == "cpu"
-    with pytest.raises(Unsupported, match="auto, cpu or cuda"):
+    with pytest.raises(
+        Unsupported, match=r"'abacus' cannot be used here: there is no such kind\. Use auto, cpu or cuda\.$"
+    ):
         resolve_device("abacus")
 
 

@@ -9,12 +9,13 @@ import torch
 
 from dflcore.config.train import TrainSettings
 from dflcore.errors import ResourceExhausted
-from dflcore.progress import Notice
+from dflcore.progress import Notice, StopRequest
 from dflcore.train import fitting
 from dflcore.train.learner import Learner
 from dflcore.train.steps import FaceSteps
 from dflcore.train.trainer import train
 from recorder import Recorder
+from small_facesets import Watcher
 
 TINY = {"resolution": 64, "ae_dims": 16, "e_dims": 8, "d_dims": 8, "d_mask_dims": 4, "device": "cpu", "preset": "df"}
 
@@ -35,6 +36,15 @@ def test_the_largest_batch_that_fits_is_taken(
     train(settings, source, target, tmp_path / "model", recorder)
     notice = next(notice for notice in recorder.of(Notice) if notice.reason == "BATCH_FITTED")
     assert "memory for 5 faces" in notice.message
+
+
+def test_who_stops_it_need_not_wait_for_the_largest(source: Any, target: Any, tmp_path: Any) -> None:
+    settings = TrainSettings.from_values({**TINY, "iterations": 1, "batch_size": 2, "fit_batch": True})
+    watcher = Watcher(stop_after=1)
+    result = train(settings, source, target, tmp_path / "model", watcher)
+    assert (result.iteration, result.stopped) == (0, StopRequest.CANCEL)
+    notice = next(one for one in watcher.events if isinstance(one, Notice) and one.reason == "BATCH_FITTED")
+    assert "memory for 4 faces" in notice.message
 
 
 def test_out_of_memory_names_what_to_lower(
