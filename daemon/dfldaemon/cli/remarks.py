@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
+from dfldaemon.cli.rate import duration_text
 from dflproto.v1 import common_pb2, job_service_pb2
 
 KIND_WORDS = {
@@ -70,8 +71,8 @@ def _queue_remark(event: job_service_pb2.JobEvent, job: job_service_pb2.Job) -> 
 
 def _summary_lines(details: Mapping[str, str]) -> Iterator[str]:
     number = {name: float(text) for name, text in details.items() if name != "advice"}
-    minutes = number["elapsed_s"] / 60
-    yield f"Trained {details['iteration']} iterations in {minutes:.1f} min, {number['step_ms']:.0f} ms each"
+    iterations = "1 iteration" if details["iteration"] == "1" else f"{details['iteration']} iterations"
+    yield f"Trained {iterations} in {duration_text(number['elapsed_s'])}, {number['step_ms']:.0f} ms each"
     losses = sorted(number.keys() - _COUNTS - _REVIEW)
     if losses:
         yield "losses: " + ", ".join(f"{name} {number[name]:.3f}" for name in losses)

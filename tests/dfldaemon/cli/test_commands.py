@@ -95,7 +95,7 @@ def test_a_training_ends_with_a_summary_of_several_lines(dfl, daemon, identity, 
     code, _, err = dfl("train", "--source", "/s", "--target", "/t", "--model", "/m", "--watch")
     assert code == 0
     assert err.splitlines()[1:] == [
-        "Trained 80 iterations in 2.5 min, 31 ms each",
+        "Trained 80 iterations in 2:30 min, 31 ms each",
         "  losses: source 0.100, target 0.200",
         *wanted,
         "  sharpness 40 % of the source's",
