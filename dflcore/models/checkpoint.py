@@ -24,6 +24,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -324,13 +325,13 @@ class ModelFolder:
             raise NotFound(f"{self.path} has never been saved.", reason="MODEL_NOT_TRAINED", path=self.path)
         newest = self._generations_path / f"{number:08d}"
         iteration = int(json.loads((newest / STATE_NAME).read_text("utf-8"))["iteration"])
-        final = self.backups_path / f"iteration_{iteration:08d}"
-        twins = 1
-        while final.exists():  # iterations count anew after pretraining, and from further back after a divergence
-            if _generation_in(final) == _content(newest):
-                return final
-            twins += 1
-            final = self.backups_path / f"iteration_{iteration:08d}-{twins}"
+        name = f"iteration_{iteration:08d}"
+        for made in self.backups_path.glob(f"{name}*"):
+            if _content_of(made) == _content(newest):
+                return made
+        # iterations count anew after pretraining, and from further back after a divergence
+        names = itertools.chain([name], (f"{name}-{twin}" for twin in itertools.count(2)))
+        final = next(path for path in map(self.backups_path.joinpath, names) if not path.exists())
         temporary = self.backups_path / f".{final.name}{TEMPORARY_MARK}{secrets.token_hex(4)}"
         try:
             with _translate_write_errors(final):
@@ -465,11 +466,12 @@ def _drop(folder: Path) -> None:
 
 
 def _content(generation: Path) -> bytes:
+    """What tells two generations apart."""
     return (generation / MANIFEST_NAME).read_bytes()
 
 
-def _generation_in(backup: Path) -> bytes | None:
-    """Content of a backup's generation, None where it cannot be read."""
+def _content_of(backup: Path) -> bytes | None:
+    """Of its generation; None where it cannot be read."""
     try:
         return _content(max((backup / "generations").iterdir()))
     except (OSError, ValueError):
