@@ -113,7 +113,8 @@ def train(
             return result
         model, history = trainer.steps.model, trainer.loop.state.history  # the loader threads have left the facesets
         face_type = folder.description.face_type
-        review = review_training(model, source, target, settings, history, store, face_type)
+        with trainer.steps.learner.mean_weights():
+            review = review_training(model, source, target, settings, history, store, face_type)
         control.emit(_summary(result, review))
         return replace(result, review=review)
 

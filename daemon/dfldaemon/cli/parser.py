@@ -32,7 +32,7 @@ running; `dfl job watch` shows it again.
 environment: DFL_STATE_DIR (the daemon's folder), DFL_ADDRESS and DFL_TOKEN_FILE (another daemon), DFL_WEIGHTS (folders)
 """
 DEFAULT_DEMO_FOLDER = "build/demo"
-DEFAULT_DEMO_MINUTES = 11.0
+DEFAULT_DEMO_MINUTES = 8.5
 
 
 class CommandParser(argparse.ArgumentParser):
