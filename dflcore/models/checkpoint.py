@@ -519,11 +519,14 @@ def _read_generation(folder: Path, number: int, *, with_training: bool) -> Gener
         for name in wanted:
             if _sha256(folder / name) != files[name]["sha256"]:
                 raise DataCorrupt(f"{name} differs from its checksum", reason="CHECKSUM", path=folder / name)
+        state = json.loads((folder / STATE_NAME).read_text("utf-8"))
+        for name in ("iteration", "elapsed_s"):
+            float(state[name])  # a run cannot go on without them
         return Generation(
             weights=load_file(folder / WEIGHTS_NAME),
             training=load_file(folder / TRAINING_NAME) if with_training else {},
             history=load_file(folder / HISTORY_NAME)["losses"],
-            state=json.loads((folder / STATE_NAME).read_text("utf-8")),
+            state=state,
             number=number,
             weights_sha256=str(files[WEIGHTS_NAME]["sha256"]),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import resource
@@ -148,6 +149,20 @@ def test_full_disk_keeps_what_was_saved(folder: ModelFolder) -> None:
         assert loaded is not None
         assert (loaded.iteration, notices) == (1, [])
         assert [path.name for path in (folder.path / "generations").iterdir()] == ["00000001"]
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"iteration": "x", "elapsed_s": 1.0}'])
+def test_a_state_that_says_nothing_is_damaged_whatever_its_checksum(folder: ModelFolder, text: str) -> None:
+    with folder.lock():
+        folder.save(generation(1), keep=3)
+        folder.save(generation(2), keep=3)
+    (newest(folder) / "state.json").write_text(text)
+    manifest = json.loads((newest(folder) / "manifest.json").read_text())
+    manifest["files"]["state.json"]["sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    (newest(folder) / "manifest.json").write_text(json.dumps(manifest))
+    loaded, notices = folder.load()
+    assert loaded is not None
+    assert (loaded.iteration, len(notices)) == (1, 1)
 
 
 def test_two_trainers_never_share_a_model(folder: ModelFolder) -> None:
