@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import operator
 import os
 import signal
 import subprocess
@@ -40,6 +41,7 @@ OFTEN: dict[str, float] = {"save_interval_s": 0.03, "preview_interval_s": 0.2, "
 """Beyond what the settings allow, so that many kills strike while something is written."""
 DISK_CALLS = ("rename", "replace", "unlink", "fsync", "mkdir", "rmdir", "link")
 LONGEST_LIFE_S = 200.0
+GENERATION_FILES = ("weights.safetensors", "training.safetensors", "history.safetensors", "state.json", "manifest.json")
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class TrainingNursery:
     """The process that lives are forked from."""
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._count = 0
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -134,6 +137,14 @@ class TrainingNursery:
     def close(self) -> None:
         self._process.kill()
         self._process.communicate()
+
+
+def damage_file(path: Path, damage: str) -> None:
+    """What a power cut leaves: ``zeroed``, ``cut`` in half, or ``gone``; ``whole`` leaves it alone."""
+    data = path.read_bytes()
+    path.unlink()  # a backup may share it
+    if damage != "gone":
+        path.write_bytes({"zeroed": bytes(len(data)), "cut": data[: len(data) // 2], "whole": data}[damage])
 
 
 def main() -> None:
@@ -182,7 +193,7 @@ def _live(order: Order) -> int:
     def tell(**what: Any) -> None:
         os.write(log, (json.dumps(what) + "\n").encode())
 
-    make_tiny_preset()
+    register_tiny_preset()
     control = _Control(tell, order.stop_at)
     _tell_what_happens(tell, Path(order.model), control)
     if order.kill_at_call is not None:
@@ -207,17 +218,24 @@ def _often(pace: Mapping[str, float], **given: Any) -> Any:
     return LoopSettings(**{**given, **pace})
 
 
-def make_tiny_preset() -> None:
-    """A network that steps in milliseconds, as the preset ``tiny``."""
+def register_tiny_preset(set_item: Callable[[dict[str, str], str, str], None] = operator.setitem) -> None:
+    """A network that steps in milliseconds, as the preset ``tiny``.
+
+    Args:
+        set_item: of pytest's ``monkeypatch``, in a process that does other things afterwards.
+    """
+    from dflcore.models import registry
+
+    set_item(registry._PRESETS._builtin, "tiny", f"{tiny_preset.__module__}:tiny_preset")
+
+
+def tiny_preset() -> Any:
+    """As the registry wants it."""
     from dflcore.config.network import QuickSettings
     from dflcore.models import presets, registry
 
-    def tiny() -> registry.Preset:
-        network = QuickSettings.from_values(NETWORK)
-        return registry.Preset(help="Tiny.", network=network, build=presets.quick().build, recipe=presets.QUICK_RECIPE)
-
-    presets.tiny = tiny  # type: ignore[attr-defined]
-    registry._PRESETS._builtin["tiny"] = "dflcore.models.presets:tiny"
+    network = QuickSettings.from_values(NETWORK)
+    return registry.Preset(help="Tiny.", network=network, build=presets.quick().build, recipe=presets.QUICK_RECIPE)
 
 
 def _tell_what_happens(tell: Callable[..., None], model: Path, control: _Control) -> None:
