@@ -332,7 +332,7 @@ class TrainingLoop:
         except (DflError, OSError) as error:
             if what not in self._not_written:
                 self._not_written.add(what)
-                text = error.message if isinstance(error, DflError) else str(error)
+                text = error.message if isinstance(error, DflError) else f"{error.filename}: {error.strerror}."
                 message = f"A {what} was not written; training goes on, and saves. {text}"
                 self.control.emit(Notice(message=message, reason=f"{what.replace(' ', '_').upper()}_NOT_WRITTEN"))
         else:

@@ -22,7 +22,7 @@ from dfldaemon.cli.output import Output
 from dfldaemon.client import DaemonClient
 from dflproto.v1 import common_pb2, job_service_pb2
 
-CANCEL_SENTENCE = "Cancelling; finished work is kept. Press Ctrl-C again to detach and let it run."
+CANCEL_SENTENCE = "Cancelling; finished work is kept. Press Ctrl-C again to leave; the daemon sees to the rest."
 CANCEL_ONLY_SENTENCE = "Cancelling; finished work is kept. Press Ctrl-C again to leave at once."
 POLL_S = 0.1
 ADVICE = "advice"
@@ -36,8 +36,8 @@ _Item = job_service_pb2.JobEvent | DflError | None
 class OnInterrupt(enum.Enum):
     """What Ctrl-C and SIGTERM do while a job is followed.
 
-    ``CANCEL`` cancels the job, the second time it detaches; ``CANCEL_ONLY`` is the same where the daemon ends with us;
-    ``DETACH`` leaves at once.
+    ``CANCEL`` cancels the job, the second time it does not wait for that; ``CANCEL_ONLY`` is the same where the daemon
+    ends with us; ``DETACH`` leaves at once.
     """
 
     CANCEL = "cancel"
@@ -111,7 +111,7 @@ def _show_until_end(
     while True:
         if signals.interrupts or signals.terminations:
             if is_cancelling or on_interrupt is OnInterrupt.DETACH:
-                display.interrupted("detach", _detach_sentence(job_id, on_interrupt))
+                display.interrupted("detach", _detach_sentence(job_id, on_interrupt, is_cancelling))
                 return False
             signals.interrupts = signals.terminations = 0
             is_cancelling = True
@@ -128,9 +128,11 @@ def _show_until_end(
             return True
 
 
-def _detach_sentence(job_id: str, on_interrupt: OnInterrupt) -> str:
+def _detach_sentence(job_id: str, on_interrupt: OnInterrupt, is_cancelling: bool) -> str:
     if on_interrupt is OnInterrupt.CANCEL_ONLY:
         return "Leaving."
+    if is_cancelling:
+        return f"Left; the daemon cancels job {job_id}, and `dfl job get {job_id}` tells when it has."
     return (
         f"Detached; job {job_id} goes on. `dfl job watch {job_id}` shows it again, `dfl job cancel {job_id}` ends it."
     )

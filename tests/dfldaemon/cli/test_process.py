@@ -64,7 +64,7 @@ def test_first_interrupt_cancels_and_the_exit_code_says_so(daemon, environ):
     assert daemon.jobs["extract-000000"].state == common_pb2.JOB_STATE_CANCELLED
 
 
-def test_second_interrupt_detaches_and_the_job_goes_on(daemon, environ):
+def test_second_interrupt_does_not_wait_for_the_end(daemon, environ):
     daemon.stops_at_once = False
     process = start(environ, "extract", "/p.exr", "--faceset", "/f", "--json")
     read_until(process, "state")
@@ -75,6 +75,19 @@ def test_second_interrupt_detaches_and_the_job_goes_on(daemon, environ):
     assert process.wait(timeout=20) == 130
     process.communicate()
     assert daemon.jobs["extract-000000"].state == common_pb2.JOB_STATE_QUEUED
+
+
+def test_who_leaves_a_job_that_is_cancelled_is_not_told_that_it_goes_on(daemon, environ):
+    daemon.stops_at_once = False
+    process = start(environ, "extract", "/p.exr", "--faceset", "/f")
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "the daemon cancels job extract-000000" in err
+    assert "goes on" not in err
 
 
 def test_watch_detaches_at_the_first_interrupt(daemon, environ):
