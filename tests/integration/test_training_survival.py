@@ -113,7 +113,6 @@ def test_a_hundred_kills_lose_nothing_that_was_saved(
         for backup in (model / "backups").glob("iteration_*"):
             _assert_whole(backup)
     print(f"{KILLS} kills, {saved} iterations, struck while: {dict(struck)}")
-    assert struck["starting"]
     assert min(struck["stepping"], struck["save"], struck["back_up"]) >= 5
 
     last = nursery.live(model, *facesets, stop_at=saved + 3)
