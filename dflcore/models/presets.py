@@ -31,6 +31,7 @@ QUICK_RECIPE = Recipe(
     shift=0.02,
     warp=0.24,
     light=0.1,
+    open_end_factor=0.3,
     warp_share=0.6,
 )
 """Faces arrive aligned, so they are moved just enough to forgive landmark jitter (figures: docs/measured.md)."""

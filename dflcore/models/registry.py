@@ -27,6 +27,7 @@ class Recipe:
         clip_gradients: longest gradient, 0 for no limit. ema_decay: of the running mean of weights, 0 for none.
         rotation_deg, scale, shift, warp, light: symmetric ranges of augmentation; shift in sides of the face, warp in
             cells of the warp grid, light as gain.
+        open_end_factor: share of the peak rate that a run without a budget trains at.
         warp_share: share of a budgeted run after which the random warp ends. Warped faces teach expressions, straight
             ones sharpness: what the encoder sees of a warped face leaves the place of every detail uncertain.
         edge_weight: weight of the edge term of the loss.
@@ -50,6 +51,7 @@ class Recipe:
     shift: float
     warp: float
     light: float
+    open_end_factor: float = 1.0
     warp_share: float = 1.0
     edge_weight: float = 0.0
     two_windows: bool = False

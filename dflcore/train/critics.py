@@ -130,12 +130,20 @@ class Critics:
             if not weights:
                 continue
             try:
+                _require_shapes(weights, critic.network)
                 critic.network.load_state_dict(weights)
                 session.restore_optimizer(f"{_PREFIX}{name}.optimizer", critic.network, critic.optimizer, training)
             except (RuntimeError, DataCorrupt):
                 message = f"The {name} critic has another size than the one trained before; it starts anew."
                 notices.append(Notice(message=message, reason="CRITIC_STARTED_ANEW", severity="info"))
         return notices
+
+
+def _require_shapes(weights: Mapping[str, Tensor], network: nn.Module) -> None:
+    """Raises RuntimeError before anything is copied, where not all of it fits."""
+    own = {name: value.shape for name, value in network.state_dict().items()}
+    if {name: value.shape for name, value in weights.items()} != own:
+        raise RuntimeError("another size")
 
 
 def _make_code_critic(settings: TrainSettings, model: FaceModel, device: torch.device) -> Critic:

@@ -334,6 +334,7 @@ class FacePool:
         except (NotFound, DataCorrupt):
             return False
         self._slots = slots
+        self._pending.clear()  # what was decoded ahead belongs to the order that is given up
         self._next_slot = int(state["next_slot"])
         self._upcoming = deque(state["upcoming"].tolist())
         self._unreadable = set(state["unreadable"].tolist()) if "unreadable" in state else set()

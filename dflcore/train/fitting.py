@@ -49,11 +49,12 @@ def fit_batch(
         model = session.new_network(description, settings.seed).to(device).train()
         learner = Learner(model, settings, recipe, arithmetic, AloneGroup())
         batches = {name: _grey_batch(batch_size, model.resolution, device) for name in model.identities}
-        for number in range(settings.accumulate_steps):
-            learner.learn_from(
-                batches, times=settings.accumulate_steps, is_last=number + 1 == settings.accumulate_steps
-            )
-        learner.change_weights(0.0)
+        times = settings.accumulate_steps
+        for _ in range(2):  # from the second on, the optimiser's state is there beside the activations
+            learner.forget_gradients()
+            for number in range(1, times + 1):
+                learner.learn_from(batches, times=times, is_last=number == times)
+            learner.change_weights(0.0)
         has_run.append(batch_size)
 
     def is_wanted(batch_size: int) -> bool:

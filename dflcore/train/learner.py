@@ -93,6 +93,7 @@ class Learner:
         seed = int(torch.randint(1 << 62, (), generator=self._shared_draws))
         with self.group.drawing_alike(seed):  # which weights rest, above all
             self.optimizer.step()
+        with self.group.drawing_alike(seed + 1):  # anew: a shared-out optimiser draws another amount in each process
             self.critics.step(rate)
         if self.mean is not None:
             self.mean.update()

@@ -28,6 +28,8 @@ PROGRESS_INTERVAL_S = 1.0
 PREVIEW_NAME = "preview.png"
 FINITE_CHECK_STEPS = 16
 """On a GPU the loss is read back this rarely, so that the host never waits for the card at every step."""
+MOST_HISTORY = 20_000
+"""Rows of the curves that are kept."""
 ROLLBACK_FACTOR = 0.5
 """What is left of the learning rate after numbers went bad."""
 
@@ -126,7 +128,8 @@ class TrainingLoop:
         self.clock = StepClock()
         self.losses: dict[str, float] = {}
         self._sums: dict[str, Tensor] = {}
-        self._start = start, replace(state, history=list(state.history))
+        self._start: tuple[Generation | None, TrainingState] | None = (start, replace(state, history=[*state.history]))
+        """Where to go back to while nothing has been saved; let go of then, as it holds all weights."""
         self._has_gone_back = False
         self._not_written: set[str] = set()
         self._first_iteration = state.iteration
@@ -214,9 +217,11 @@ class TrainingLoop:
         )
         if not self.group.is_lead:
             state.generation = self.group.agree(0)
+            self._start = None
             return
         saved = self.folder.save(generation, self.settings.keep_generations)
         state.generation = self.group.agree(saved.number)
+        self._start = None
         self.control.emit(Saved(path=str(self.folder.path), iteration=state.iteration, generation=saved.number))
         if is_backup_due and not self._back_up():
             state.backup_s = last_backup_s  # the next save tries again
@@ -255,6 +260,8 @@ class TrainingLoop:
         self._sums.clear()
         row = (self.losses[name] for name in self.steps.loss_names)
         state.history.append((state.iteration, state.elapsed_s, *row))
+        if len(state.history) >= MOST_HISTORY:  # what is long ago needs no row for every second
+            state.history[: MOST_HISTORY // 2] = state.history[: MOST_HISTORY // 2 : 2]
         progress = TrainProgress(
             iteration=state.iteration,
             target_iterations=schedule.iterations,
@@ -359,8 +366,9 @@ class TrainingLoop:
             raise self._explained() from None
         self._has_gone_back = True
         bad = self.state.iteration
-        start, good = self._start
-        if self.state.generation != good.generation:  # something was saved since
+        if self._start is not None:
+            start, good = self._start
+        else:
             start, notices = self.folder.load()
             for notice in notices:
                 self.control.emit(notice)

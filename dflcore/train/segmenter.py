@@ -36,6 +36,8 @@ from dflcore.train.segment_preview import compose_mask_preview
 from dflcore.train.segment_samples import MaskSamples
 from dflcore.weights.store import WeightStore
 
+OPEN_END_FACTOR = 0.3
+"""Share of the peak rate a run without a budget trains at: it never reaches the cosine's fine end."""
 _LUMA = (0.299, 0.587, 0.114)
 _LOSS_NAMES = ("mask", "overlap_error")
 _PRETRAIN_LOSS_NAMES = ("structure", "pixel")
@@ -111,6 +113,7 @@ def _train_locked(
             peak=settings.learning_rate or steps.recipe.learning_rate,
             iterations=settings.iterations,
             seconds=None if settings.minutes is None else settings.minutes * 60.0,
+            open_end_factor=OPEN_END_FACTOR,
         )
         pace = LoopSettings(
             save_interval_s=settings.save_interval_s,

@@ -250,7 +250,9 @@ def restore_optimizer(
     for name, tensor in saved.items():
         key, _, parameter_name = name.partition(".")
         by_parameter.setdefault(parameter_name, {})[key] = tensor
+    is_offloaded = any(group.get("offload") for group in optimizer.param_groups)
     for name, parameter in network.named_parameters():
+        place = torch.device("cpu") if is_offloaded else parameter.device
         state: dict[str, Tensor] = {}
         for key, tensor in by_parameter.get(name, {}).items():
             if tensor.ndim and tensor.shape != parameter.shape:
@@ -261,7 +263,7 @@ def restore_optimizer(
                     field=name,
                 )
             state[key] = (
-                torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
+                torch.empty_like(parameter, dtype=tensor.dtype, device=place).copy_(tensor)
                 if tensor.shape == parameter.shape
                 else tensor.clone().to(parameter.device)
             )

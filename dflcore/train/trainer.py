@@ -168,6 +168,7 @@ class Trainer:
                 iterations=settings.iterations,
                 seconds=None if settings.minutes is None else settings.minutes * 60.0,
                 cycle=filled(settings.lr_cycle),
+                open_end_factor=recipe.open_end_factor,
             )
             pace = LoopSettings(
                 save_interval_s=settings.save_interval_s,

@@ -46,7 +46,7 @@ def should_compile(device: torch.device, setting: str, expected_steps: int | Non
 def has_compiler(device: torch.device) -> bool:
     """Whether what torch compiles with is here: Triton for GPUs, a C++ compiler for CPUs."""
     if device.type == "cuda":
-        return importlib.util.find_spec("triton") is not None
+        return importlib.util.find_spec("triton") is not None and _has_c_compiler()
     return any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl"))
 
 
@@ -66,5 +66,10 @@ def should_autotune(device: torch.device, needed: int, available: int | None) ->
     return device.type == "cuda" and available is not None and needed <= AUTOTUNE_SHARE * available
 
 
+def _has_c_compiler() -> bool:
+    """Triton builds its launchers with one."""
+    return any(shutil.which(name) for name in ("cc", "gcc", "clang"))
+
+
 def _missing(device: torch.device) -> str:
-    return "Triton" if device.type == "cuda" else "a C++ compiler"
+    return "Triton or a C compiler" if device.type == "cuda" else "a C++ compiler"

@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 WARMUP_ITERATIONS = 50
 FINAL_FACTOR = 0.01
 """Share of the peak rate left at the end of a budgeted run."""
-OPEN_END_FACTOR = 0.3
-"""Share of the peak rate a run without a budget trains at: it never reaches the cosine's fine end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +24,14 @@ class Schedule:
         cycle: period, in iterations, of a cosine from the full rate to nothing and back, on top of the rest; 0 for
             none. A run without a budget then trains at the peak rate, since every cycle has a fine end of its own.
             500 is the reference's (measured facts of DeepFaceLab 46fc239, GPL-3.0, nothing copied).
+        open_end_factor: share of the peak rate a run without budget or cycle trains at: it never reaches a fine end.
     """
 
     peak: float
     iterations: int | None
     seconds: float | None
     cycle: int = 0
+    open_end_factor: float = 1.0
 
     def progress(self, iteration: int, elapsed_s: float) -> float:
         """Share of the budget that is used, 0..1; 0 for an open end."""
@@ -50,7 +50,7 @@ class Schedule:
         warmup = min(1.0, (iteration + 1) / WARMUP_ITERATIONS)
         wave = (math.cos(2 * math.pi * (iteration % self.cycle) / self.cycle) + 1) / 2 if self.cycle else 1.0
         if self.iterations is None and self.seconds is None:
-            return self.peak * warmup * (wave if self.cycle else OPEN_END_FACTOR)
+            return self.peak * warmup * (wave if self.cycle else self.open_end_factor)
         cosine = 0.5 * (1 + math.cos(math.pi * self.progress(iteration, elapsed_s)))
         return self.peak * warmup * wave * (FINAL_FACTOR + (1 - FINAL_FACTOR) * cosine)
 

@@ -265,7 +265,7 @@ def test_schedule_warms_up_then_falls() -> None:
     assert timed.is_over(0, 100.0)
     both = Schedule(peak=1e-3, iterations=100, seconds=100.0)
     assert both.progress(90, 10.0) == 0.9
-    open_end = Schedule(peak=1e-3, iterations=None, seconds=None)
+    open_end = Schedule(peak=1e-3, iterations=None, seconds=None, open_end_factor=0.3)
     assert not open_end.is_over(10**9, 1e9)
     assert open_end.rate(10**9, 1e9) == pytest.approx(3e-4)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dflcore.train.optim.schedule import FINAL_FACTOR, OPEN_END_FACTOR, WARMUP_ITERATIONS, Schedule
+from dflcore.train.optim.schedule import FINAL_FACTOR, WARMUP_ITERATIONS, Schedule
 
 
 def test_warm_up_then_half_a_cosine() -> None:
@@ -32,7 +32,7 @@ def test_cycles_of_a_run_with_a_budget_get_smaller() -> None:
 
 
 def test_no_cycle_leaves_an_open_end_as_it_was() -> None:
-    assert Schedule(peak=1.0, iterations=None, seconds=None).rate(777, 0.0) == pytest.approx(OPEN_END_FACTOR)
+    assert Schedule(peak=1.0, iterations=None, seconds=None, open_end_factor=0.4).rate(777, 0.0) == pytest.approx(0.4)
 
 
 def test_lowered_keeps_the_course() -> None:
