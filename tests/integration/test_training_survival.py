@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from killed_training import GENERATION_FILES, TrainingNursery, damage_file, register_tiny_preset
 from numpy.typing import NDArray
 
 from dflcore.config.train import TrainSettings
@@ -26,6 +25,7 @@ from dflcore.train.trainer import train
 from dfldaemon.client import DaemonClient
 from dflproto.v1 import common_pb2
 from journey import Daemon, Shot, train_spec, wait_for_state, wait_until
+from killed_training import GENERATION_FILES, TrainingNursery, damage_file, register_tiny_preset
 from recorder import Recorder
 from small_facesets import make_record, write_faceset
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from killed_training import GENERATION_FILES, NETWORK, damage_file, register_tiny_preset
 
 from dflcore.config.train import TrainSettings
 from dflcore.errors import Conflict, DataCorrupt, ResourceExhausted
@@ -22,6 +21,7 @@ from dflcore.progress import Notice, Preview, Saved, TrainProgress
 from dflcore.train import loop, trainer
 from dflcore.train.trainer import train
 from dflcore.types import FaceType
+from killed_training import GENERATION_FILES, NETWORK, damage_file, register_tiny_preset
 from recorder import Recorder
 
 DESCRIPTION = ModelDescription(preset="tiny", network=NETWORK, face_type=FaceType.FULL)
