@@ -5,7 +5,8 @@ what goes on around the steps in ``loop.py``.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from dflcore.config.train import TrainSettings
 from dflcore.models.checkpoint import Generation, ModelFolder
 from dflcore.models.device import resolve_autocast, resolve_device
 from dflcore.models.face_model import SOURCE, TARGET
+from dflcore.models.layout import DESCRIPTION_NAME
 from dflcore.models.registry import Recipe, load_preset
 from dflcore.progress import LoggedRun, Notice, RunControl, StopRequest
 from dflcore.train import session
@@ -100,6 +102,7 @@ def train(
             control.emit(notice)
     with contextlib.ExitStack() as stack:
         if group.is_lead:
+            stack.enter_context(_undone_on_error(Path(model_path)))
             folder = _open_for_training(settings, Path(model_path), source, len(faces) - 1)
             stack.enter_context(folder.lock())
         group.barrier()
@@ -237,6 +240,24 @@ def _fitted(
         message = f"A step has memory for {found} faces of each person on {device}; so many are taken."
         control.emit(Notice(message=message, reason="BATCH_FITTED", severity="info"))
     return settings.model_copy(update={"batch_size": group.agree(found)})
+
+
+_BEFORE_THE_FIRST_STEP = frozenset({DESCRIPTION_NAME, ".lock"})
+"""All that is in a model's folder by then."""
+
+
+@contextlib.contextmanager
+def _undone_on_error(model_path: Path) -> Iterator[None]:
+    """A folder that was made for a training which could not begin does not stay."""
+    is_new = not model_path.exists()
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            with contextlib.suppress(OSError):
+                if {entry.name for entry in model_path.iterdir()} <= _BEFORE_THE_FIRST_STEP:
+                    shutil.rmtree(model_path)
+        raise
 
 
 def _open_for_training(settings: TrainSettings, path: Path, source: TrainingFaces, sources: int) -> ModelFolder:

@@ -104,6 +104,18 @@ def test_what_does_not_fit_leaves_no_model(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_facesets_without_a_face_leave_no_model(running: Daemon, people: list[str | Path], tmp_path: Path) -> None:
+    faceset = noise_faceset(tmp_path / "faces", 2)
+    for picture in faceset.glob("*.png"):
+        picture.write_bytes(b"no picture")
+    train = ["train", "--source", faceset, *people[2:], "--model", tmp_path / "m", *SMALL, "--iterations", "1"]
+    refused(running, *train, code=6, says="No face of the source faceset can be read")
+    for picture in faceset.glob("*.png"):
+        picture.unlink()
+    refused(running, *train, code=2, says="holds no faces")
+    assert not (tmp_path / "m").exists()
+
+
 def test_a_device_that_is_not_there(running: Daemon, people: list[str | Path], tmp_path: Path) -> None:
     refused(running, "train", *people, "--model", tmp_path / "m", "--device", "abacus", code=7, says="no such kind")
     assert list(tmp_path.iterdir()) == []
