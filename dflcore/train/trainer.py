@@ -308,7 +308,8 @@ def _resume(
             "anew, iterations count from 0."
         )
     else:
-        message = f"The model {folder.path} goes back to pretraining: its weights stay, iterations count from 0."
+        kept = f" What was trained is kept in {folder.back_up(settings.keep_backups)}." if group.is_lead else ""
+        message = f"The model {folder.path} goes back to pretraining: its weights stay, iterations count from 0.{kept}"
     if group.is_lead:
         control.emit(Notice(message=message, reason="PRETRAIN_SWITCHED", severity="info"))
     return replace(generation, training={}), TrainingState(generation=generation.number)

@@ -105,6 +105,14 @@ def test_after_pretraining_people_start_anew(source: Any, target: Any, tmp_path:
             assert float((weight - other[name]).abs().max()) > 1e-4
 
 
+def test_what_was_trained_is_kept_when_pretraining_begins(source: Any, target: Any, tmp_path: Path) -> None:
+    train(settings("liae", iterations=2), source, target, tmp_path / "model")
+    trained = newest(tmp_path / "model").weights
+    train(settings("liae", iterations=3, pretrain=True), source, target, tmp_path / "model")
+    (backup,) = (tmp_path / "model" / "backups").iterdir()
+    assert_equal(newest(backup).weights, trained)
+
+
 def test_convolutions_start_convolution_aware_when_asked(source: Any, target: Any, tmp_path: Path) -> None:
     stopped = Recorder(stop_after=1)
     train(settings(iterations=9, ca_init=True), source, target, tmp_path / "model", stopped)
