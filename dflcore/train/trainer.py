@@ -102,9 +102,11 @@ def train(
             control.emit(notice)
     with contextlib.ExitStack() as stack:
         if group.is_lead:
-            stack.enter_context(_undone_on_error(Path(model_path)))
+            is_new = not Path(model_path).exists()
             folder = _open_for_training(settings, Path(model_path), source, len(faces) - 1)
             stack.enter_context(folder.lock())
+            if is_new:  # inside the lock: what another process trains is not ours to undo
+                stack.enter_context(_undone_on_error(Path(model_path)))
         group.barrier()
         folder = ModelFolder.open(Path(model_path))
         with contextlib.closing(
@@ -249,14 +251,12 @@ _BEFORE_THE_FIRST_STEP = frozenset({DESCRIPTION_NAME, ".lock"})
 @contextlib.contextmanager
 def _undone_on_error(model_path: Path) -> Iterator[None]:
     """A folder that was made for a training which could not begin does not stay."""
-    is_new = not model_path.exists()
     try:
         yield
     except BaseException:
-        if is_new:
-            with contextlib.suppress(OSError):
-                if {entry.name for entry in model_path.iterdir()} <= _BEFORE_THE_FIRST_STEP:
-                    shutil.rmtree(model_path)
+        with contextlib.suppress(OSError):
+            if {entry.name for entry in model_path.iterdir()} <= _BEFORE_THE_FIRST_STEP:
+                shutil.rmtree(model_path)
         raise
 
 
