@@ -138,7 +138,7 @@ class TrainingLoop:
 
     @property
     def schedule(self) -> Schedule:
-        return replace(self._full_schedule, peak=self._full_schedule.peak * self.state.rate_factor)
+        return self._full_schedule.lowered(self.state.rate_factor)
 
     def run(self) -> StopRequest | None:
         """Returns what asked the run to leave early, None when its budget was used up.

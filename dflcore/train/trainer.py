@@ -103,7 +103,8 @@ def train(
     with contextlib.ExitStack() as stack:
         if group.is_lead:
             is_new = not Path(model_path).exists()
-            folder = _open_for_training(settings, Path(model_path), source, len(faces) - 1)
+            sources = len(faces) - 1
+            folder = session.open_or_create_model(settings, Path(model_path), source.info.face_type, sources)
             stack.enter_context(folder.lock())
             if is_new:  # inside the lock: what another process trains is not ours to undo
                 stack.enter_context(_undone_on_error(Path(model_path)))
@@ -258,10 +259,6 @@ def _undone_on_error(model_path: Path) -> Iterator[None]:
             if {entry.name for entry in model_path.iterdir()} <= _BEFORE_THE_FIRST_STEP:
                 shutil.rmtree(model_path)
         raise
-
-
-def _open_for_training(settings: TrainSettings, path: Path, source: TrainingFaces, sources: int) -> ModelFolder:
-    return session.open_or_create_model(settings, path, source.info.face_type, sources)
 
 
 def _summary(result: TrainResult, review: TrainingReview | None) -> Notice:
