@@ -267,6 +267,7 @@ class ModelFolder:
             DataCorrupt: there are generations, and none of them is whole.
         """
         notices: list[Notice] = []
+        damages: list[str] = []
         numbers = sorted(self._numbers(), reverse=True)
         for number in numbers:
             folder = self._generations_path / f"{number:08d}"
@@ -282,9 +283,10 @@ class ModelFolder:
                 fault = error.message
             except OSError as error:
                 fault = f"{error.strerror or error}"
+            damages.append(f"Generation {number} of {self.path} is damaged ({fault})")
             notices.append(
                 Notice(
-                    message=f"Generation {number} of {self.path} is damaged ({fault}); the one before it is used.",
+                    message=f"{damages[-1]}; the one before it is used.",
                     reason="GENERATION_DAMAGED",
                     details={"path": str(folder), "generation": str(number)},
                 )
@@ -292,7 +294,7 @@ class ModelFolder:
         if not notices:
             return None, notices
         raise DataCorrupt(
-            f"No generation of {self.path} is whole; restore the folder from a backup. " + notices[0].message,
+            f"No generation of {self.path} is whole; restore the folder from a backup. {damages[0]}.",
             reason="MODEL_DAMAGED",
             path=self.path,
         )
