@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from dflcore.bench.figures import Figure
+from dflcore.bench.stepping import TUNING_NAME
 from dflcore.config.train import TrainSettings
 from dflcore.io.faceset import Faceset
 from dflcore.models.checkpoint import ModelFolder
@@ -156,7 +157,9 @@ def _open_trainer(
         group.barrier()
         model = ModelFolder.open(model_path)
         faces = name_faces(source, target)
-        yield opened.enter_context(contextlib.closing(Trainer(settings, faces, model, control, group=group)))
+        tuning_folder = folder / TUNING_NAME
+        trainer = Trainer(settings, faces, model, control, group=group, tuning_folder=tuning_folder)
+        yield opened.enter_context(contextlib.closing(trainer))
 
 
 def _meet(group: TrainingGroup, device: torch.device) -> None:

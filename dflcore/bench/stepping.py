@@ -24,6 +24,8 @@ from dflcore.train import session
 from dflcore.train.trainer import Trainer, name_faces
 
 MEMORY_STEPS = 3
+TUNING_NAME = "tuning"
+"""Folder beside the facesets where what was measured of the device is kept: a step runs as tuned as an artist's."""
 _STATUS = Path("/proc/self/status")
 _KIB = 1024
 
@@ -48,7 +50,9 @@ def open_trainer(folder: Path, settings: TrainSettings) -> Iterator[tuple[Traine
             faces = name_faces(source, target)
             with (
                 model_folder.lock(),
-                contextlib.closing(Trainer(settings, faces, model_folder, LoggedRun())) as trainer,
+                contextlib.closing(
+                    Trainer(settings, faces, model_folder, LoggedRun(), tuning_folder=folder / TUNING_NAME)
+                ) as trainer,
             ):
                 yield trainer, model_folder.description
         finally:

@@ -16,6 +16,7 @@ from pathlib import Path
 from torch import Tensor
 
 from dflcore.bench.held_out import Footage
+from dflcore.bench.stepping import TUNING_NAME
 from dflcore.config.train import TrainSettings
 from dflcore.errors import DflError
 from dflcore.io.faceset import Faceset
@@ -108,7 +109,11 @@ def train_and_look(
         folder = session.open_or_create_model(settings, model_path, source.face_type)
         with (
             folder.lock(),
-            contextlib.closing(Trainer(settings, name_faces(source, target), folder, watched)) as trainer,
+            contextlib.closing(
+                Trainer(
+                    settings, name_faces(source, target), folder, watched, tuning_folder=model_path.parent / TUNING_NAME
+                )
+            ) as trainer,
         ):
             watched.trainer = trainer
             trainer.run()
@@ -138,7 +143,8 @@ def train_until(
         DflError: as :func:`dflcore.train.trainer.train`.
     """
     with Faceset.open(footage.source) as source, Faceset.open(footage.target) as target:
-        return train(settings, source, target, model_path, StopAt(seconds, trained_s))
+        stop = StopAt(seconds, trained_s)
+        return train(settings, source, target, model_path, stop, tuning_folder=model_path.parent / TUNING_NAME)
 
 
 def trained_seconds(model_path: Path) -> float:

@@ -22,7 +22,7 @@ from dflcore.bench.plain_step import PlainStep
 from dflcore.bench.stepping import measure_step_memory, open_trainer
 from dflcore.config.train import TrainSettings
 from dflcore.models.checkpoint import ModelDescription
-from dflcore.models.device import resolve_autocast, resolve_device
+from dflcore.models.device import resolve_device
 from dflcore.models.face_model import FaceModel
 from dflcore.models.registry import load_preset
 from dflcore.train import session
@@ -76,8 +76,9 @@ def bench_train(
         torch.cuda.reset_peak_memory_stats(device)
     with open_trainer(folder, settings) as (trainer, description):
         times = _time_steps(trainer, steps, device)
+        autocast = trainer.steps.arithmetic.autocast
         used: float | None = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
-        note = f"{preset} {description.resolution} px, batch {batch} of each person, {_where(device)}"
+        note = f"{preset} {description.resolution} px, batch {batch} of each person, {_named(autocast)}, {_where(device)}"
         figures = _step_figures(times, batch * len(_network(description).identities), f"{note}, {steps} steps")
         if not yardsticks:
             return figures
@@ -89,7 +90,7 @@ def bench_train(
         how = "allocated on the device at most" if device.type == "cuda" else "growth of a fresh process, at most"
         figures.append(_figure("peak memory", used / 2**20, "MiB", f"{note}, {how}"))
     step_s = statistics.median(times.step_s)
-    return figures + _machine_figures(_network(description), batch, step_s, settings.precision, device, note)
+    return figures + _machine_figures(_network(description), batch, step_s, autocast, device, note)
 
 
 def _time_steps(trainer: Trainer, steps: int, device: torch.device) -> _Times:
@@ -135,25 +136,31 @@ def _plain_figures(trainer: Trainer, plain: PlainStep, turns: int, note: str, pr
 
 
 def _machine_figures(
-    model: FaceModel, batch: int, step_s: float, precision: str, device: torch.device, note: str
+    model: FaceModel, batch: int, step_s: float, autocast: torch.dtype | None, device: torch.device, note: str
 ) -> list[Figure]:
-    autocast = resolve_autocast(precision, device)
-    cost = measure_network(model.to(device), batch, device, autocast)
+    """How near the step comes to what the device's kernels do in its arithmetic, and in float32 where that differs."""
+    model = model.to(device)
+    cost = measure_network(model, batch, device, autocast)
     dtype = autocast or torch.float32
     peak = measure_matrix_peak(device, dtype)
-    limit_s = measure_kernel_limit(cost, device)
     achieved = cost.operations / step_s
     counted = f"{note}, network forward and backward only"
-    layers = len({call.layer for call in cost.calls})
-    alone = f"{note}, {layers} kinds of layers, each alone in its best layout, best of 3"
-    return [
+    figures = [
         _figure("operations", cost.operations / 1e9, "GFLOP", counted),
         _figure("achieved", achieved / 1e9, "GFLOP/s", counted),
         _figure("matrix peak", peak / 1e9, "GFLOP/s", f"square product, {dtype}, {_where(device)}"),
         _figure("share of the matrix peak", 100.0 * achieved / peak, "%", counted),
-        _figure("convolution limit", 1000.0 * limit_s, "ms", alone),
-        _figure("share of the convolution limit", 100.0 * limit_s / step_s, "%", alone),
     ]
+    for kind in dict.fromkeys((autocast, None)):
+        cost = measure_network(model, batch, device, kind)
+        limit_s = measure_kernel_limit(cost, device)
+        layers = len({call.layer for call in cost.calls})
+        alone = f"{note}, {layers} kinds of layers in {_named(kind)}, each alone in its best layout, best of 3"
+        figures += [
+            _figure(f"convolution limit, {_named(kind)}", 1000.0 * limit_s, "ms", alone),
+            _figure(f"share of the convolution limit, {_named(kind)}", 100.0 * limit_s / step_s, "%", alone),
+        ]
+    return figures
 
 
 def _network(description: ModelDescription) -> FaceModel:
@@ -165,6 +172,10 @@ def _seconds(work: Callable[[], None], device: torch.device) -> float:
     work()
     synchronize(device)
     return time.perf_counter() - started
+
+
+def _named(autocast: torch.dtype | None) -> str:
+    return str(autocast or torch.float32).removeprefix("torch.")
 
 
 def _where(device: torch.device) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dflcore.tuning.layers import LayerShape, LayerUse, count_shapes
 
-CPU_BUDGET_S = 1.0
+CPU_BUDGET_S = 4.0
 GPU_BUDGET_S = 3.0
 """Of one measurement; what is running when it is over is finished. A GPU's first calls load its kernels."""
 PATIENCE = 3.0
@@ -25,7 +25,7 @@ CPU_OPERATIONS, GPU_OPERATIONS = 1_000_000_000, 60_000_000_000
 MOST_WEIGHTS = 4_000_000
 OPERATIONS_PER_WEIGHT = 60
 """What reading, casting and updating one weight costs, in operations; makes dense layers comparable."""
-WARM_UP_SHARE = 0.4
+WARM_UP_SHARE = 0.6
 """Of the budget, for everybody's first run; shapes that come later are left out."""
 COPIED_SHAPE = (4, 128, 48, 48)
 
