@@ -78,7 +78,9 @@ def bench_train(
         times = _time_steps(trainer, steps, device)
         autocast = trainer.steps.arithmetic.autocast
         used: float | None = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
-        note = f"{preset} {description.resolution} px, batch {batch} of each person, {_named(autocast)}, {_where(device)}"
+        note = (
+            f"{preset} {description.resolution} px, batch {batch} of each person, {_named(autocast)}, {_where(device)}"
+        )
         figures = _step_figures(times, batch * len(_network(description).identities), f"{note}, {steps} steps")
         if not yardsticks:
             return figures

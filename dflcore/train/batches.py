@@ -197,7 +197,7 @@ class BatchMaker:
 
     def _upload(self, levels: Tensor) -> Tensor:
         """uint8 on the CPU → float32 in [0, 1] on the training device; a quarter of the bytes travel."""
-        return to_device(levels, self._device).float().mul_(1.0 / 255.0)
+        return torch.mul(to_device(levels, self._device), 1.0 / 255.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dflcore.cores import use_one_core
 from dflcore.errors import DataCorrupt, InvalidInput, NotFound
 from dflcore.geometry import affine
 from dflcore.geometry.alignment import network_from_aligned
@@ -249,7 +250,9 @@ class FacePool:
         self._generator = torch.Generator().manual_seed(seed)
         self._upcoming: deque[int] = deque()
         self._pending: deque[tuple[int, Future[Tensor]]] = deque()
-        self._executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=f"dfl-{side}-faces")
+        self._executor = ThreadPoolExecutor(
+            max_workers=threads, thread_name_prefix=f"dfl-{side}-faces", initializer=use_one_core
+        )
         self._unreadable: set[int] = set()
         self._taken: set[int] = set()
         self.notices: list[Notice] = []
@@ -261,7 +264,7 @@ class FacePool:
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """As :meth:`draw_levels`, (B, P, S, S) float32 in [0, 1]."""
-        return self.draw_levels(generator).float().mul_(1.0 / 255.0)
+        return torch.mul(self.draw_levels(generator), 1.0 / 255.0)
 
     def draw_levels(self, generator: torch.Generator) -> Tensor:
         """Let the pool move on by one step, then draw a batch, with replacement.

@@ -19,17 +19,18 @@ def test_every_yardstick_has_a_figure(tiny_preset: None, noise_facesets: Path, m
     monkeypatch.setattr(training, "REFERENCE_OVER_PLAIN", {("tiny", 64, 2): 2.0})
     figures = bench_train(noise_facesets, preset="tiny", resolution=64, batch_size=2, steps=4)
     values = {figure.name: figure.value for figure in figures}
-    assert len(values) == len(figures) == 14
+    assert len(values) == len(figures) in (14, 16)  # the limit in bfloat16 too, where that was measured to be faster
     assert all(value > 0.0 for value in values.values())
     assert values["data"] < values["step"]
     assert values["rate"] == pytest.approx(4 / (values["step"] / 1000.0))
     assert values["achieved"] == pytest.approx(values["operations"] / (values["step"] / 1000.0))
     assert values["share of the matrix peak"] == pytest.approx(100 * values["achieved"] / values["matrix peak"])
-    assert values["share of the convolution limit"] == pytest.approx(100 * values["convolution limit"] / values["step"])
+    limit = values["convolution limit, float32"]
+    assert values["share of the convolution limit, float32"] == pytest.approx(100 * limit / values["step"])
     assert values["reference over ours"] == pytest.approx(2.0 * values["plain over ours"])
     assert values["peak memory"] == 3.0
     assert all("tiny 64 px, batch 2" in figure.note for figure in figures if figure.name == "step")
-    assert sorted(path.name for path in noise_facesets.iterdir()) == ["source_faces", "target_faces"]
+    assert sorted(path.name for path in noise_facesets.iterdir()) == ["source_faces", "target_faces", "tuning"]
 
 
 def test_a_step_alone_is_quick_to_measure(tiny_preset: None, noise_facesets: Path) -> None:
