@@ -9,8 +9,9 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from dflcore.config.train import Precision
 from dflcore.errors import DflError
 
 if TYPE_CHECKING:
@@ -126,7 +127,12 @@ def _train(folder: Path, options: argparse.Namespace) -> list[Figure]:
     figures: list[Figure] = []
     for preset in options.preset or ["quick"]:
         figures += bench_train(
-            folder, preset=preset, resolution=options.resolution, steps=options.steps, batch_size=options.batch
+            folder,
+            preset=preset,
+            resolution=options.resolution,
+            steps=options.steps,
+            batch_size=options.batch,
+            precision=options.precision,
         )
     return figures
 
@@ -277,6 +283,12 @@ def _add_training_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--resolution", type=positive_count, default=None, help="side of the painted face (default: the preset's)"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=get_args(Precision),
+        default="auto",
+        help="train: arithmetic of the network (default auto)",
     )
     parser.add_argument(
         "--variant",

@@ -20,7 +20,7 @@ from dflcore.bench.figures import Figure
 from dflcore.bench.flops import measure_kernel_limit, measure_matrix_peak, measure_network, synchronize
 from dflcore.bench.plain_step import PlainStep
 from dflcore.bench.stepping import measure_step_memory, open_trainer
-from dflcore.config.train import TrainSettings
+from dflcore.config.train import Precision, TrainSettings
 from dflcore.models.checkpoint import ModelDescription
 from dflcore.models.device import resolve_device
 from dflcore.models.face_model import FaceModel
@@ -57,6 +57,7 @@ def bench_train(
     resolution: int | None = None,
     steps: int = 20,
     batch_size: int | None = None,
+    precision: Precision = "auto",
     yardsticks: bool = True,
 ) -> list[Figure]:
     """Time of a training step, split into data and computing; its memory; and how it stands beside the yardsticks.
@@ -66,10 +67,13 @@ def bench_train(
     Args:
         preset: network by registry name.
         resolution, batch_size: None for the preset's.
+        precision: ``auto`` takes what is measured to be fastest, as training does.
         steps: measured ones.
         yardsticks: measure memory and yardsticks too, which takes several times as long.
     """
-    settings = TrainSettings(preset=preset, resolution=resolution, batch_size=batch_size, iterations=10_000_000)
+    settings = TrainSettings(
+        preset=preset, resolution=resolution, batch_size=batch_size, precision=precision, iterations=10_000_000
+    )
     device = resolve_device(settings.device)
     batch = batch_size or load_preset(preset).recipe.batch_size
     if device.type == "cuda":

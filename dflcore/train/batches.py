@@ -35,6 +35,8 @@ from dflcore.train.relight import draw_hsv_shift
 from dflcore.train.sampling import EveryFace, SamplingPolicy, UniformYaw, mixed_seed, shard
 from dflcore.types import FaceType
 
+USUAL_MASKS = frozenset({"label", "xseg", "hull"})
+"""Of the default recipe: nobody is told that a faceset has none of them."""
 _SOT_TRIPLES = 2
 """Directions per step / 3 while training, where a batch of faces waits; merging takes its time."""
 
@@ -139,6 +141,8 @@ class BatchMaker:
         )
         if decoder.masked_faces:
             self._pool.notices.append(_masks_notice(side, decoder.masked_faces, len(faces.names)))
+        elif recipe is not None and not USUAL_MASKS.issuperset(recipe.sources):
+            self._pool.notices.append(_no_masks_notice(side, recipe))
         if decoder.extended:
             self._pool.notices.append(_extended_notice(side, faces, face_type))
 
@@ -299,6 +303,17 @@ def _masks_notice(side: str, masked: int, total: int) -> Notice:
         reason="STORED_MASKS",
         severity="info",
         details={"side": side, "faces": str(masked)},
+    )
+
+
+def _no_masks_notice(side: str, recipe: MaskRecipe) -> Notice:
+    named = [name for name in recipe.sources if name not in USUAL_MASKS]
+    return Notice(
+        message=f"No face of the {side} faceset has a mask named {' or '.join(named)}: the outline of the landmarks "
+        "says where the face is. Check the name, or make the mask first.",
+        reason="MASKS_NOT_FOUND",
+        severity="warning",
+        details={"side": side, "masks": ",".join(named)},
     )
 
 

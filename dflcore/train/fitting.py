@@ -9,15 +9,16 @@ from dflcore.errors import ResourceExhausted
 from dflcore.models.checkpoint import ModelDescription
 from dflcore.models.device import available_memory
 from dflcore.models.registry import Recipe
-from dflcore.progress import RunControl
+from dflcore.progress import Notice, RunControl
 from dflcore.train import session
 from dflcore.train.batches import SideBatch
 from dflcore.train.learner import Learner
 from dflcore.train.parallel.group import AloneGroup
 from dflcore.train.plan import filled
-from dflcore.tuning.advice import explain_out_of_memory
+from dflcore.tuning.advice import check_fits, explain_out_of_memory
 from dflcore.tuning.arithmetic import Arithmetic
 from dflcore.tuning.batch import largest_batch
+from dflcore.tuning.compiling import should_autotune
 from dflcore.tuning.memory import MemoryEstimator, TrainingLoad
 
 MOST_FACES = 1024
@@ -87,6 +88,21 @@ def explain(
     estimator = MemoryEstimator(session.new_network(description, settings.seed))
     load = training_load(settings, device, autocast, filled(settings.batch_size))
     return explain_out_of_memory(error, device, load, estimator)
+
+
+def prepare_memory(
+    settings: TrainSettings, description: ModelDescription, device: torch.device, autocast: torch.dtype | None
+) -> Notice | None:
+    """Before the first step: let cuDNN search where there is room for that, and warn where a step may not fit.
+
+    The process is set for every training that comes after, too.
+    """
+    estimator = MemoryEstimator(session.new_network(description, settings.seed))
+    load = training_load(settings, device, autocast, filled(settings.batch_size))
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = should_autotune(device, estimator.total(load), available_memory(device))
+    warning = check_fits(device, load, estimator)
+    return None if warning is None else Notice(message=warning, reason="MEMORY_SHORT", severity="warning")
 
 
 def training_load(

@@ -23,7 +23,7 @@ from dflcore.progress import LoggedRun, Notice, RunControl, StopRequest
 from dflcore.train import session
 from dflcore.train.clock import StepTimes
 from dflcore.train.dataset import TrainingFaces
-from dflcore.train.fitting import explain, fit_batch
+from dflcore.train.fitting import explain, fit_batch, prepare_memory
 from dflcore.train.loop import LoopSettings, TrainingLoop, TrainingState, state_of
 from dflcore.train.optim.schedule import Schedule
 from dflcore.train.parallel.group import AloneGroup, TrainingGroup
@@ -169,6 +169,9 @@ class Trainer:
         )
         try:
             self.steps.go_back(generation)
+            short = prepare_memory(settings, folder.description, device, self.steps.arithmetic.autocast)
+            if short is not None and group.is_lead:
+                control.emit(short)
             schedule = Schedule(
                 peak=filled(settings.learning_rate),
                 iterations=settings.iterations,

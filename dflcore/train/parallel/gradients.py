@@ -16,7 +16,6 @@ from types import TracebackType
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from dflcore.errors import Internal
 from dflcore.train.parallel.lost import lost_fellows
@@ -165,20 +164,3 @@ class GradientAverager:
         # In the same order in every process, whatever order the gradients come in.
         while len(self._flights) < len(self._buckets) and not self._waiting[len(self._flights)]:
             self._flights.append(_Flight.launch(self._buckets[len(self._flights)]))
-
-
-def wrap_ddp(step_module: nn.Module, device: torch.device) -> DistributedDataParallel:
-    """A module whose forward pass computes a step's losses, with torch's own averaging.
-
-    For code that has one network and one backward pass per step; the trainer uses :class:`GradientAverager`. Both give
-    the same gradients. ``wrapped.module`` is what to save.
-
-    Args:
-        step_module: on ``device``; its parameters must all be used in every step.
-    """
-    return DistributedDataParallel(
-        step_module,
-        device_ids=[device] if device.type == "cuda" else None,
-        broadcast_buffers=False,
-        gradient_as_bucket_view=True,
-    )

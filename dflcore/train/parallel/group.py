@@ -47,9 +47,6 @@ class TrainingGroup(Protocol):
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """The same after a backward pass, where none can be watched (a replayed CUDA graph)."""
 
-    def broadcast_weights(self, module: nn.Module) -> None:
-        """Parameters and buffers become the lead's."""
-
     def mean(self, values: Tensor) -> Tensor:
         """The mean over all processes; a NaN in one is a NaN in all."""
 
@@ -87,9 +84,6 @@ class AloneGroup:
         return contextlib.nullcontext()
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        return
-
-    def broadcast_weights(self, module: nn.Module) -> None:
         return
 
     def mean(self, values: Tensor) -> Tensor:
@@ -133,11 +127,6 @@ class JoinedGroup:
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         average_gradients(parameters, self.world)
-
-    def broadcast_weights(self, module: nn.Module) -> None:
-        with lost_fellows(), torch.no_grad():
-            for tensor in [*module.parameters(), *module.buffers()]:
-                broadcast_tensor(tensor)
 
     def mean(self, values: Tensor) -> Tensor:
         with lost_fellows():
@@ -239,15 +228,6 @@ def local_device(name: str, place: Place | None) -> torch.device:
             field="processes",
         )
     return torch.device("cuda", place.local_rank)
-
-
-def broadcast_tensor(tensor: Tensor, source: int = 0) -> None:
-    """In place, whatever its memory layout and type."""
-    data = tensor.detach()
-    travelling = data.to(torch.uint8) if data.dtype is torch.bool else data.contiguous()
-    dist.broadcast(travelling, source)
-    if travelling.data_ptr() != data.data_ptr():
-        data.copy_(travelling)
 
 
 def _digest(tensor: Tensor) -> Tensor:

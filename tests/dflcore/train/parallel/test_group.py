@@ -76,8 +76,8 @@ def test_weights_that_a_batch_did_not_use_count_as_zero_and_those_nobody_used_re
     assert found["unused"] == {"watched": [1.0, 2.0, None], "afterwards": [1.0, 2.0, None]}
 
 
-def test_weights_and_buffers_become_the_leads(found: dict[str, Any]) -> None:
-    assert found["broadcast"] == {"before": False, "after": True, "a bit off": False, "count": 0}
+def test_networks_are_the_same_to_the_bit_or_not_at_all(found: dict[str, Any]) -> None:
+    assert found["likeness"] == {"a buffer off": False, "alike": True, "a bit off": False}
 
 
 def test_numbers_are_agreed_on_and_a_bad_one_is_heard_of_everywhere(found: dict[str, Any]) -> None:
