@@ -97,7 +97,8 @@ def _merge(work: Work, control: RunControl) -> Any:
     converter = ColorConverter(settings.ocio_config)
     plate = _open_plate(work, settings.input_colorspace, settings.missing_frames, converter)
     model_path = Path(work.paths["model"])
-    swapper, notices = open_swapper(model_path, str(resolve_device(settings.device)))
+    device = str(resolve_device(settings.device))
+    swapper, notices = open_swapper(model_path, device, identity=settings.identity, morph=settings.morph)
     for notice in notices:
         control.emit(notice)
     with Faceset.open(Path(work.paths["faceset"])) as faceset:

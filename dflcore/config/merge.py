@@ -45,6 +45,14 @@ class MergeSettings(Settings):
         "Stored masks of the target's faceset that take things in front of the face out of the matte; empty uses none.",
     )
     color_transfer: ColorTransfer = knob("rct", "Match the swapped face's colour to the plate's.")
+    identity: str = knob(
+        "source",
+        "Who is painted: source, or source2 and so on of a model that knows several; target puts the performer's face "
+        "on footage of the source, whose faceset is then the one to give.",
+    )
+    morph: float = knob(
+        1.0, "How much of the painted person is put on, 0 to 1; only models with a morph factor (AMP).", ge=0.0, le=1.0
+    )
     opacity: float = knob(1.0, "Strength of the composite.", ge=0.0, le=1.0)
     face_scale: float = knob(0.0, "Grow (positive) or shrink the swapped face.", ge=-50.0, le=50.0, unit="%")
     bit_depth: BitDepth = knob("auto", "Pixel type of the beauty; auto keeps the plate's, and half for integer plates.")

@@ -8,9 +8,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from dflcore.errors import DflError, ResourceExhausted
+from dflcore.errors import DflError, InvalidInput, ResourceExhausted
 from dflcore.models.checkpoint import load_model
-from dflcore.models.face_model import FaceModel
+from dflcore.models.face_model import SOURCE, FaceModel
 from dflcore.progress import Notice
 from dflcore.types import FaceType
 
@@ -46,10 +46,36 @@ class FaceSwapper(Protocol):
 
 
 class ModelSwapper:
-    """A trained :class:`FaceModel` as a :class:`FaceSwapper`."""
+    """A trained :class:`FaceModel` as a :class:`FaceSwapper`.
 
-    def __init__(self, model: FaceModel, *, face_type: FaceType, name: str, digest: str, device: str) -> None:
+    Args:
+        identity, morph: as :meth:`FaceModel.swap`.
+
+    Raises:
+        InvalidInput: the model does not know that person, or has no morph factor and one is asked for.
+    """
+
+    def __init__(
+        self,
+        model: FaceModel,
+        *,
+        face_type: FaceType,
+        name: str,
+        digest: str,
+        device: str,
+        identity: str = SOURCE,
+        morph: float = 1.0,
+    ) -> None:
+        model.require_identity(identity)
+        if morph != 1.0 and not model.has_morph:
+            raise InvalidInput(
+                f"The model {name} has no morph factor: it puts a person on wholly. Leave morph at 1, or train an AMP "
+                "model.",
+                reason="NO_MORPH",
+                field="morph",
+            )
         self._model = model
+        self._identity, self._morph = identity, morph
         self._device = torch.device(device)
         self.resolution = model.resolution
         self.face_type = face_type
@@ -64,19 +90,23 @@ class ModelSwapper:
         """
         try:
             with torch.inference_mode():
-                swap = self._model.swap(target.to(self._device))
+                swap = self._model.swap(target.to(self._device), identity=self._identity, morph=self._morph)
                 return swap.face.float().cpu(), swap.source_mask.float().cpu(), swap.target_mask.float().cpu()
         except torch.OutOfMemoryError as error:
             raise _out_of_memory(self._device, self.name) from error
 
 
-def open_swapper(path: Path, device: str = "cpu") -> tuple[ModelSwapper, list[Notice]]:
+def open_swapper(
+    path: Path, device: str = "cpu", *, identity: str = SOURCE, morph: float = 1.0
+) -> tuple[ModelSwapper, list[Notice]]:
     """A trained model from its folder, and notices about damaged generations passed over.
 
     Args:
         device: torch device, resolved (not ``auto``).
+        identity, morph: as :class:`ModelSwapper`.
 
     Raises:
+        InvalidInput: as :class:`ModelSwapper`.
         NotFound, DataCorrupt: as :func:`dflcore.models.checkpoint.load_model`.
     """
     model, folder, generation, notices = load_model(path, device)
@@ -86,6 +116,8 @@ def open_swapper(path: Path, device: str = "cpu") -> tuple[ModelSwapper, list[No
         name=f"{folder.path.name} ({folder.description.preset}, iteration {generation.iteration})",
         digest=generation.weights_sha256,
         device=device,
+        identity=identity,
+        morph=morph,
     )
     return swapper, notices
 

@@ -13,7 +13,7 @@ DIGEST
     equals GetServerInfoResponse.schema_digest of a daemon of the same build.
 """
 
-DIGEST = "0ac8d7c35fa3ef0a6a8c6c7835cc833299d4f1d06a957618447395d28f32435e"
+DIGEST = "33472d2bbfc604604fc60e42f892b326e2593b180945657a804f0180ec308dfa"
 
 MESSAGES = {
     "dflproto.v1.ApplyMasksSettings": [
@@ -438,6 +438,8 @@ MESSAGES = {
         (17, "authorization_project", "optional", "string", "", ""),
         (18, "authorization_use", "optional", "string", "", ""),
         (19, "segmentation", "optional", "string", "", ""),
+        (20, "identity", "optional", "string", "", ""),
+        (21, "morph", "optional", "double", "", ""),
     ],
     "dflproto.v1.MergeSpec": [
         (1, "plate", "single", "message", "dflproto.v1.PlateSpec", ""),
