@@ -97,7 +97,8 @@ def prepare_memory(
 
     The process is set for every training that comes after, too.
     """
-    estimator = MemoryEstimator(session.new_network(description, settings.seed))
+    with torch.device("meta"):
+        estimator = MemoryEstimator(session.new_network(description, settings.seed))
     load = training_load(settings, device, autocast, filled(settings.batch_size))
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = should_autotune(device, estimator.total(load), available_memory(device))

@@ -14,6 +14,7 @@ from dflcore.train import fitting
 from dflcore.train.learner import Learner
 from dflcore.train.steps import FaceSteps
 from dflcore.train.trainer import train
+from dflcore.tuning import advice
 from recorder import Recorder
 from small_facesets import Watcher
 
@@ -75,3 +76,23 @@ def test_what_the_settings_ask_of_the_memory() -> None:
     settings = TrainSettings(optimizer="adam", ema_decay=0.9, batch_size=4, checkpoint_activations=True)
     load = fitting.training_load(settings, torch.device("cpu"), None, 7)
     assert (load.batch_size, load.has_mean, load.checkpoint_activations, load.on_gpu) == (7, True, True, False)
+
+
+def test_a_step_that_may_not_fit_is_told_before_it_is_taken(
+    source: Any, target: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(advice, "available_memory", lambda device: 10**6)
+    recorder = Recorder()
+    settings = TrainSettings.from_values({**TINY, "iterations": 1, "batch_size": 8})
+    train(settings, source, target, tmp_path / "model", recorder)
+    (notice,) = [notice for notice in recorder.of(Notice) if notice.reason == "MEMORY_SHORT"]
+    assert notice.severity == "warning"
+    assert "batch_size 8 needs about" in notice.message
+
+
+def test_nothing_is_said_where_there_is_room(source: Any, target: Any, tmp_path: Any) -> None:
+    recorder = Recorder()
+    train(
+        TrainSettings.from_values({**TINY, "iterations": 1, "batch_size": 1}), source, target, tmp_path / "m", recorder
+    )
+    assert "MEMORY_SHORT" not in [notice.reason for notice in recorder.of(Notice)]
