@@ -34,7 +34,7 @@ LAYOUT_GAIN = 1.05
 """A layout must make the layers this much faster than contiguous, and a mixed one than a single one."""
 KEPT_SHARE = 0.5
 """A measurement that saw less of the network's work than this, on a busy machine, is used but not kept."""
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 Family = tuple[Way, ...]
 FLOAT32: Final = (PLAIN, PIXELWISE)
 FAMILIES: Final[tuple[Family, ...]] = (FLOAT32, (TF32_PLAIN, TF32_PIXELWISE), (BFLOAT16,))

@@ -57,8 +57,9 @@ class LayerShape:
     def shrunk(self, operations: int, weights: int) -> tuple[LayerShape, float]:
         """A smaller layer that is as fast per operation, as far as one can tell, and how many times smaller it is.
 
-        Fewer pictures first, then fewer rows, then fewer columns, because channels and rows decide which kernel runs;
-        dense layers, bound by reading their weight, get fewer outputs.
+        Fewer of very many channels first: with all of them and a single picture, moving the weights would decide, which
+        the whole batch shares. Then fewer pictures, rows and columns, because channels and rows decide which kernel
+        runs. Dense layers, bound by reading their weight, get fewer outputs.
 
         Args:
             operations: most operations of a forward pass wanted. weights: most numbers in a dense layer's weight.
@@ -67,6 +68,13 @@ class LayerShape:
         if self.kind == "dense":
             outputs = max(1, min(self.outputs, weights // self.inputs))
             return replace(self, outputs=outputs), self.outputs / outputs
+        while (
+            self.groups == 1 and small.operations > operations and max(small.inputs, small.outputs) >= 2 * MANY_CHANNELS
+        ):
+            if small.outputs >= small.inputs:
+                small = replace(small, outputs=small.outputs // 2)
+            else:
+                small = replace(small, inputs=small.inputs // 2)
         while small.operations > operations and small.batch > 1:
             small = replace(small, batch=small.batch // 2)
         while small.operations > operations and small.height >= 2 * SMALLEST_SIDE_PX:
@@ -98,6 +106,8 @@ class LayerShape:
         return (self.batch, self.inputs, self.height, self.width)
 
 
+MANY_CHANNELS = 256
+"""From here on a convolution's speed per operation hardly depends on how many channels there are."""
 SMALLEST_SIDE_PX = 8
 """Pictures are not made lower or narrower than this to save time: their borders would decide."""
 

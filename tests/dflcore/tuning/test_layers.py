@@ -57,6 +57,16 @@ def test_a_shrunk_layer_keeps_its_channels_and_says_how_much_smaller_it_is(limit
     assert layer(torch.zeros(small.input_shape())).shape[2:] == (small.height, small.width)
 
 
+def test_a_layer_of_many_channels_gives_them_up_before_the_batch_that_shares_its_weights() -> None:
+    shape = LayerShape(
+        kind="conv", batch=8, inputs=1024, outputs=2048, height=8, width=8, kernel=(3, 3), padding=(1, 1)
+    )
+    small, factor = shape.shrunk(10**9, 10**6)
+    assert (small.batch, small.inputs, small.outputs) == (8, 256, 256)
+    assert small.operations * factor == pytest.approx(shape.operations)
+    assert small.weight_count * factor == pytest.approx(shape.weight_count), "as much work for each weight as before"
+
+
 def test_a_shrunk_dense_layer_reads_its_whole_input() -> None:
     small, factor = LayerShape(kind="dense", batch=4, inputs=1000, outputs=5000).shrunk(10**9, 10**6)
     assert (small.inputs, small.outputs, factor) == (1000, 1000, 5.0)
