@@ -13,7 +13,7 @@ DIGEST
     equals GetServerInfoResponse.schema_digest of a daemon of the same build.
 """
 
-DIGEST = "33472d2bbfc604604fc60e42f892b326e2593b180945657a804f0180ec308dfa"
+DIGEST = "ae22d90aed553b5a97c9f76f081563354b33a04cafbf0ba175755bba73bfb6a6"
 
 MESSAGES = {
     "dflproto.v1.ApplyMasksSettings": [
@@ -210,6 +210,33 @@ MESSAGES = {
         (5, "plates", "repeated", "string", "", ""),
         (6, "authorization", "single", "message", "dflproto.v1.Authorization", ""),
         (7, "software", "single", "string", "", ""),
+    ],
+    "dflproto.v1.FrameHeader": [
+        (1, "frame", "single", "int64", "", ""),
+        (2, "key", "single", "string", "", ""),
+        (3, "face_count", "single", "int64", "", ""),
+        (4, "data_window", "single", "message", "dflproto.v1.PixelWindow", ""),
+        (5, "display_window", "single", "message", "dflproto.v1.PixelWindow", ""),
+        (6, "pixel_aspect", "single", "double", "", ""),
+        (7, "color_space", "single", "string", "", ""),
+        (8, "layers", "repeated", "message", "dflproto.v1.FrameLayer", ""),
+        (9, "reduction", "single", "int64", "", ""),
+        (10, "size_bytes", "single", "int64", "", ""),
+        (11, "path", "single", "string", "", ""),
+        (12, "offset_bytes", "single", "int64", "", ""),
+        (13, "generation", "single", "int64", "", ""),
+        (14, "notices", "repeated", "message", "dflproto.v1.NoticeEvent", ""),
+        (15, "steps_ms", "map", "message", "dflproto.v1.FrameHeader.StepsMsEntry", ""),
+        (16, "network_reused", "single", "bool", "", ""),
+    ],
+    "dflproto.v1.FrameHeader.StepsMsEntry": [
+        (1, "key", "single", "string", "", ""),
+        (2, "value", "single", "double", "", ""),
+    ],
+    "dflproto.v1.FrameLayer": [
+        (1, "name", "single", "string", "", ""),
+        (2, "channels", "single", "string", "", ""),
+        (3, "offset_bytes", "single", "int64", "", ""),
     ],
     "dflproto.v1.FrameProgress": [
         (1, "done_count", "single", "int64", "", ""),
@@ -418,6 +445,26 @@ MESSAGES = {
     "dflproto.v1.MeasureSettings": [
         (1, "threads", "optional", "int64", "", ""),
     ],
+    "dflproto.v1.MergeFrameRequest": [
+        (1, "plate_path", "single", "string", "", ""),
+        (2, "frame", "single", "int64", "", ""),
+        (3, "model_path", "single", "string", "", ""),
+        (4, "faceset_path", "single", "string", "", ""),
+        (5, "settings", "single", "message", "dflproto.v1.MergeSettings", ""),
+        (6, "layers", "repeated", "string", "", ""),
+        (7, "pixel_format", "single", "enum", "dflproto.v1.PixelFormat", ""),
+        (8, "road", "single", "enum", "dflproto.v1.PixelRoad", ""),
+        (9, "output_path", "single", "string", "", ""),
+        (10, "reduction", "single", "int64", "", ""),
+        (11, "max_side_px", "single", "int64", "", ""),
+        (12, "region", "single", "enum", "dflproto.v1.FrameRegion", ""),
+        (13, "window", "single", "message", "dflproto.v1.PixelWindow", ""),
+        (14, "client_key", "single", "string", "", ""),
+    ],
+    "dflproto.v1.MergeFrameResponse": [
+        (1, "header", "single", "message", "dflproto.v1.FrameHeader", "part"),
+        (2, "chunk", "single", "bytes", "", "part"),
+    ],
     "dflproto.v1.MergeSettings": [
         (1, "profile", "optional", "string", "", ""),
         (2, "layers", "optional", "string", "", ""),
@@ -519,6 +566,12 @@ MESSAGES = {
     ],
     "dflproto.v1.PauseJobResponse": [
         (1, "job", "single", "message", "dflproto.v1.Job", ""),
+    ],
+    "dflproto.v1.PixelWindow": [
+        (1, "x", "single", "int64", "", ""),
+        (2, "y", "single", "int64", "", ""),
+        (3, "width", "single", "int64", "", ""),
+        (4, "height", "single", "int64", "", ""),
     ],
     "dflproto.v1.PlateSpec": [
         (1, "path", "single", "string", "", ""),
@@ -730,6 +783,12 @@ ENUMS = {
         "AUDIENCE_TD": 2,
         "AUDIENCE_INTERNAL": 3,
     },
+    "dflproto.v1.FrameRegion": {
+        "FRAME_REGION_UNSPECIFIED": 0,
+        "FRAME_REGION_WHOLE": 1,
+        "FRAME_REGION_FACES": 2,
+        "FRAME_REGION_WINDOW": 3,
+    },
     "dflproto.v1.JobKind": {
         "JOB_KIND_UNSPECIFIED": 0,
         "JOB_KIND_EXTRACT": 1,
@@ -756,6 +815,19 @@ ENUMS = {
         "KNOB_TYPE_FLOAT": 3,
         "KNOB_TYPE_STRING": 4,
         "KNOB_TYPE_CHOICE": 5,
+    },
+    "dflproto.v1.PixelFormat": {
+        "PIXEL_FORMAT_UNSPECIFIED": 0,
+        "PIXEL_FORMAT_EXR": 1,
+        "PIXEL_FORMAT_PNG": 2,
+        "PIXEL_FORMAT_HALF": 3,
+        "PIXEL_FORMAT_FLOAT": 4,
+    },
+    "dflproto.v1.PixelRoad": {
+        "PIXEL_ROAD_UNSPECIFIED": 0,
+        "PIXEL_ROAD_STREAM": 1,
+        "PIXEL_ROAD_PATH": 2,
+        "PIXEL_ROAD_SHARED_MEMORY": 3,
     },
     "dflproto.v1.Severity": {
         "SEVERITY_UNSPECIFIED": 0,
@@ -789,6 +861,7 @@ SERVICES = {
         "RetryJob": ("dflproto.v1.RetryJobRequest", "dflproto.v1.RetryJobResponse", False),
     },
     "dflproto.v1.MergeService": {
+        "MergeFrame": ("dflproto.v1.MergeFrameRequest", "dflproto.v1.MergeFrameResponse", True),
         "ListLayers": ("dflproto.v1.ListLayersRequest", "dflproto.v1.ListLayersResponse", False),
         "GetMergeOutput": ("dflproto.v1.GetMergeOutputRequest", "dflproto.v1.GetMergeOutputResponse", False),
     },

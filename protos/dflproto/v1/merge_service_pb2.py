@@ -22,27 +22,49 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from dflproto.v1 import job_service_pb2 as dflproto_dot_v1_dot_job__service__pb2
+from dflproto.v1 import settings_pb2 as dflproto_dot_v1_dot_settings__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x64\x66lproto/v1/merge_service.proto\x12\x0b\x64\x66lproto.v1\"I\n\x05Layer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x63hannels\x18\x02 \x01(\t\x12\x12\n\npixel_type\x18\x03 \x01(\t\x12\x0c\n\x04help\x18\x04 \x01(\t\"7\n\x0bMergedFrame\x12\r\n\x05\x66rame\x18\x01 \x01(\x03\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0b\n\x03key\x18\x03 \x01(\t\"\x13\n\x11ListLayersRequest\"8\n\x12ListLayersResponse\x12\"\n\x06layers\x18\x01 \x03(\x0b\x32\x12.dflproto.v1.Layer\",\n\x15GetMergeOutputRequest\x12\x13\n\x0boutput_path\x18\x01 \x01(\t\"B\n\x16GetMergeOutputResponse\x12(\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x18.dflproto.v1.MergedFrame2\xb8\x01\n\x0cMergeService\x12M\n\nListLayers\x12\x1e.dflproto.v1.ListLayersRequest\x1a\x1f.dflproto.v1.ListLayersResponse\x12Y\n\x0eGetMergeOutput\x12\".dflproto.v1.GetMergeOutputRequest\x1a#.dflproto.v1.GetMergeOutputResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x64\x66lproto/v1/merge_service.proto\x12\x0b\x64\x66lproto.v1\x1a\x1d\x64\x66lproto/v1/job_service.proto\x1a\x1a\x64\x66lproto/v1/settings.proto\"B\n\x0bPixelWindow\x12\t\n\x01x\x18\x01 \x01(\x03\x12\t\n\x01y\x18\x02 \x01(\x03\x12\r\n\x05width\x18\x03 \x01(\x03\x12\x0e\n\x06height\x18\x04 \x01(\x03\"B\n\nFrameLayer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x63hannels\x18\x02 \x01(\t\x12\x14\n\x0coffset_bytes\x18\x03 \x01(\x03\"\xfd\x03\n\x0b\x46rameHeader\x12\r\n\x05\x66rame\x18\x01 \x01(\x03\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x12\n\nface_count\x18\x03 \x01(\x03\x12-\n\x0b\x64\x61ta_window\x18\x04 \x01(\x0b\x32\x18.dflproto.v1.PixelWindow\x12\x30\n\x0e\x64isplay_window\x18\x05 \x01(\x0b\x32\x18.dflproto.v1.PixelWindow\x12\x14\n\x0cpixel_aspect\x18\x06 \x01(\x01\x12\x13\n\x0b\x63olor_space\x18\x07 \x01(\t\x12\'\n\x06layers\x18\x08 \x03(\x0b\x32\x17.dflproto.v1.FrameLayer\x12\x11\n\treduction\x18\t \x01(\x03\x12\x12\n\nsize_bytes\x18\n \x01(\x03\x12\x0c\n\x04path\x18\x0b \x01(\t\x12\x14\n\x0coffset_bytes\x18\x0c \x01(\x03\x12\x12\n\ngeneration\x18\r \x01(\x03\x12)\n\x07notices\x18\x0e \x03(\x0b\x32\x18.dflproto.v1.NoticeEvent\x12\x37\n\x08steps_ms\x18\x0f \x03(\x0b\x32%.dflproto.v1.FrameHeader.StepsMsEntry\x12\x16\n\x0enetwork_reused\x18\x10 \x01(\x08\x1a.\n\x0cStepsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"I\n\x05Layer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x63hannels\x18\x02 \x01(\t\x12\x12\n\npixel_type\x18\x03 \x01(\t\x12\x0c\n\x04help\x18\x04 \x01(\t\"7\n\x0bMergedFrame\x12\r\n\x05\x66rame\x18\x01 \x01(\x03\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0b\n\x03key\x18\x03 \x01(\t\"\x13\n\x11ListLayersRequest\"8\n\x12ListLayersResponse\x12\"\n\x06layers\x18\x01 \x03(\x0b\x32\x12.dflproto.v1.Layer\",\n\x15GetMergeOutputRequest\x12\x13\n\x0boutput_path\x18\x01 \x01(\t\"B\n\x16GetMergeOutputResponse\x12(\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x18.dflproto.v1.MergedFrame\"\x99\x03\n\x11MergeFrameRequest\x12\x12\n\nplate_path\x18\x01 \x01(\t\x12\r\n\x05\x66rame\x18\x02 \x01(\x03\x12\x12\n\nmodel_path\x18\x03 \x01(\t\x12\x14\n\x0c\x66\x61\x63\x65set_path\x18\x04 \x01(\t\x12,\n\x08settings\x18\x05 \x01(\x0b\x32\x1a.dflproto.v1.MergeSettings\x12\x0e\n\x06layers\x18\x06 \x03(\t\x12.\n\x0cpixel_format\x18\x07 \x01(\x0e\x32\x18.dflproto.v1.PixelFormat\x12$\n\x04road\x18\x08 \x01(\x0e\x32\x16.dflproto.v1.PixelRoad\x12\x13\n\x0boutput_path\x18\t \x01(\t\x12\x11\n\treduction\x18\n \x01(\x03\x12\x13\n\x0bmax_side_px\x18\x0b \x01(\x03\x12(\n\x06region\x18\x0c \x01(\x0e\x32\x18.dflproto.v1.FrameRegion\x12(\n\x06window\x18\r \x01(\x0b\x32\x18.dflproto.v1.PixelWindow\x12\x12\n\nclient_key\x18\x0e \x01(\t\"Y\n\x12MergeFrameResponse\x12*\n\x06header\x18\x01 \x01(\x0b\x32\x18.dflproto.v1.FrameHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part*\x86\x01\n\x0bPixelFormat\x12\x1c\n\x18PIXEL_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10PIXEL_FORMAT_EXR\x10\x01\x12\x14\n\x10PIXEL_FORMAT_PNG\x10\x02\x12\x15\n\x11PIXEL_FORMAT_HALF\x10\x03\x12\x16\n\x12PIXEL_FORMAT_FLOAT\x10\x04*q\n\tPixelRoad\x12\x1a\n\x16PIXEL_ROAD_UNSPECIFIED\x10\x00\x12\x15\n\x11PIXEL_ROAD_STREAM\x10\x01\x12\x13\n\x0fPIXEL_ROAD_PATH\x10\x02\x12\x1c\n\x18PIXEL_ROAD_SHARED_MEMORY\x10\x03*t\n\x0b\x46rameRegion\x12\x1c\n\x18\x46RAME_REGION_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46RAME_REGION_WHOLE\x10\x01\x12\x16\n\x12\x46RAME_REGION_FACES\x10\x02\x12\x17\n\x13\x46RAME_REGION_WINDOW\x10\x03\x32\x89\x02\n\x0cMergeService\x12O\n\nMergeFrame\x12\x1e.dflproto.v1.MergeFrameRequest\x1a\x1f.dflproto.v1.MergeFrameResponse0\x01\x12M\n\nListLayers\x12\x1e.dflproto.v1.ListLayersRequest\x1a\x1f.dflproto.v1.ListLayersResponse\x12Y\n\x0eGetMergeOutput\x12\".dflproto.v1.GetMergeOutputRequest\x1a#.dflproto.v1.GetMergeOutputResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dflproto.v1.merge_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LAYER']._serialized_start=48
-  _globals['_LAYER']._serialized_end=121
-  _globals['_MERGEDFRAME']._serialized_start=123
-  _globals['_MERGEDFRAME']._serialized_end=178
-  _globals['_LISTLAYERSREQUEST']._serialized_start=180
-  _globals['_LISTLAYERSREQUEST']._serialized_end=199
-  _globals['_LISTLAYERSRESPONSE']._serialized_start=201
-  _globals['_LISTLAYERSRESPONSE']._serialized_end=257
-  _globals['_GETMERGEOUTPUTREQUEST']._serialized_start=259
-  _globals['_GETMERGEOUTPUTREQUEST']._serialized_end=303
-  _globals['_GETMERGEOUTPUTRESPONSE']._serialized_start=305
-  _globals['_GETMERGEOUTPUTRESPONSE']._serialized_end=371
-  _globals['_MERGESERVICE']._serialized_start=374
-  _globals['_MERGESERVICE']._serialized_end=558
+  _globals['_FRAMEHEADER_STEPSMSENTRY']._loaded_options = None
+  _globals['_FRAMEHEADER_STEPSMSENTRY']._serialized_options = b'8\001'
+  _globals['_PIXELFORMAT']._serialized_start=1584
+  _globals['_PIXELFORMAT']._serialized_end=1718
+  _globals['_PIXELROAD']._serialized_start=1720
+  _globals['_PIXELROAD']._serialized_end=1833
+  _globals['_FRAMEREGION']._serialized_start=1835
+  _globals['_FRAMEREGION']._serialized_end=1951
+  _globals['_PIXELWINDOW']._serialized_start=107
+  _globals['_PIXELWINDOW']._serialized_end=173
+  _globals['_FRAMELAYER']._serialized_start=175
+  _globals['_FRAMELAYER']._serialized_end=241
+  _globals['_FRAMEHEADER']._serialized_start=244
+  _globals['_FRAMEHEADER']._serialized_end=753
+  _globals['_FRAMEHEADER_STEPSMSENTRY']._serialized_start=707
+  _globals['_FRAMEHEADER_STEPSMSENTRY']._serialized_end=753
+  _globals['_LAYER']._serialized_start=755
+  _globals['_LAYER']._serialized_end=828
+  _globals['_MERGEDFRAME']._serialized_start=830
+  _globals['_MERGEDFRAME']._serialized_end=885
+  _globals['_LISTLAYERSREQUEST']._serialized_start=887
+  _globals['_LISTLAYERSREQUEST']._serialized_end=906
+  _globals['_LISTLAYERSRESPONSE']._serialized_start=908
+  _globals['_LISTLAYERSRESPONSE']._serialized_end=964
+  _globals['_GETMERGEOUTPUTREQUEST']._serialized_start=966
+  _globals['_GETMERGEOUTPUTREQUEST']._serialized_end=1010
+  _globals['_GETMERGEOUTPUTRESPONSE']._serialized_start=1012
+  _globals['_GETMERGEOUTPUTRESPONSE']._serialized_end=1078
+  _globals['_MERGEFRAMEREQUEST']._serialized_start=1081
+  _globals['_MERGEFRAMEREQUEST']._serialized_end=1490
+  _globals['_MERGEFRAMERESPONSE']._serialized_start=1492
+  _globals['_MERGEFRAMERESPONSE']._serialized_end=1581
+  _globals['_MERGESERVICE']._serialized_start=1954
+  _globals['_MERGESERVICE']._serialized_end=2219
 # @@protoc_insertion_point(module_scope)

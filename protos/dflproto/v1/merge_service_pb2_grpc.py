@@ -35,6 +35,11 @@ class MergeServiceStub(object):
         Args:
             channel: A grpc.Channel.
         """
+        self.MergeFrame = channel.unary_stream(
+                '/dflproto.v1.MergeService/MergeFrame',
+                request_serializer=dflproto_dot_v1_dot_merge__service__pb2.MergeFrameRequest.SerializeToString,
+                response_deserializer=dflproto_dot_v1_dot_merge__service__pb2.MergeFrameResponse.FromString,
+                _registered_method=True)
         self.ListLayers = channel.unary_unary(
                 '/dflproto.v1.MergeService/ListLayers',
                 request_serializer=dflproto_dot_v1_dot_merge__service__pb2.ListLayersRequest.SerializeToString,
@@ -50,6 +55,17 @@ class MergeServiceStub(object):
 class MergeServiceServicer(object):
     """What merging writes.
     """
+
+    def MergeFrame(self, request, context):
+        """One frame, now: computed by a process that keeps model, faces and plates warm. The header comes first; then, on
+        the STREAM road, the bytes in chunks of at most 1 MiB, `size_bytes` in all. Answers in order of asking, but a newer
+        request with the same `client_key` ends an older one with CANCELLED (reason SUPERSEDED), whatever it was at. When
+        the process is lost the call ends with UNAVAILABLE (reason FRAME_WORKER_LOST) and the next one starts another.
+        Give every call a deadline.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def ListLayers(self, request, context):
         """The layers a merge can be asked for.
@@ -68,6 +84,11 @@ class MergeServiceServicer(object):
 
 def add_MergeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'MergeFrame': grpc.unary_stream_rpc_method_handler(
+                    servicer.MergeFrame,
+                    request_deserializer=dflproto_dot_v1_dot_merge__service__pb2.MergeFrameRequest.FromString,
+                    response_serializer=dflproto_dot_v1_dot_merge__service__pb2.MergeFrameResponse.SerializeToString,
+            ),
             'ListLayers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListLayers,
                     request_deserializer=dflproto_dot_v1_dot_merge__service__pb2.ListLayersRequest.FromString,
@@ -89,6 +110,33 @@ def add_MergeServiceServicer_to_server(servicer, server):
 class MergeService(object):
     """What merging writes.
     """
+
+    @staticmethod
+    def MergeFrame(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/dflproto.v1.MergeService/MergeFrame',
+            dflproto_dot_v1_dot_merge__service__pb2.MergeFrameRequest.SerializeToString,
+            dflproto_dot_v1_dot_merge__service__pb2.MergeFrameResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def ListLayers(request,

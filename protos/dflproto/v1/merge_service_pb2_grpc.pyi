@@ -21,6 +21,17 @@ class MergeServiceStub:
     """What merging writes."""
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
+    MergeFrame: grpc.UnaryStreamMultiCallable[
+        dflproto.v1.merge_service_pb2.MergeFrameRequest,
+        dflproto.v1.merge_service_pb2.MergeFrameResponse,
+    ]
+    """One frame, now: computed by a process that keeps model, faces and plates warm. The header comes first; then, on
+    the STREAM road, the bytes in chunks of at most 1 MiB, `size_bytes` in all. Answers in order of asking, but a newer
+    request with the same `client_key` ends an older one with CANCELLED (reason SUPERSEDED), whatever it was at. When
+    the process is lost the call ends with UNAVAILABLE (reason FRAME_WORKER_LOST) and the next one starts another.
+    Give every call a deadline.
+    """
+
     ListLayers: grpc.UnaryUnaryMultiCallable[
         dflproto.v1.merge_service_pb2.ListLayersRequest,
         dflproto.v1.merge_service_pb2.ListLayersResponse,
@@ -36,6 +47,17 @@ class MergeServiceStub:
 class MergeServiceAsyncStub:
     """What merging writes."""
 
+    MergeFrame: grpc.aio.UnaryStreamMultiCallable[
+        dflproto.v1.merge_service_pb2.MergeFrameRequest,
+        dflproto.v1.merge_service_pb2.MergeFrameResponse,
+    ]
+    """One frame, now: computed by a process that keeps model, faces and plates warm. The header comes first; then, on
+    the STREAM road, the bytes in chunks of at most 1 MiB, `size_bytes` in all. Answers in order of asking, but a newer
+    request with the same `client_key` ends an older one with CANCELLED (reason SUPERSEDED), whatever it was at. When
+    the process is lost the call ends with UNAVAILABLE (reason FRAME_WORKER_LOST) and the next one starts another.
+    Give every call a deadline.
+    """
+
     ListLayers: grpc.aio.UnaryUnaryMultiCallable[
         dflproto.v1.merge_service_pb2.ListLayersRequest,
         dflproto.v1.merge_service_pb2.ListLayersResponse,
@@ -50,6 +72,19 @@ class MergeServiceAsyncStub:
 
 class MergeServiceServicer(metaclass=abc.ABCMeta):
     """What merging writes."""
+
+    @abc.abstractmethod
+    def MergeFrame(
+        self,
+        request: dflproto.v1.merge_service_pb2.MergeFrameRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[dflproto.v1.merge_service_pb2.MergeFrameResponse], collections.abc.AsyncIterator[dflproto.v1.merge_service_pb2.MergeFrameResponse]]:
+        """One frame, now: computed by a process that keeps model, faces and plates warm. The header comes first; then, on
+        the STREAM road, the bytes in chunks of at most 1 MiB, `size_bytes` in all. Answers in order of asking, but a newer
+        request with the same `client_key` ends an older one with CANCELLED (reason SUPERSEDED), whatever it was at. When
+        the process is lost the call ends with UNAVAILABLE (reason FRAME_WORKER_LOST) and the next one starts another.
+        Give every call a deadline.
+        """
 
     @abc.abstractmethod
     def ListLayers(
