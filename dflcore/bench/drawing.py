@@ -116,7 +116,7 @@ def _draw_axes(picture: Pixels, area: _Area) -> None:
         cv2.line(picture, (_LEFT, y), (_WIDTH - _RIGHT, y), _FAINT, 1)
         _write(picture, f"{value:.2f}", (14, y + 4), 0.4)
     seconds = area.first_s
-    while seconds <= area.last_s * 1.001:
+    while seconds <= area.last_s * 1.05:
         x = round(area.x(seconds))
         cv2.line(picture, (x, _TOP), (x, _HEIGHT - _BOTTOM), _FAINT, 1)
         _write(picture, time_label(seconds), (x - 14, _HEIGHT - _BOTTOM + 18), 0.4)
@@ -125,7 +125,7 @@ def _draw_axes(picture: Pixels, area: _Area) -> None:
 
 def time_label(seconds: float) -> str:
     """``45 s``, ``2 min``, ``7.5 min``."""
-    return f"{seconds:.0f} s" if seconds < 60.0 else f"{seconds / 60.0:.3g} min"
+    return f"{seconds:.0f} s" if seconds < 60.0 else f"{round(seconds / 60.0, 1):g} min"
 
 
 def _draw_curve(picture: Pixels, places: Sequence[tuple[float, float]], color: tuple[int, int, int]) -> None:

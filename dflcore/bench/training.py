@@ -44,10 +44,11 @@ _STAGE = "train"
 
 @dataclass(frozen=True, slots=True)
 class _Times:
-    """Seconds of steps: wall time of each, the part of it that waited for data."""
+    """Seconds of steps: wall time of each, the part of it that made its batch, and what that waited for the loader."""
 
     step_s: list[float]
     data_s: list[float]
+    waited_s: list[float]
 
 
 def bench_train(
@@ -103,11 +104,12 @@ def _time_steps(trainer: Trainer, steps: int, device: torch.device) -> _Times:
     for _ in range(WARM_UP_STEPS):
         trainer.step()
     synchronize(device)
-    times = _Times([], [])
+    times = _Times([], [], [])
     for _ in range(steps):
-        data_before = trainer.step_times.data_s
+        data_before, waited_before = trainer.step_times.data_s, trainer.steps.batches.waited_s
         times.step_s.append(_seconds(trainer.step, device))
         times.data_s.append(trainer.step_times.data_s - data_before)
+        times.waited_s.append(trainer.steps.batches.waited_s - waited_before)
     return times
 
 
@@ -117,6 +119,7 @@ def _step_figures(times: _Times, faces: int, note: str) -> list[Figure]:
         _figure("step", 1000.0 * step, "ms", note),
         _figure("data", 1000.0 * data, "ms", note),
         _figure("data share of the step", 100.0 * sum(times.data_s) / sum(times.step_s), "%", note),
+        _figure("waiting for the loader", 100.0 * sum(times.waited_s) / sum(times.step_s), "%", note),
         _figure("rate", faces / step, "images/s", note),
     ]
 

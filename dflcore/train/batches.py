@@ -178,6 +178,11 @@ class BatchMaker:
         transform = identity_transform(len(stored), self._margin, self._device)
         return transform.apply(stored[:, :3], self._resolution)
 
+    @property
+    def waited_s(self) -> float:
+        """Seconds that batches have waited for the loader threads."""
+        return self._pool.waited_s
+
     def take_notices(self) -> list[Notice]:
         """What a person should know since the last call: stored masks in use, faces that could not be read."""
         notices, self._pool.notices = self._pool.notices, []
@@ -282,6 +287,11 @@ class BatchMakers:
     def make(self, *, warp: bool = True) -> dict[str, SideBatch]:
         """The next batch of everyone. See :meth:`BatchMaker.make`."""
         return {identity: maker.make(warp=warp) for identity, maker in self.sides.items()}
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds that batches have waited for the loader threads."""
+        return sum(maker.waited_s for maker in self.sides.values())
 
     def close(self) -> None:
         """Stop all loader threads."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -257,6 +258,8 @@ class FacePool:
         self._taken: set[int] = set()
         self.notices: list[Notice] = []
         """Faces that could not be read since the last look; the trainer reports and clears them."""
+        self.waited_s = 0.0
+        """Seconds that draws have waited for faces to be decoded."""
 
     def __len__(self) -> int:
         """Faces held now."""
@@ -379,10 +382,13 @@ class FacePool:
             if not self._pending:
                 return None
             index, future = self._pending.popleft()
+            started = time.perf_counter()
             try:
                 return index, future.result()
             except (NotFound, DataCorrupt) as error:
                 self._note_unreadable(index, error)
+            finally:
+                self.waited_s += time.perf_counter() - started
 
     def _decode_ahead(self) -> None:
         while len(self._pending) < min(DECODE_AHEAD, len(self._names)):
