@@ -13,7 +13,6 @@ from dflcore.bench.training import bench_train
 from dflcore.config.train import TrainSettings
 from dflcore.models.registry import load_preset
 
-
 STEP_FIGURES = ["step", "data", "data share of the step", "waiting for the loader", "rate"]
 
 
