@@ -187,6 +187,16 @@ def knob_to_message(knob: KnobDescription) -> daemon_service_pb2.Knob:
     )
 
 
+def notice_to_message(body: Notice) -> job_service_pb2.NoticeEvent:
+    """Something a person should know."""
+    return job_service_pb2.NoticeEvent(
+        reason=body.reason,
+        message=body.message,
+        severity=SEVERITY_NAMES.get(body.severity, "SEVERITY_WARNING"),
+        details=body.details,
+    )
+
+
 def authorization_to_message(authorization: Authorization) -> common_pb2.Authorization:
     return common_pb2.Authorization(
         person=authorization.person,
@@ -362,16 +372,7 @@ def _event_body(body: EventBody) -> tuple[str, Message]:
     if isinstance(body, Saved):
         saved = job_service_pb2.SavedEvent(path=body.path, iteration=body.iteration, generation=body.generation)
         return "saved", saved
-    return "notice", _notice(body)
-
-
-def _notice(body: Notice) -> job_service_pb2.NoticeEvent:
-    return job_service_pb2.NoticeEvent(
-        reason=body.reason,
-        message=body.message,
-        severity=SEVERITY_NAMES.get(body.severity, "SEVERITY_WARNING"),
-        details=body.details,
-    )
+    return "notice", notice_to_message(body)
 
 
 def _frame_progress(progress: FrameProgress) -> job_service_pb2.FrameProgress:

@@ -105,7 +105,7 @@ def run_job(work: Work, limits: WorkerLimits, control: ChannelControl) -> tuple[
     """Run the pipeline; answers with the last line and the exit code. Every error ends here."""
     try:
         check_work_paths(work, limits.roots)
-        _limit_threads(limits.threads)  # before anything that loads libraries
+        limit_threads(limits.threads)  # before anything that loads libraries
         check_links(work, limits.roots)
         from dfldaemon.worker_jobs import run_work  # loads torch and image libraries
 
@@ -172,7 +172,7 @@ def _failed(error: DflError) -> dict[str, object]:
     return {"type": "failed", "error": asdict(ErrorReport.of(error))}
 
 
-def _limit_threads(threads: int) -> None:
+def limit_threads(threads: int) -> None:
     """For libraries loaded after this; 0 leaves them alone."""
     if threads:
         for variable in THREAD_VARIABLES:

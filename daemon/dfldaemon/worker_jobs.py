@@ -110,7 +110,7 @@ def _merge(work: Work, control: RunControl) -> Any:
             settings,
             control,
             converter=converter,
-            authorization=_authorization_of(model_path, swapper.digest),
+            authorization=authorization_of(model_path, swapper.digest),
         )
 
 
@@ -181,7 +181,7 @@ def _open_plate(work: Work, color_space: str, missing: Any, converter: ColorConv
     )
 
 
-def _authorization_of(model_path: Path, digest: str) -> Authorization:
+def authorization_of(model_path: Path, digest: str) -> Authorization:
     """Who allowed the face that the loaded weights put on, as their save knows it from the source's faceset.
 
     A save that a training removed meanwhile is stood in for by the newest.

@@ -200,7 +200,7 @@ def test_the_server_side_of_the_worker_needs_no_torch() -> None:
 
 
 def test_the_permission_is_that_of_the_weights_that_were_loaded(tmp_path: Path) -> None:
-    from dfldaemon.worker_jobs import _authorization_of
+    from dfldaemon.worker_jobs import authorization_of
 
     for number, person in ((1, "Eileen"), (2, "Nobody")):
         folder = tmp_path / "generations" / f"{number:08d}"
@@ -210,6 +210,6 @@ def test_the_permission_is_that_of_the_weights_that_were_loaded(tmp_path: Path) 
         (folder / "state.json").write_text(json.dumps(state))
         files = {"weights.safetensors": {"sha256": f"digest-{number}", "size": 1}}
         (folder / "manifest.json").write_text(json.dumps({"files": files}))
-    assert _authorization_of(tmp_path, "digest-1").person == "Eileen"
-    assert _authorization_of(tmp_path, "digest-2").person == "Nobody"
-    assert _authorization_of(tmp_path, "gone").person == "Nobody"
+    assert authorization_of(tmp_path, "digest-1").person == "Eileen"
+    assert authorization_of(tmp_path, "digest-2").person == "Nobody"
+    assert authorization_of(tmp_path, "gone").person == "Nobody"
