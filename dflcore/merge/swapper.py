@@ -82,6 +82,18 @@ class ModelSwapper:
         self.name = name
         self.digest = digest
 
+    def painting(self, identity: str, morph: float) -> ModelSwapper:
+        """The same network painting somebody else, or another share of them. Raises InvalidInput as the class."""
+        return ModelSwapper(
+            self._model,
+            face_type=self.face_type,
+            name=self.name,
+            digest=self.digest,
+            device=str(self._device),
+            identity=identity,
+            morph=morph,
+        )
+
     def swap(self, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See :meth:`FaceSwapper.swap`.
 
