@@ -1,31 +1,54 @@
-"""The layers beside the beauty: their table, and a frame's arrays as layers of a file.
+"""The layers beside the beauty: their table, and a frame's arrays as the files of a profile.
 
 Convention:
-    Everything covers the plate's data window. Colours are scene-linear in the plate's own primaries and not
-    premultiplied; only the beauty is, by the plate's alpha, and the ``flat`` profile's patch, by its own and the
-    plate's. Outside a face's aligned square every layer is 0.
+    Colours are scene-linear in the plate's own primaries and not premultiplied; only the beauty is, by the plate's
+    alpha, and the patch, by its own and the plate's. Outside a face's aligned square every layer is 0.
+
+Profiles:
+    ``layered``: one file over the plate's data window: beauty, layers, and the plate's own further channels.
+    ``flat``: the beauty, the patch and every layer in files of their own, RGBA or RGB, over the same window.
+    ``patch``: one file over the smallest window that holds the matte: the patch and the layers there.
+    Display window and pixel aspect are always the plate's, but for ``st_inverse`` as a file of its own (``flat`` and
+    ``patch``): that is of the square's size, see :mod:`dflcore.merge.st_inverse`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dflcore.errors import InvalidInput
 from dflcore.io.exr import ExrLayer, PixelType
-from dflcore.io.plate import PlateImage
-from dflcore.merge.composite import FaceLayers, cast, composite, cover, inside, quantise, to_float
+from dflcore.io.plate import PlateImage, Window
+from dflcore.merge import cryptomatte
+from dflcore.merge.composite import (
+    FaceLayers,
+    FaceShare,
+    cast,
+    composite,
+    cover,
+    inside,
+    intersect,
+    quantise,
+    to_finite,
+    to_float,
+)
+from dflcore.merge.id_mattes import ANYBODY, LAYER_PREFIX, Coverages, crop_coverages, measure_coverages, suffix_names
 from dflcore.merge.light import PlateLight
+from dflcore.merge.st_inverse import map_of_square, map_over_plate
 from dflcore.types import FloatArray
 
 BEAUTY = ("R", "G", "B", "A")
 PATCH = "patch"
 """Name of the ``flat`` profile's premultiplied patch."""
+ID_MATTES = "id_mattes"
+ST_INVERSE = "st_inverse"
+Profile = Literal["layered", "flat", "patch"]
 _BEAUTY_ALIASES = frozenset({"r", "g", "b", "a", "red", "green", "blue", "alpha"})
 _KEEPABLE_LAYER = re.compile(r"[a-z_][a-z0-9_]*")
 _KEEPABLE_CHANNEL = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -96,12 +119,34 @@ LAYERS: Mapping[str, LayerInfo] = {
             name="st",
             channels=("R", "G"),
             help="ST map from plate to aligned face: s right, t up, in [0, 1]; 32-bit.",
-            take=lambda face: np.ascontiguousarray(face.st.transpose(1, 2, 0)),
+            take=lambda face: face.st.transpose(1, 2, 0),
             pixel_type="float",
         ),
     )
 }
-"""Every layer that can be asked for, in file order."""
+"""Layers that cover the plate, in file order."""
+ON_REQUEST: Mapping[str, str] = {
+    cryptomatte.LAYER_NAME: "Cryptomatte of the people in the frame, 32-bit: crypto_face00.rgba, crypto_face01.rgba.",
+    ID_MATTES: "A matte for each person, id_<person>.A: what of their matte is seen; together they are the matte.",
+    ST_INVERSE: "ST map from aligned face to plate, 32-bit; st_inverse_<person> each where there are several people.",
+}
+"""What stands for further layers, whose names and sizes the people and the model decide; after the others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameFile:
+    """What one EXR of a frame holds.
+
+    Attributes:
+        data_window, display_window, pixel_aspect: of this file; not always the plate's.
+        metadata: header attributes that belong to its layers, beside what the frame's provenance says.
+    """
+
+    layers: list[ExrLayer]
+    data_window: Window
+    display_window: Window
+    pixel_aspect: float = 1.0
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse_layers(text: str) -> tuple[str, ...]:
@@ -111,94 +156,204 @@ def parse_layers(text: str) -> tuple[str, ...]:
         InvalidInput: names every unknown layer and lists the known ones.
     """
     asked = {name.strip() for name in text.split(",") if name.strip()}
-    unknown = sorted(asked - LAYERS.keys())
+    known = (*LAYERS, *ON_REQUEST)
+    unknown = sorted(asked.difference(known))
     if unknown:
         raise InvalidInput(
-            f"Unknown layer {', '.join(unknown)}; there are {', '.join(LAYERS)}.",
+            f"Unknown layer {', '.join(unknown)}; there are {', '.join(known)}.",
             reason="UNKNOWN_LAYER",
             field="layers",
             value=",".join(unknown),
         )
-    return tuple(name for name in LAYERS if name in asked)
+    return tuple(name for name in known if name in asked)
+
+
+class FrameLayout:
+    """What files a merge writes for every frame, and what each holds; the same for all frames.
+
+    Args:
+        names: as :func:`parse_layers` gives them.
+        people: everybody who may be in a frame of the merge, by the names that faces carry
+            (:attr:`FaceLayers.person`); decides names of layers and files, and the Cryptomatte's manifest.
+        square: side of the painted squares in pixels, for files of that size in frames without a face; the largest,
+            where models differ.
+    """
+
+    def __init__(self, profile: Profile, names: Sequence[str], *, people: Sequence[str] = (), square: int = 1) -> None:
+        self._profile = profile
+        self._names = tuple(name for name in names if name in LAYERS)
+        self._people = tuple(dict.fromkeys(people)) or (ANYBODY,)
+        self._square = square
+        self._has_crypto = cryptomatte.LAYER_NAME in names
+        suffixes = suffix_names(self._people)
+        self._ids = {who: LAYER_PREFIX + suffixes[who] for who in self._people} if ID_MATTES in names else {}
+        self._inverses: dict[str, str] = {}
+        if ST_INVERSE in names:
+            is_alone = len(self._people) == 1
+            self._inverses = {who: ST_INVERSE if is_alone else f"{ST_INVERSE}_{suffixes[who]}" for who in self._people}
+
+    @property
+    def siblings(self) -> tuple[str, ...]:
+        """Names of the files beside a frame's own."""
+        if self._profile == "layered":
+            return ()
+        inverses = tuple(self._inverses.values())
+        if self._profile == "patch":
+            return inverses
+        crypto = (cryptomatte.LAYER_NAME,) if self._has_crypto else ()
+        return (PATCH, *self._names, *crypto, *self._ids.values(), *inverses)
+
+    def layers_of(self, name: str) -> tuple[str, ...]:
+        """The layers of a ``layered`` file that one name stands for."""
+        if name == cryptomatte.LAYER_NAME:
+            return cryptomatte.layer_names()
+        groups = {ID_MATTES: self._ids, ST_INVERSE: self._inverses}
+        return tuple(groups[name].values()) if name in groups else (name,)
+
+    def arrange(self, light: PlateLight, faces: FaceLayers | None) -> tuple[dict[str, FrameFile], list[str]]:
+        """The files of one frame.
+
+        Args:
+            faces: all faces of the frame as one; None writes black layers.
+
+        Returns:
+            Sibling's name → file, "" for the frame's own; and the plate's own channels that could not be kept, which
+            only ``layered`` has a place for.
+        """
+        if faces is not None:
+            faces = _as_delivered(light, faces)
+        if self._profile == "patch":
+            files = self._patch_files(light, faces)
+        elif self._profile == "flat":
+            files = self._flat_files(light, faces)
+        else:
+            return self._layered_files(light, faces)
+        return files, [light.image.channel_names[index] for index in _extra_indices(light.image)]
+
+    def _layered_files(self, light: PlateLight, faces: FaceLayers | None) -> tuple[dict[str, FrameFile], list[str]]:
+        window = light.data_window
+        layers = [_layer("", BEAUTY, _beauty(light, faces))]
+        layers += [_fitted(LAYERS[name], light, faces, window) for name in self._names]
+        layers += self._people_layers(light, faces, window)
+        for name, share in self._found_inverses(faces).items():
+            layers.append(_stretched_inverse(name, share, light))
+        kept, dropped = extra_channels(light.image, [layer.name for layer in layers])
+        return {"": _file(light, layers + kept, window, self._crypto_header())}, dropped
+
+    def _flat_files(self, light: PlateLight, faces: FaceLayers | None) -> dict[str, FrameFile]:
+        """A matte is written into all four channels, so that hosts that look at luma and hosts that look at alpha both
+        find it. A map's third channel is 1 where the map says something, as hosts with UV passes expect it."""
+        window = light.data_window
+        layers = {"": _layer("", BEAUTY, _beauty(light, faces)), PATCH: _layer("", BEAUTY, patch(light, faces, window))}
+        for name in self._names:
+            layers[name] = _flattened(_fitted(LAYERS[name], light, faces, window))
+        files = {name: _file(light, [layer], window) for name, layer in layers.items()}
+        people = self._people_layers(light, faces, window)
+        if self._has_crypto:
+            ranked, people = people[: cryptomatte.RANKED_LAYERS], people[cryptomatte.RANKED_LAYERS :]
+            files[cryptomatte.LAYER_NAME] = _file(light, ranked, window, self._crypto_header())
+        files |= {layer.name: _file(light, [_flattened(layer)], window) for layer in people}
+        return files | self._inverse_files(light, faces)
+
+    def _patch_files(self, light: PlateLight, faces: FaceLayers | None) -> dict[str, FrameFile]:
+        window = _matte_window(light, faces)
+        layers = [_layer("", BEAUTY, patch(light, faces, window))]
+        layers += [_fitted(LAYERS[name], light, faces, window) for name in self._names]
+        layers += self._people_layers(light, faces, window)
+        return {"": _file(light, layers, window, self._crypto_header()), **self._inverse_files(light, faces)}
+
+    def _people_layers(self, light: PlateLight, faces: FaceLayers | None, window: Window) -> list[ExrLayer]:
+        """Ranked layers, then a matte for each person."""
+        if not (self._has_crypto or self._ids):
+            return []
+        coverages = {} if faces is None else crop_coverages(measure_coverages(faces), window)
+        layers: list[ExrLayer] = []
+        if self._has_crypto:
+            for name, pixels in cryptomatte.ranked_layers(coverages, window):
+                layers.append(_layer(name, cryptomatte.CHANNELS, pixels))
+        for who, name in self._ids.items():
+            layers.append(_id_layer(name, coverages, who, light, window))
+        return layers
+
+    def _crypto_header(self) -> Mapping[str, str]:
+        return cryptomatte.header(self._people) if self._has_crypto else {}
+
+    def _found_inverses(self, faces: FaceLayers | None) -> dict[str, FaceShare | None]:
+        """Layer name → the face in front of all faces of that person, None where they are not in the frame."""
+        found = {part.person or ANYBODY: part for part in faces.parts()} if faces is not None else {}
+        return {name: found.get(who) for who, name in self._inverses.items()}
+
+    def _inverse_files(self, light: PlateLight, faces: FaceLayers | None) -> dict[str, FrameFile]:
+        files: dict[str, FrameFile] = {}
+        for name, share in self._found_inverses(faces).items():
+            side = self._square if share is None else share.size
+            pixels = np.zeros((side, side, 3), np.float32)
+            if share is not None:
+                pixels[..., :2] = map_of_square(share, light.image.display_window).transpose(1, 2, 0)
+                pixels[..., 2] = 1.0
+            window = Window(x=0, y=0, width=side, height=side)
+            layer = _layer("", BEAUTY[:3], pixels)
+            files[name] = FrameFile(layers=[layer], data_window=window, display_window=window)
+        return files
 
 
 def layered_frame(
     light: PlateLight, faces: FaceLayers | None, names: Sequence[str]
 ) -> tuple[list[ExrLayer], list[str]]:
-    """All layers of the ``layered`` profile's one file.
-
-    Args:
-        faces: all faces of the frame as one; None writes black layers.
-        names: as :func:`parse_layers` gives them.
-
-    Returns:
-        The layers, beauty first; and the plate's own channels that could not be kept.
-    """
-    beauty, faces = beauty_over(light, faces)
-    layers = [_layer("", BEAUTY, beauty)]
-    layers += [_plate_sized(LAYERS[name], light, faces) for name in names]
-    kept, dropped = extra_channels(light.image, names)
-    return layers + kept, dropped
+    """The layers of :class:`FrameLayout`'s ``layered`` file, and the plate's channels that could not be kept."""
+    files, dropped = FrameLayout("layered", names).arrange(light, faces)
+    return files[""].layers, dropped
 
 
 def flat_frame(
     light: PlateLight, faces: FaceLayers | None, names: Sequence[str]
 ) -> tuple[dict[str, list[ExrLayer]], list[str]]:
-    """The ``flat`` profile's files of one frame.
+    """The layers of :class:`FrameLayout`'s ``flat`` files, and the plate's own channels, which have no place there."""
+    files, dropped = FrameLayout("flat", names).arrange(light, faces)
+    return {name: file.layers for name, file in files.items()}, dropped
 
-    A matte is written into all four channels, so that hosts that look at luma and hosts that look at alpha both find
-    it; a map of two channels gets a black third one.
 
-    Returns:
-        The layers by file: "" is the beauty, other keys the siblings' names, patch first; and the plate's own channels,
-        none of which fit into such files.
+def patch(light: PlateLight, faces: FaceLayers | None, window: Window) -> NDArray[Any]:
+    """(h, w, 4) over a window: RGB = swap * plate's alpha * matte, A = matte, in the type of ``light.beauty``.
+
+    Alpha-over on the plate gives the beauty's RGB, wherever the plate's own numbers are finite.
     """
-    beauty, faces = beauty_over(light, faces)
-    files = {"": [_layer("", BEAUTY, beauty)], PATCH: [_layer("", BEAUTY, patch(light, faces))]}
-    for name in names:
-        layer = _plate_sized(LAYERS[name], light, faces)
-        pixels = layer.pixels
-        if LAYERS[name].is_matte:
-            files[name] = [_layer("", BEAUTY, np.repeat(pixels, 4, axis=2))]
-        else:
-            blank = np.zeros((*pixels.shape[:2], 3 - pixels.shape[2]), pixels.dtype)
-            files[name] = [_layer("", BEAUTY[:3], np.concatenate([pixels, blank], axis=2))]
-    return files, [light.image.channel_names[index] for index in _extra_indices(light.image)]
+    values = np.zeros((window.height, window.width, 4), light.beauty.dtype)
+    common = None if faces is None else intersect(faces.window, window)
+    if faces is not None and common is not None:
+        part = inside(common, faces.window)
+        matte = faces.matte[part][..., None]
+        target = values[inside(common, window)]
+        target[..., :3] = cast(cover(faces.swap[part], light.coverage(common)) * matte, values.dtype)
+        target[..., 3:] = cast(matte, values.dtype)
+    return values
 
 
-def beauty_over(light: PlateLight, faces: FaceLayers | None) -> tuple[NDArray[Any], FaceLayers | None]:
-    """The composite, and the faces with ``swap`` and ``matte`` as the file will hold them.
+def _as_delivered(light: PlateLight, faces: FaceLayers) -> FaceLayers:
+    """The faces with ``swap`` and ``matte`` as the file will hold them."""
+    pixel_type = _pixel_type(light.beauty)
+    return replace(faces, swap=quantise(faces.swap, pixel_type), matte=quantise(faces.matte, pixel_type))
+
+
+def _beauty(light: PlateLight, faces: FaceLayers | None) -> NDArray[Any]:
+    """The composite, premultiplied by the plate's alpha.
 
     Returns:
-        (H, W, 4) in the type of ``light.beauty``, premultiplied by the plate's alpha: RGB outside the matte and alpha
-        everywhere are the plate's own bits.
+        (H, W, 4) in the type of ``light.beauty``: RGB outside the matte and alpha everywhere are the plate's own bits.
+        The plate's own array where there is no face.
     """
     if faces is None:
-        return light.beauty, None
-    pixel_type: PixelType = "half" if light.beauty.dtype == np.float16 else "float"
-    faces = replace(faces, swap=quantise(faces.swap, pixel_type), matte=quantise(faces.matte, pixel_type))
-    beauty = light.beauty.copy()
+        return light.beauty
     is_face = faces.matte > 0
     if not is_face.any():
-        return beauty, faces
+        return light.beauty
+    beauty = light.beauty.copy()
     part = _bounds(is_face)
-    rows, columns = inside(faces.window, light.data_window)
-    target = beauty[rows, columns][part][..., :3]
+    target = beauty[inside(faces.window, light.data_window)][part][..., :3]
     swap = cover(faces.swap, light.coverage(faces.window))[part]
     mixed = composite(to_float(np.ascontiguousarray(target)), swap, faces.matte[part])
     np.copyto(target, cast(mixed, beauty.dtype), where=is_face[part][..., None])
-    return beauty, faces
-
-
-def patch(light: PlateLight, faces: FaceLayers | None) -> NDArray[Any]:
-    """(H, W, 4): RGB = swap * plate's alpha * matte, A = matte: alpha-over on the plate gives the beauty's RGB."""
-    values = np.zeros(light.beauty.shape, light.beauty.dtype)
-    if faces is not None:
-        rows, columns = inside(faces.window, light.data_window)
-        matte = faces.matte[..., None]
-        premultiplied = np.concatenate([cover(faces.swap, light.coverage(faces.window)) * matte, matte], axis=2)
-        values[rows, columns] = cast(premultiplied, values.dtype)
-    return values
+    return beauty
 
 
 def extra_channels(image: PlateImage, names: Sequence[str]) -> tuple[list[ExrLayer], list[str]]:
@@ -250,19 +405,77 @@ def _extra_layer(image: PlateImage, name: str, indices: list[int]) -> ExrLayer:
     return ExrLayer(name=name, channels=channels, pixels=pixels, pixel_type="float" if is_float else "half")
 
 
-def _plate_sized(info: LayerInfo, light: PlateLight, faces: FaceLayers | None) -> ExrLayer:
+def _fitted(info: LayerInfo, light: PlateLight, faces: FaceLayers | None, window: Window) -> ExrLayer:
+    """One of the table's layers over a window, 0 where the faces' own window does not reach."""
     dtype = np.dtype(np.float32) if info.pixel_type == "float" else light.beauty.dtype
-    pixels = np.zeros((*light.beauty.shape[:2], len(info.channels)), dtype)
-    if faces is not None:
-        rows, columns = inside(faces.window, light.data_window)
-        values = quantise(info.take(faces), "half" if dtype == np.float16 else "float")  # half would overflow
-        pixels[rows, columns] = cast(values, dtype)
+    pixels = np.zeros((window.height, window.width, len(info.channels)), dtype)
+    common = None if faces is None else intersect(faces.window, window)
+    if faces is not None and common is not None:
+        pixels[inside(common, window)] = to_finite(info.take(faces)[inside(common, faces.window)], dtype)
     return _layer(info.name, info.channels, pixels)
 
 
+def _id_layer(name: str, coverages: Coverages, person: str, light: PlateLight, window: Window) -> ExrLayer:
+    pixels = np.zeros((window.height, window.width, 1), light.beauty.dtype)
+    if person in coverages:
+        own, coverage = coverages[person]
+        pixels[inside(own, window)] = to_finite(coverage[..., None], light.beauty.dtype)
+    return _layer(name, ("A",), pixels)
+
+
+def _stretched_inverse(name: str, share: FaceShare | None, light: PlateLight) -> ExrLayer:
+    if share is None:
+        pixels = np.zeros((*light.beauty.shape[:2], 2), np.float32)
+    else:
+        pixels = map_over_plate(share, light.image.display_window, light.data_window).transpose(1, 2, 0)
+    return _layer(name, BEAUTY[:2], pixels)
+
+
+def _flattened(layer: ExrLayer) -> ExrLayer:
+    """A layer as the RGBA or RGB of a file of its own."""
+    pixels = layer.pixels
+    if pixels.shape[2] == 1:
+        return _layer("", BEAUTY, np.repeat(pixels, 4, axis=2))
+    if pixels.shape[2] == 2:
+        pixels = np.concatenate([pixels, pixels.any(axis=2, keepdims=True).astype(pixels.dtype)], axis=2)
+    return _layer("", BEAUTY[:3], pixels)
+
+
+def _matte_window(light: PlateLight, faces: FaceLayers | None) -> Window:
+    """The smallest window that holds the matte; the display window's first pixel where there is none.
+
+    An EXR cannot be empty.
+    """
+    is_face = None if faces is None else faces.matte > 0
+    if faces is None or is_face is None or not is_face.any():
+        return Window(x=light.image.display_window.x, y=light.image.display_window.y, width=1, height=1)
+    rows, columns = _bounds(is_face)
+    return Window(
+        x=faces.window.x + columns.start,
+        y=faces.window.y + rows.start,
+        width=columns.stop - columns.start,
+        height=rows.stop - rows.start,
+    )
+
+
+def _file(
+    light: PlateLight, layers: list[ExrLayer], window: Window, metadata: Mapping[str, str] | None = None
+) -> FrameFile:
+    return FrameFile(
+        layers=layers,
+        data_window=window,
+        display_window=light.image.display_window,
+        pixel_aspect=light.image.pixel_aspect,
+        metadata=metadata or {},
+    )
+
+
 def _layer(name: str, channels: tuple[str, ...], pixels: NDArray[Any]) -> ExrLayer:
-    pixel_type: PixelType = "half" if pixels.dtype == np.float16 else "float"
-    return ExrLayer(name=name, channels=channels, pixels=pixels, pixel_type=pixel_type)
+    return ExrLayer(name=name, channels=channels, pixels=pixels, pixel_type=_pixel_type(pixels))
+
+
+def _pixel_type(pixels: NDArray[Any]) -> PixelType:
+    return "half" if pixels.dtype == np.float16 else "float"
 
 
 def _bounds(mask: NDArray[np.bool_]) -> tuple[slice, slice]:

@@ -10,7 +10,7 @@ Convention:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,29 @@ import torch
 from numpy.typing import DTypeLike, NDArray
 
 from dflcore.io.plate import Window
-from dflcore.types import FloatArray
+from dflcore.types import Affine, FloatArray
 
 HALF_MAX = 65504.0
 """Largest finite half; stands in for an infinite highlight where light is mixed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaceShare:
+    """One face's part in a frame: whose it is, what of it is seen, and where its square lies.
+
+    Attributes:
+        person: who it is, by the name mattes are given; may be empty.
+        window: in the coordinates of the plate's data window.
+        matte: (h, w) float32 in [0, 1]: the face's matte less what faces in front of it hide.
+        aligned_from_plate: of the painted square, in the same coordinates; None where nobody told.
+        size: side of that square in pixels.
+    """
+
+    person: str
+    window: Window
+    matte: FloatArray
+    aligned_from_plate: Affine | None
+    size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +52,8 @@ class FaceLayers:
         swap, raw: (h, w, 3) float32; 0 outside the aligned square.
         matte, learned_source, learned_target, hull, segmentation: (h, w) float32 in [0, 1].
         st: (2, h, w) float32; 0 outside the aligned square.
+        person, aligned_from_plate, size: of a single face, as :class:`FaceShare` has them.
+        shares: of several faces as one, rearmost first; empty for a single face.
     """
 
     window: Window
@@ -44,21 +65,43 @@ class FaceLayers:
     hull: FloatArray
     segmentation: FloatArray
     st: FloatArray
+    person: str = ""
+    aligned_from_plate: Affine | None = None
+    size: int = 0
+    shares: tuple[FaceShare, ...] = ()
+
+    def parts(self) -> tuple[FaceShare, ...]:
+        """Every face's part, rearmost first; a single face's is its own matte."""
+        return self.shares or (self._share(),)
+
+    def _share(self) -> FaceShare:
+        return FaceShare(
+            person=self.person,
+            window=self.window,
+            matte=self.matte,
+            aligned_from_plate=self.aligned_from_plate,
+            size=self.size,
+        )
 
 
 def stack_faces(faces: Sequence[FaceLayers]) -> FaceLayers | None:
-    """Several faces as one, later ones over earlier ones; None for no face.
+    """Several faces as one, later ones over earlier ones; None for no face, a single face as it is.
 
     ``plate + matte * (swap - plate)`` of the result equals compositing the faces one after the other: the matte is
     their "over", ``swap`` the colour that belongs to it. Parts of mattes are the largest of all faces; ``raw`` and
-    ``st`` are those of the topmost face that has a matte there.
+    ``st`` are those of the topmost face that has a matte there. Shares say what of each face is seen: they sum to the
+    matte.
     """
-    if not faces:
-        return None
-    stacked = faces[0]
+    if len(faces) < 2:
+        return faces[0] if faces else None
+    stacked = _extended(faces[0], around([face.window for face in faces]))
+    shares = _copied(faces[0])
     for face in faces[1:]:
-        stacked = _over(face, stacked)
-    return stacked
+        _lay_over(stacked, face)
+        for share in shares:
+            _hide(share, face)
+        shares += _copied(face)
+    return replace(stacked, shares=tuple(shares))
 
 
 def composite(plate: FloatArray, swap: FloatArray, matte: FloatArray) -> FloatArray:
@@ -97,10 +140,15 @@ def uncover(rgb: FloatArray, coverage: FloatArray | None) -> FloatArray:
 
 def quantise(values: FloatArray, pixel_type: str) -> FloatArray:
     """Values as a file of that pixel type will hold them, so that what is composited is what is delivered."""
-    if pixel_type != "half":
+    return values if pixel_type != "half" else to_float(to_finite(values, np.float16))
+
+
+def to_finite(values: FloatArray, dtype: DTypeLike) -> NDArray[Any]:
+    """float32 → the type of a file; what half cannot hold becomes its largest number, where rounding would overflow."""
+    if np.dtype(dtype) != np.float16:
         return values
     clamped = torch.from_numpy(np.ascontiguousarray(values)).clamp(-HALF_MAX, HALF_MAX)
-    return np.asarray(clamped.half().float().numpy())
+    return np.asarray(clamped.half().numpy())
 
 
 def to_half(values: NDArray[Any]) -> NDArray[np.float16]:
@@ -137,42 +185,21 @@ def intersect(a: Window, b: Window) -> Window | None:
     return Window(x=left, y=top, width=right - left, height=bottom - top)
 
 
-def _over(face: FaceLayers, below: FaceLayers) -> FaceLayers:
-    window = _union(face.window, below.window)
-    face, below = _extend(face, window), _extend(below, window)
-    matte = below.matte + face.matte * (1.0 - below.matte)
-    share = np.divide(face.matte, matte, out=np.zeros_like(matte), where=matte > 0)
-    is_free = (below.matte <= 0) & face.st.any(axis=0)  # inside the square, whatever is in front of the face
-    share = np.where(matte > 0, share, is_free.astype(np.float32))[..., None]
-    is_top = (face.matte > 0) | is_free
-    return FaceLayers(
-        window=window,
-        swap=below.swap + share * (face.swap - below.swap),
-        raw=np.where(is_top[..., None], face.raw, below.raw),
-        matte=matte,
-        learned_source=np.maximum(face.learned_source, below.learned_source),
-        learned_target=np.maximum(face.learned_target, below.learned_target),
-        hull=np.maximum(face.hull, below.hull),
-        segmentation=np.maximum(face.segmentation, below.segmentation),
-        st=np.where(is_top[None], face.st, below.st),
-    )
-
-
-def _union(a: Window, b: Window) -> Window:
-    left, top = min(a.x, b.x), min(a.y, b.y)
-    right, bottom = max(a.x + a.width, b.x + b.width), max(a.y + a.height, b.y + b.height)
+def around(windows: Sequence[Window]) -> Window:
+    """The smallest rectangle that holds all of them."""
+    left, top = min(one.x for one in windows), min(one.y for one in windows)
+    right = max(one.x + one.width for one in windows)
+    bottom = max(one.y + one.height for one in windows)
     return Window(x=left, y=top, width=right - left, height=bottom - top)
 
 
-def _extend(face: FaceLayers, window: Window) -> FaceLayers:
-    """The same face over a larger window, 0 where it was not."""
-    if face.window == window:
-        return face
-    rows, columns = inside(face.window, window)
+def _extended(face: FaceLayers, window: Window) -> FaceLayers:
+    """A copy of the face over a larger window, 0 where it was not."""
+    area = inside(face.window, window)
 
     def grow(values: FloatArray) -> FloatArray:
         grown = np.zeros((window.height, window.width, *values.shape[2:]), np.float32)
-        grown[rows, columns] = values
+        grown[area] = values
         return grown
 
     return FaceLayers(
@@ -184,5 +211,34 @@ def _extend(face: FaceLayers, window: Window) -> FaceLayers:
         learned_target=grow(face.learned_target),
         hull=grow(face.hull),
         segmentation=grow(face.segmentation),
-        st=grow(face.st.transpose(1, 2, 0)).transpose(2, 0, 1),
+        st=np.stack([grow(plane) for plane in face.st]),
     )
+
+
+def _lay_over(stacked: FaceLayers, face: FaceLayers) -> None:
+    """Put a face over the arrays of those stacked so far, inside the face's own window."""
+    area = inside(face.window, stacked.window)
+    below = stacked.matte[area]
+    matte = below + face.matte * (1.0 - below)
+    is_free = (below <= 0) & face.st.any(axis=0)  # inside the square, whatever is in front of the face
+    share = np.divide(face.matte, matte, out=is_free.astype(np.float32), where=matte > 0)[..., None]
+    is_top = (face.matte > 0) | is_free
+    swap, st = stacked.swap[area], stacked.st[:, *area]
+    swap += share * (face.swap - swap)
+    np.copyto(stacked.raw[area], face.raw, where=is_top[..., None])
+    np.copyto(st, face.st, where=is_top[None])
+    below[...] = matte
+    for name in ("learned_source", "learned_target", "hull", "segmentation"):
+        mask = getattr(stacked, name)[area]
+        np.maximum(mask, getattr(face, name), out=mask)
+
+
+def _copied(face: FaceLayers) -> list[FaceShare]:
+    return [replace(share, matte=share.matte.copy()) for share in face.parts()]
+
+
+def _hide(share: FaceShare, face: FaceLayers) -> None:
+    """Take out of a share what a face over it covers."""
+    common = intersect(share.window, face.window)
+    if common is not None:
+        share.matte[inside(common, share.window)] *= 1.0 - face.matte[inside(common, face.window)]

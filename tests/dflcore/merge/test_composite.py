@@ -2,12 +2,13 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from dflcore.io.plate import Window
-from dflcore.merge.composite import FaceLayers, composite, intersect, stack_faces, to_float, to_half
+from dflcore.merge.composite import FaceLayers, composite, inside, intersect, stack_faces, to_float, to_half
 from dflcore.merge.stages import run_stages
 
 
@@ -68,6 +69,63 @@ def test_stacked_faces_composite_as_one_after_the_other():
     part = result[: w.height, : w.width]
     part[:] = composite(part, stacked.swap, stacked.matte)
     np.testing.assert_allclose(result, expected, rtol=1e-6)
+
+
+def crowd(seed=0):
+    """Five faces over a plate of 40 x 30, some apart, some over each other, one solid."""
+    rng = np.random.default_rng(seed)
+    windows = [(0, 0, 20, 12), (10, 4, 15, 14), (12, 2, 8, 8), (30, 20, 10, 10), (11, 6, 4, 4)]
+    faces = []
+    for number, (x, y, width, height) in enumerate(windows):
+        face = layers(Window(x=x, y=y, width=width, height=height), 0.0, 0.0)
+        matte = rng.uniform(0, 1, (height, width)).astype(np.float32) * (rng.random((height, width)) < 0.8)
+        matte = np.ones_like(matte) if number == 4 else matte
+        swap = rng.uniform(0, 4, (height, width, 3)).astype(np.float32)
+        faces.append(replace(face, swap=swap, raw=swap + 1, matte=matte, person=f"track_{number}"))
+    return faces
+
+
+def test_a_single_face_is_handed_on_as_it_is():
+    face = layers(Window(x=0, y=0, width=20, height=12), 1.0, 0.6)
+    assert stack_faces([face]) is face
+    assert stack_faces([]) is None
+    (part,) = face.parts()
+    assert part.matte is face.matte
+
+
+def test_a_stacked_crowd_composites_as_one_after_the_other():
+    plate = np.random.default_rng(1).uniform(0, 8, (30, 40, 3)).astype(np.float32)
+    expected = plate.copy()
+    for face in crowd():
+        area = inside(face.window, Window(x=0, y=0, width=40, height=30))
+        expected[area] = composite(expected[area], face.swap, face.matte)
+    stacked = stack_faces(crowd())
+    result = composite(plate, stacked.swap, stacked.matte)
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-5)
+    assert (stacked.raw[6:10, 11:15] == crowd()[4].raw).all()
+
+
+def test_stacking_changes_none_of_the_faces():
+    faces, before = crowd(), crowd()
+    stack_faces(faces)
+    for face, same in zip(faces, before, strict=True):
+        assert (face.matte == same.matte).all()
+        assert (face.swap == same.swap).all()
+
+
+def test_shares_are_what_is_seen_of_each_face_and_sum_to_the_matte():
+    faces = crowd()
+    stacked = stack_faces(faces)
+    assert [part.person for part in stacked.parts()] == [face.person for face in faces]
+    total = np.zeros_like(stacked.matte)
+    for part, face in zip(stacked.parts(), faces, strict=True):
+        assert part.window == face.window
+        assert (part.matte <= face.matte).all()
+        total[inside(part.window, stacked.window)] += part.matte
+    np.testing.assert_allclose(total, stacked.matte, atol=1e-6)
+    assert not stacked.parts()[1].matte[2:6, 1:5].any()  # behind the solid one
+    assert (stacked.parts()[4].matte == 1).all()
+    assert (stacked.parts()[3].matte == faces[3].matte).all()
 
 
 def test_windows_that_miss_each_other_have_nothing_in_common():
