@@ -15,6 +15,7 @@ from dflcore.config.describe import KnobDescription, describe_settings
 from dflcore.config.exchange import ModelExportSettings, ModelImportSettings
 from dflcore.config.extract import ExtractSettings
 from dflcore.config.merge import MergeSettings
+from dflcore.config.qc import QcSettings
 from dflcore.config.segment import MaskTrainSettings
 from dflcore.config.train import TrainSettings
 from dflcore.errors import DataCorrupt, InvalidInput
@@ -41,6 +42,7 @@ SETTINGS_CLASSES: Mapping[JobKind, type[Settings]] = {
     JobKind.TRAIN_MASK: MaskTrainSettings,
     JobKind.IMPORT_MODEL: ModelImportSettings,
     JobKind.EXPORT_MODEL: ModelExportSettings,
+    JobKind.QC: QcSettings,
 }
 """Of the kinds that do one thing; a curate job has those of its operation, see :func:`settings_class_of`."""
 
@@ -328,7 +330,9 @@ def _work(kind: JobKind, body: Any, operation: str, settings: Settings) -> Work:
     )
 
 
-_WITH_PLATE = (JobKind.EXTRACT, JobKind.MERGE)
+_WITH_PLATE = (JobKind.EXTRACT, JobKind.MERGE, JobKind.QC)
+_MAY_BE_EMPTY = frozenset({(JobKind.QC, "source")})
+"""Paths that a job may do without."""
 _PATH_NAMES: Mapping[JobKind, tuple[str, ...]] = {
     JobKind.EXTRACT: ("faceset",),
     JobKind.TRAIN: ("source", "target", "model"),
@@ -337,11 +341,13 @@ _PATH_NAMES: Mapping[JobKind, tuple[str, ...]] = {
     JobKind.TRAIN_MASK: ("model",),
     JobKind.IMPORT_MODEL: ("legacy", "model"),
     JobKind.EXPORT_MODEL: ("model", "output"),
+    JobKind.QC: ("result", "faceset", "source", "output"),
 }
 
 
 def _paths(kind: JobKind, body: Any) -> dict[str, str]:
-    paths = {name: str(getattr(body, f"{name}_path")) for name in _PATH_NAMES[kind]}
+    named = {name: str(getattr(body, f"{name}_path")) for name in _PATH_NAMES[kind]}
+    paths = {name: path for name, path in named.items() if path or (kind, name) not in _MAY_BE_EMPTY}
     if kind in _WITH_PLATE:
         return {"plate": body.plate.path, **paths}
     if kind is JobKind.CURATE:

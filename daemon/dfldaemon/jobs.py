@@ -51,6 +51,7 @@ class JobKind(enum.Enum):
     TRAIN_MASK = "train_mask"
     IMPORT_MODEL = "import_model"
     EXPORT_MODEL = "export_model"
+    QC = "qc"
 
 
 class Verb(enum.Enum):
@@ -103,8 +104,8 @@ class Work:
     """What a worker is told to do: plain values, ready for JSON.
 
     Attributes:
-        paths: ``plate``, ``faceset``, ``model``, ``source``, ``target``, ``output``, ``other``, ``legacy``: those that
-            the kind needs; of several facesets ``faceset_000``, ``faceset_001``...
+        paths: ``plate``, ``faceset``, ``model``, ``source``, ``target``, ``output``, ``other``, ``legacy``, ``result``:
+            those that the kind needs; of several facesets ``faceset_000``, ``faceset_001``...
         frames: frame range text of the plate, empty for every frame on disk.
         settings: all fields of the kind's settings class, as resolved when the job was submitted.
         operation: what is done to a faceset, by the name of its field in ``CurateSpec``; of a curate job only.
@@ -135,6 +136,7 @@ OUTPUT_PATHS: Mapping[JobKind, str] = {
     JobKind.TRAIN_MASK: "model",
     JobKind.IMPORT_MODEL: "model",
     JobKind.EXPORT_MODEL: "output",
+    JobKind.QC: "output",
 }
 """Which of its paths a job of a kind produces."""
 FACESET_PREFIX = "faceset_"

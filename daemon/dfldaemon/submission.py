@@ -35,6 +35,7 @@ _NEEDED_FOLDERS: Mapping[JobKind, Mapping[str, Makers]] = {
     JobKind.TRAIN_MASK: {},
     JobKind.IMPORT_MODEL: {"legacy": ()},
     JobKind.EXPORT_MODEL: {"model": MODEL_MAKERS},
+    JobKind.QC: {"faceset": FACESET_MAKERS, "source": FACESET_MAKERS},
 }
 """Folders a kind reads, and what makes them."""
 _ALWAYS_PATHS = frozenset({("import_legacy", "meta_dat"), ("import_legacy", "plate")})
@@ -177,6 +178,9 @@ def check_links(work: Work, roots: Sequence[str]) -> None:
     if work.kind is JobKind.MERGE:
         for path in _output_paths(work.output):
             check_path(str(path), "output_path", roots)
+    if work.kind is JobKind.QC:
+        for path in _links_of_result(Path(work.paths["result"])):
+            check_path(str(path), "result_path", roots)
 
 
 def _check_plates_of_faceset(path: Path, roots: Sequence[str]) -> None:
@@ -199,6 +203,14 @@ def _check_plates_of_faceset(path: Path, roots: Sequence[str]) -> None:
                 field="from_plate",
                 path=plate,
             ) from error
+
+
+def _links_of_result(path: Path) -> Iterator[Path]:
+    """Links among merged frames, their siblings and their manifest, however the result was named."""
+    folder = path if path.is_dir() else path.parent
+    head = "" if path.is_dir() else _FRAME_TOKEN.split(path.name.removesuffix(".provenance.json"))[0].rstrip("._- ")
+    if folder.is_dir():
+        yield from (one for one in folder.iterdir() if one.is_symlink() and one.name.startswith(head))
 
 
 def _output_paths(text: str) -> Iterator[Path]:
@@ -229,7 +241,8 @@ def needed_folders(work: Work) -> list[tuple[str, Makers]]:
     """Folders the job reads that are not there yet, with the kinds of jobs that could still make each."""
     if work.kind is JobKind.CURATE and OPERATIONS[work.operation].makes_faceset:
         return []
-    needed = [(work.paths[name], makers) for name, makers in _NEEDED_FOLDERS[work.kind].items()]
+    wanted = _NEEDED_FOLDERS[work.kind]
+    needed = [(work.paths[name], makers) for name, makers in wanted.items() if name in work.paths]
     needed += [(path, FACESET_MAKERS) for path in work.facesets]
     return [(os.path.normpath(path), makers) for path, makers in needed if not Path(path).is_dir()]
 

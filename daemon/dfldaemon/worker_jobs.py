@@ -15,6 +15,7 @@ from dflcore.config.curate import OPERATIONS
 from dflcore.config.exchange import ModelExportSettings, ModelImportSettings
 from dflcore.config.extract import ExtractSettings
 from dflcore.config.merge import MergeSettings
+from dflcore.config.qc import QcSettings
 from dflcore.config.segment import MaskTrainSettings
 from dflcore.config.train import TrainSettings
 from dflcore.frames import FrameRange
@@ -56,6 +57,7 @@ def run_work(work: Work, control: RunControl, weights: Sequence[str]) -> WorkOut
         JobKind.TRAIN_MASK: lambda: _train_mask(work, control, weights),
         JobKind.IMPORT_MODEL: lambda: _import_model(work, control),
         JobKind.EXPORT_MODEL: lambda: _export_model(work, control),
+        JobKind.QC: lambda: _review(work, control, weights),
     }
     result = runs[work.kind]()
     return WorkOutcome(getattr(result, "stopped", None), facts_of(result))  # some can only leave early by raising
@@ -168,6 +170,22 @@ def _export_model(work: Work, control: RunControl) -> Any:
 
     settings = ModelExportSettings.from_values(work.settings)
     return export_model(Path(work.paths["model"]), Path(work.paths["output"]), settings, control)
+
+
+def _review(work: Work, control: RunControl, weights: Sequence[str]) -> Any:
+    from dflcore.qc.review import Shot, review_shot
+    from dflcore.weights.store import WeightStore
+
+    source = work.paths.get("source")
+    shot = Shot(
+        result=work.paths["result"],
+        plate=work.paths["plate"],
+        target=Path(work.paths["faceset"]),
+        source=Path(source) if source else None,
+        frames=FrameRange.parse(work.frames) if work.frames else None,
+    )
+    store = WeightStore([Path(folder) for folder in weights])
+    return review_shot(shot, Path(work.output), QcSettings.from_values(work.settings), control, store=store)
 
 
 def _open_plate(work: Work, color_space: str, missing: Any, converter: ColorConverter) -> Plate:

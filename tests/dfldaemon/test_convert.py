@@ -25,6 +25,13 @@ PATHS = {
     "train_mask": {"faceset_paths": ["/f", "/g"], "model_path": "/m"},
     "import_model": {"legacy_path": "/l", "model_path": "/m"},
     "export_model": {"model_path": "/m", "output_path": "/o.dfm"},
+    "qc": {
+        "plate": {"path": "/p.####.exr", "frames": "1-3"},
+        "result_path": "/r.####.exr",
+        "faceset_path": "/f",
+        "source_path": "/s",
+        "output_path": "/report",
+    },
 }
 OUTPUTS = {
     "extract": "/f",
@@ -34,6 +41,7 @@ OUTPUTS = {
     "train_mask": "/m",
     "import_model": "/m",
     "export_model": "/o.dfm",
+    "qc": "/report",
 }
 OPERATION = {JobKind.CURATE: "sort"}
 

@@ -37,7 +37,7 @@ CATEGORY_CODES: Mapping[str, int] = {
 HELP = """\
 exit codes:
   0    done
-  1    failed, or a check of the demo was not met
+  1    failed, a check of the demo was not met, or `dfl qc --fail-on-flags` found something
   2    wrong usage or input (a flag, a value, a file that cannot be used)
   3    something named does not exist
   4    wrong state: locked, running, already there

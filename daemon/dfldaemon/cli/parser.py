@@ -10,6 +10,7 @@ from dflcore.config.curate import OPERATIONS
 from dflcore.config.exchange import ModelExportSettings, ModelImportSettings
 from dflcore.config.extract import ExtractSettings
 from dflcore.config.merge import MergeSettings
+from dflcore.config.qc import QcSettings
 from dflcore.config.segment import MaskTrainSettings
 from dflcore.config.train import TrainSettings
 from dflcore.errors import InvalidInput
@@ -149,6 +150,29 @@ def _add_work(commands: _Commands[CommandParser], shared: CommandParser) -> None
         help="frames to write, for example 'out/{version}/shot.####.exr'; {version} makes versioned folders",
     )
     _finish_work(merge, MergeSettings)
+    _add_review(commands, shared)
+
+
+def _add_review(commands: _Commands[CommandParser], shared: CommandParser) -> None:
+    review = _command(
+        commands, shared, "qc", "measure a merged shot and write a report of the frames to look at", "qc_command:review"
+    )
+    review.add_argument(
+        "result", metavar="RESULT", help="merged frames as 'name.####.exr', their manifest, or a folder with one"
+    )
+    review.add_argument("--plate", required=True, metavar="PLATE", help="the plate that was merged into")
+    review.add_argument("--faceset", required=True, metavar="DIR", help="faceset of this plate: where the faces are")
+    review.add_argument(
+        "--source", default="", metavar="DIR", help="faceset of the identity put on, to measure the likeness to it"
+    )
+    review.add_argument(
+        "--frames", default="", metavar="RANGE", help="1001-1100, 1-9x2 or 1,5,7-9; default: the merged range"
+    )
+    review.add_argument(
+        "--output", required=True, metavar="PATH", help="folder of the report, or its page, ending in .html"
+    )
+    review.add_argument("--fail-on-flags", action="store_true", help="leave with 1 when a frame is flagged")
+    _finish_work(review, QcSettings)
 
 
 def _add_facesets(commands: _Commands[CommandParser], shared: CommandParser) -> None:

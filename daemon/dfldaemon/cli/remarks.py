@@ -16,10 +16,11 @@ KIND_WORDS = {
     common_pb2.JOB_KIND_TRAIN_MASK: "Training",
     common_pb2.JOB_KIND_IMPORT_MODEL: "Importing",
     common_pb2.JOB_KIND_EXPORT_MODEL: "Exporting",
+    common_pb2.JOB_KIND_QC: "Measuring",
 }
 UNIT_WORDS = {common_pb2.JOB_KIND_IMPORT_MODEL: "step", common_pb2.JOB_KIND_EXPORT_MODEL: "step"}
 """What is counted where it is not frames."""
-STAGE_WORDS = {"look": "Looking", "cut": "Cutting"}
+STAGE_WORDS = {"look": "Looking", "cut": "Cutting", "measure": "Measuring", "pictures": "Picturing"}
 """Of jobs that go over their frames more than once."""
 TRAINING_SUMMARY = "TRAINING_SUMMARY"
 """Reason of the notice at the end of a training, which is laid out from its details."""

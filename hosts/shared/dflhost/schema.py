@@ -13,7 +13,7 @@ DIGEST
     equals GetServerInfoResponse.schema_digest of a daemon of the same build.
 """
 
-DIGEST = "ae22d90aed553b5a97c9f76f081563354b33a04cafbf0ba175755bba73bfb6a6"
+DIGEST = "f33f25dd6c58415497d463e0c45c64d0d952c3535118ed866627a686d666fc45"
 
 MESSAGES = {
     "dflproto.v1.ApplyMasksSettings": [
@@ -347,6 +347,7 @@ MESSAGES = {
         (5, "train_mask", "single", "message", "dflproto.v1.TrainMaskSpec", "work"),
         (6, "import_model", "single", "message", "dflproto.v1.ImportModelSpec", "work"),
         (7, "export_model", "single", "message", "dflproto.v1.ExportModelSpec", "work"),
+        (8, "qc", "single", "message", "dflproto.v1.QcSpec", "work"),
     ],
     "dflproto.v1.Knob": [
         (1, "name", "single", "string", "", ""),
@@ -586,6 +587,38 @@ MESSAGES = {
         (2, "title", "single", "string", "", ""),
         (3, "iteration", "optional", "int64", "", ""),
     ],
+    "dflproto.v1.QcSettings": [
+        (1, "max_identity_distance", "optional", "double", "", ""),
+        (2, "min_similarity", "optional", "double", "", ""),
+        (3, "max_perceptual", "optional", "double", "", ""),
+        (4, "max_landmark_error", "optional", "double", "", ""),
+        (5, "max_pose_error", "optional", "double", "", ""),
+        (6, "min_sharpness", "optional", "double", "", ""),
+        (7, "min_grain", "optional", "double", "", ""),
+        (8, "max_grain", "optional", "double", "", ""),
+        (9, "max_seam", "optional", "double", "", ""),
+        (10, "max_flicker", "optional", "double", "", ""),
+        (11, "max_boil", "optional", "double", "", ""),
+        (12, "max_jitter", "optional", "double", "", ""),
+        (13, "max_matte_jump", "optional", "double", "", ""),
+        (14, "max_highlight", "optional", "double", "", ""),
+        (15, "min_confidence", "optional", "double", "", ""),
+        (16, "worst_frames", "optional", "int64", "", ""),
+        (17, "spread_frames", "optional", "int64", "", ""),
+        (18, "landmarker", "optional", "string", "", ""),
+        (19, "input_colorspace", "optional", "string", "", ""),
+        (20, "ocio_config", "optional", "string", "", ""),
+        (21, "overwrite", "optional", "bool", "", ""),
+        (22, "device", "optional", "string", "", ""),
+    ],
+    "dflproto.v1.QcSpec": [
+        (1, "plate", "single", "message", "dflproto.v1.PlateSpec", ""),
+        (2, "result_path", "single", "string", "", ""),
+        (3, "faceset_path", "single", "string", "", ""),
+        (4, "source_path", "single", "string", "", ""),
+        (5, "output_path", "single", "string", "", ""),
+        (6, "settings", "single", "message", "dflproto.v1.QcSettings", ""),
+    ],
     "dflproto.v1.RecoverNamesSettings": [],
     "dflproto.v1.RemoveMasksSettings": [
         (1, "source", "optional", "string", "", ""),
@@ -798,6 +831,7 @@ ENUMS = {
         "JOB_KIND_TRAIN_MASK": 5,
         "JOB_KIND_IMPORT_MODEL": 6,
         "JOB_KIND_EXPORT_MODEL": 7,
+        "JOB_KIND_QC": 8,
     },
     "dflproto.v1.JobState": {
         "JOB_STATE_UNSPECIFIED": 0,

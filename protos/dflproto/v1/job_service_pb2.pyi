@@ -136,8 +136,24 @@ class ExportModelSpec(_message.Message):
     settings: _settings_pb2.ModelExportSettings
     def __init__(self, model_path: _Optional[str] = ..., output_path: _Optional[str] = ..., settings: _Optional[_Union[_settings_pb2.ModelExportSettings, _Mapping]] = ...) -> None: ...
 
+class QcSpec(_message.Message):
+    __slots__ = ("plate", "result_path", "faceset_path", "source_path", "output_path", "settings")
+    PLATE_FIELD_NUMBER: _ClassVar[int]
+    RESULT_PATH_FIELD_NUMBER: _ClassVar[int]
+    FACESET_PATH_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_PATH_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_PATH_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    plate: PlateSpec
+    result_path: str
+    faceset_path: str
+    source_path: str
+    output_path: str
+    settings: _settings_pb2.QcSettings
+    def __init__(self, plate: _Optional[_Union[PlateSpec, _Mapping]] = ..., result_path: _Optional[str] = ..., faceset_path: _Optional[str] = ..., source_path: _Optional[str] = ..., output_path: _Optional[str] = ..., settings: _Optional[_Union[_settings_pb2.QcSettings, _Mapping]] = ...) -> None: ...
+
 class JobSpec(_message.Message):
-    __slots__ = ("extract", "train", "merge", "curate", "train_mask", "import_model", "export_model")
+    __slots__ = ("extract", "train", "merge", "curate", "train_mask", "import_model", "export_model", "qc")
     EXTRACT_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
     MERGE_FIELD_NUMBER: _ClassVar[int]
@@ -145,6 +161,7 @@ class JobSpec(_message.Message):
     TRAIN_MASK_FIELD_NUMBER: _ClassVar[int]
     IMPORT_MODEL_FIELD_NUMBER: _ClassVar[int]
     EXPORT_MODEL_FIELD_NUMBER: _ClassVar[int]
+    QC_FIELD_NUMBER: _ClassVar[int]
     extract: ExtractSpec
     train: TrainSpec
     merge: MergeSpec
@@ -152,7 +169,8 @@ class JobSpec(_message.Message):
     train_mask: TrainMaskSpec
     import_model: ImportModelSpec
     export_model: ExportModelSpec
-    def __init__(self, extract: _Optional[_Union[ExtractSpec, _Mapping]] = ..., train: _Optional[_Union[TrainSpec, _Mapping]] = ..., merge: _Optional[_Union[MergeSpec, _Mapping]] = ..., curate: _Optional[_Union[CurateSpec, _Mapping]] = ..., train_mask: _Optional[_Union[TrainMaskSpec, _Mapping]] = ..., import_model: _Optional[_Union[ImportModelSpec, _Mapping]] = ..., export_model: _Optional[_Union[ExportModelSpec, _Mapping]] = ...) -> None: ...
+    qc: QcSpec
+    def __init__(self, extract: _Optional[_Union[ExtractSpec, _Mapping]] = ..., train: _Optional[_Union[TrainSpec, _Mapping]] = ..., merge: _Optional[_Union[MergeSpec, _Mapping]] = ..., curate: _Optional[_Union[CurateSpec, _Mapping]] = ..., train_mask: _Optional[_Union[TrainMaskSpec, _Mapping]] = ..., import_model: _Optional[_Union[ImportModelSpec, _Mapping]] = ..., export_model: _Optional[_Union[ExportModelSpec, _Mapping]] = ..., qc: _Optional[_Union[QcSpec, _Mapping]] = ...) -> None: ...
 
 class Job(_message.Message):
     __slots__ = ("id", "kind", "state", "spec", "create_time", "start_time", "end_time", "attempt_count", "error", "frame_progress", "train_progress", "last_sequence", "stop_requested", "ahead_count", "result")

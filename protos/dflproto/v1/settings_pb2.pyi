@@ -489,3 +489,51 @@ class ModelExportSettings(_message.Message):
     scene_linear: bool
     overwrite: bool
     def __init__(self, kind: _Optional[str] = ..., identity: _Optional[str] = ..., half: bool = ..., scene_linear: bool = ..., overwrite: bool = ...) -> None: ...
+
+class QcSettings(_message.Message):
+    __slots__ = ("max_identity_distance", "min_similarity", "max_perceptual", "max_landmark_error", "max_pose_error", "min_sharpness", "min_grain", "max_grain", "max_seam", "max_flicker", "max_boil", "max_jitter", "max_matte_jump", "max_highlight", "min_confidence", "worst_frames", "spread_frames", "landmarker", "input_colorspace", "ocio_config", "overwrite", "device")
+    MAX_IDENTITY_DISTANCE_FIELD_NUMBER: _ClassVar[int]
+    MIN_SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    MAX_PERCEPTUAL_FIELD_NUMBER: _ClassVar[int]
+    MAX_LANDMARK_ERROR_FIELD_NUMBER: _ClassVar[int]
+    MAX_POSE_ERROR_FIELD_NUMBER: _ClassVar[int]
+    MIN_SHARPNESS_FIELD_NUMBER: _ClassVar[int]
+    MIN_GRAIN_FIELD_NUMBER: _ClassVar[int]
+    MAX_GRAIN_FIELD_NUMBER: _ClassVar[int]
+    MAX_SEAM_FIELD_NUMBER: _ClassVar[int]
+    MAX_FLICKER_FIELD_NUMBER: _ClassVar[int]
+    MAX_BOIL_FIELD_NUMBER: _ClassVar[int]
+    MAX_JITTER_FIELD_NUMBER: _ClassVar[int]
+    MAX_MATTE_JUMP_FIELD_NUMBER: _ClassVar[int]
+    MAX_HIGHLIGHT_FIELD_NUMBER: _ClassVar[int]
+    MIN_CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    WORST_FRAMES_FIELD_NUMBER: _ClassVar[int]
+    SPREAD_FRAMES_FIELD_NUMBER: _ClassVar[int]
+    LANDMARKER_FIELD_NUMBER: _ClassVar[int]
+    INPUT_COLORSPACE_FIELD_NUMBER: _ClassVar[int]
+    OCIO_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    OVERWRITE_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    max_identity_distance: float
+    min_similarity: float
+    max_perceptual: float
+    max_landmark_error: float
+    max_pose_error: float
+    min_sharpness: float
+    min_grain: float
+    max_grain: float
+    max_seam: float
+    max_flicker: float
+    max_boil: float
+    max_jitter: float
+    max_matte_jump: float
+    max_highlight: float
+    min_confidence: float
+    worst_frames: int
+    spread_frames: int
+    landmarker: str
+    input_colorspace: str
+    ocio_config: str
+    overwrite: bool
+    device: str
+    def __init__(self, max_identity_distance: _Optional[float] = ..., min_similarity: _Optional[float] = ..., max_perceptual: _Optional[float] = ..., max_landmark_error: _Optional[float] = ..., max_pose_error: _Optional[float] = ..., min_sharpness: _Optional[float] = ..., min_grain: _Optional[float] = ..., max_grain: _Optional[float] = ..., max_seam: _Optional[float] = ..., max_flicker: _Optional[float] = ..., max_boil: _Optional[float] = ..., max_jitter: _Optional[float] = ..., max_matte_jump: _Optional[float] = ..., max_highlight: _Optional[float] = ..., min_confidence: _Optional[float] = ..., worst_frames: _Optional[int] = ..., spread_frames: _Optional[int] = ..., landmarker: _Optional[str] = ..., input_colorspace: _Optional[str] = ..., ocio_config: _Optional[str] = ..., overwrite: bool = ..., device: _Optional[str] = ...) -> None: ...

@@ -9,6 +9,7 @@ from dflcore.config.describe import describe_settings
 from dflcore.config.exchange import ModelExportSettings, ModelImportSettings
 from dflcore.config.extract import ExtractSettings
 from dflcore.config.merge import MergeSettings
+from dflcore.config.qc import QcSettings
 from dflcore.config.train import TrainSettings
 from dflcore.errors import InvalidInput
 from dfldaemon.cli.flags import add_settings_flags, flag_help, flag_name, given_settings
@@ -21,6 +22,7 @@ WORK = {
     "merge": (MergeSettings, ["merge", "in", "--model", "m", "--faceset", "f", "--output", "o"]),
     "model import": (ModelImportSettings, ["model", "import", "old", "--model", "m"]),
     "model export": (ModelExportSettings, ["model", "export", "m", "--output", "o"]),
+    "qc": (QcSettings, ["qc", "result", "--plate", "p", "--faceset", "f", "--output", "o"]),
 }
 
 

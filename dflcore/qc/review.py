@@ -1,0 +1,396 @@
+"""``dfl qc``: a merged shot → a page for people and a file for programs."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from dflcore.color.ocio import ColorConverter
+from dflcore.config.qc import QcSettings
+from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound
+from dflcore.frames import FrameRange
+from dflcore.identity.base import identity_distance
+from dflcore.io.atomic import write_text
+from dflcore.io.faceset import Faceset
+from dflcore.io.plate import Plate, open_plate
+from dflcore.merge.pipeline import select_records
+from dflcore.models.device import resolve_device
+from dflcore.progress import FrameProgress, Notice, RunControl, StopRequest
+from dflcore.qc.delivery import Delivery
+from dflcore.qc.faces import FaceExaminer, People
+from dflcore.qc.flagging import (
+    Flagger,
+    faces_of,
+    find_runs,
+    frames_to_show,
+    order_frames,
+    summarise,
+    untouched_faces,
+)
+from dflcore.qc.page import GENERATOR, render_page, shot_name
+from dflcore.qc.report import ShotReport, printable, read_report, report_key, rounded, to_json
+from dflcore.qc.shot import Measurements, ShotMeter, face_label, smallest_gap
+from dflcore.qc.thumbnails import FramePictures, Photographer, spread_evenly, take_pictures
+from dflcore.version import SOFTWARE
+from dflcore.weights.store import WeightStore
+
+PAGE_SUFFIX: Final = ".html"
+DATA_SUFFIX: Final = ".json"
+_HEAD_BYTES: Final = 4096
+_MIN_STEPPED: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportFiles:
+    """Where a report goes."""
+
+    page: Path
+    data: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QcResult:
+    """What a review gave.
+
+    Attributes:
+        page, data: the files written; None where it was stopped before.
+        frames: looked at. flagged_frames: of these, beyond some limit. error_frames: of these, to be repaired.
+        stopped: why it ended early; nothing was written then.
+    """
+
+    page: Path | None = None
+    data: Path | None = None
+    frames: int = 0
+    flagged_frames: int = 0
+    error_frames: int = 0
+    stopped: StopRequest | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shot:
+    """What is reviewed.
+
+    Attributes:
+        result: pattern of merged frames, their manifest, or a folder with one manifest.
+        plate: pattern or movie that was merged.
+        target: faceset of the plate. source: faceset of the identity put on, None to do without.
+        frames: None for every frame of the plate between the first and the last of the result.
+    """
+
+    result: str
+    plate: str
+    target: Path
+    source: Path | None = None
+    frames: FrameRange | None = None
+
+
+def review_shot(
+    shot: Shot,
+    output: Path,
+    settings: QcSettings,
+    control: RunControl,
+    *,
+    store: WeightStore | None = None,
+    converter: ColorConverter | None = None,
+    examiner: FaceExaminer | None = None,
+) -> QcResult:
+    """Measure a shot and write its page and its JSON file.
+
+    Args:
+        output: the page (``.html``, or ``.json``), or a folder for ``<shot>.qc.html`` and ``<shot>.qc.json``.
+
+    Raises:
+        NotFound: result, plate or a faceset is not there, or network weights are missing.
+        Conflict: a file of the report's name is there and is no report of this result.
+        InvalidInput: the faceset does not belong to the plate, or something cannot be used as named.
+        DataCorrupt: faceset or manifest is damaged.
+        ResourceExhausted: the disk is full.
+    """
+    delivery = Delivery.open(shot.result)
+    files = report_files(output, str(delivery.pattern))
+    key = report_key(str(delivery.pattern), shot.plate)
+    check_replaceable(files, key, overwrite=settings.overwrite)
+    converter = converter or ColorConverter(settings.ocio_config)
+    with Faceset.open(shot.target) as faceset:
+        review = _Review(shot, delivery, faceset, settings, control, converter, store, examiner)
+        with contextlib.closing(review):
+            report = review.measure(key)
+            page = None if report is None else review.render(report)
+    if report is None or page is None:
+        return QcResult(stopped=review.stopped)
+    check_replaceable(files, key, overwrite=settings.overwrite)  # somebody may have been quicker
+    write_text(files.data, to_json(report))
+    write_text(files.page, page)
+    return QcResult(
+        page=files.page,
+        data=files.data,
+        frames=report.frame_count,
+        flagged_frames=len(report.look_first),
+        error_frames=report.error_frames,
+    )
+
+
+def measure_shot(
+    shot: Shot,
+    settings: QcSettings,
+    control: RunControl,
+    *,
+    store: WeightStore | None = None,
+    converter: ColorConverter | None = None,
+    examiner: FaceExaminer | None = None,
+) -> ShotReport | None:
+    """The report as data, nothing written; None when it was stopped. Raises as :func:`review_shot`."""
+    delivery = Delivery.open(shot.result)
+    converter = converter or ColorConverter(settings.ocio_config)
+    with Faceset.open(shot.target) as faceset:
+        review = _Review(shot, delivery, faceset, settings, control, converter, store, examiner)
+        with contextlib.closing(review):
+            return review.measure(report_key(str(delivery.pattern), shot.plate))
+
+
+def report_files(output: Path, result: str) -> ReportFiles:
+    """The two files of a report.
+
+    Raises:
+        InvalidInput: ``output`` names a file that is neither HTML nor JSON.
+    """
+    suffix = output.suffix.lower()
+    if suffix in (PAGE_SUFFIX, ".htm", DATA_SUFFIX) and not output.is_dir():
+        page = output if suffix != DATA_SUFFIX else output.with_suffix(PAGE_SUFFIX)
+        return ReportFiles(page=page, data=output.with_suffix(DATA_SUFFIX))
+    if output.is_file():
+        raise InvalidInput(
+            f"The output {output} is a file; name a folder, or a page that ends in {PAGE_SUFFIX}.",
+            reason="BAD_OUTPUT",
+            field="output",
+            path=output,
+        )
+    name = shot_name(result)
+    return ReportFiles(page=output / f"{name}.qc{PAGE_SUFFIX}", data=output / f"{name}.qc{DATA_SUFFIX}")
+
+
+def check_replaceable(files: ReportFiles, key: str, *, overwrite: bool) -> None:
+    """A report is replaced by a newer one of the same result and plate only.
+
+    Raises:
+        Conflict: a file is there that is something else.
+    """
+    for path, is_ours in ((files.page, _is_page), (files.data, _is_data)):
+        is_free = not (path.exists() or path.is_symlink())
+        if is_free or (path.is_file() and (overwrite or is_ours(path, key))):
+            continue
+        raise Conflict(
+            f"{path} is there already and is no report of this result; choose another output, or say --overwrite.",
+            reason="OUTPUT_EXISTS",
+            path=path,
+        )
+
+
+def _is_page(path: Path, key: str) -> bool:
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    return f'content="{GENERATOR}"'.encode() in head and f'name="dfl-qc-key" content="{key}"'.encode() in head
+
+
+def _is_data(path: Path, key: str) -> bool:
+    try:
+        return read_report(path).key == key
+    except DataCorrupt:
+        match = re.search(rb'"key": "([0-9a-f]+)"', path.read_bytes()[:_HEAD_BYTES])  # of another format of ours
+        return match is not None and match[1].decode() == key
+
+
+class _Review:
+    """One review: what its steps share."""
+
+    def __init__(
+        self,
+        shot: Shot,
+        delivery: Delivery,
+        faceset: Faceset,
+        settings: QcSettings,
+        control: RunControl,
+        converter: ColorConverter,
+        store: WeightStore | None,
+        examiner: FaceExaminer | None,
+    ) -> None:
+        self._shot = shot
+        self._delivery = delivery
+        self._faceset = faceset
+        self._settings = settings
+        self._control = control
+        self._converter = converter
+        self._notes: list[str] = []
+        self.stopped: StopRequest | None = None
+        self._frames, self._plate = self._open_plate()
+        self._records, notices = select_records(self._plate, faceset)
+        for notice in (*self._plate.notices, *notices):
+            self._tell(notice)
+        self._examiner = examiner or FaceExaminer(
+            store, landmarker=settings.landmarker, device=str(resolve_device(settings.device))
+        )
+
+    def measure(self, key: str) -> ShotReport | None:
+        """Look at every frame; None when asked to stop."""
+        people, source_to_target = self._people()
+        meter = ShotMeter(
+            self._plate,
+            self._delivery,
+            self._faceset,
+            self._records,
+            self._examiner,
+            people=people,
+            frames=self._frames,
+            converter=self._converter,
+        )
+        measured = meter.measure(self._control)
+        self.stopped = measured.stopped
+        if measured.stopped is not None:
+            return None
+        return self._report(key, measured, source_to_target)
+
+    def render(self, report: ShotReport) -> str | None:
+        """The page with its pictures; None when asked to stop."""
+        worst = frames_to_show(report.look_first, report.findings, self._settings.worst_frames)
+        spread = spread_evenly([one.frame for one in report.figures], self._settings.spread_frames)
+        wanted = sorted({*worst, *spread})
+        pictures: dict[int, FramePictures] = {}
+        photographer = Photographer(self._plate, self._delivery, self._records, self._converter)
+        for frame, one in take_pictures(photographer, wanted):
+            pictures[frame] = one
+            done, total = len(pictures), len(wanted)
+            self._control.emit(FrameProgress(done=done, total=total, frame=frame, stage="pictures"))
+            self.stopped = self._control.stop_requested()
+            if self.stopped is not None:
+                return None
+        return render_page(
+            report, {frame: pictures[frame] for frame in worst}, {frame: pictures[frame] for frame in spread}
+        )
+
+    def close(self) -> None:
+        """Release the plate's files."""
+        self._plate.close()
+
+    def _open_plate(self) -> tuple[FrameRange, Plate]:
+        """The frames to look at, and the plate opened for those it has."""
+        space = self._settings.input_colorspace
+        if space == "auto":
+            space = self._delivery.facts.color_space or "auto"
+        resolve = self._converter.find
+        whole = open_plate(self._shot.plate, color_space=space, resolve_space=resolve)
+        there = whole.frames
+        asked = self._shot.frames or self._covered(there)
+        usable = FrameRange.of(set(asked) & set(there))
+        whole.close()
+        if not usable:
+            raise NotFound(
+                f"The plate {self._shot.plate} has none of the frames {asked} of the result; it has {there}.",
+                reason="FRAMES_MISSING",
+                path=self._shot.plate,
+            )
+        if absent := FrameRange.of(set(asked) - set(there)):
+            self._notes.append(f"The plate has no frames {absent}; they are not judged.")
+        return usable, open_plate(self._shot.plate, frames=usable, color_space=space, resolve_space=resolve)
+
+    def _covered(self, there: FrameRange) -> FrameRange:
+        """Frames of the plate between the first and the last of the result, at the result's own step."""
+        merged = self._delivery.frames.frames
+        step = _common_step(merged)
+        if step > 1:
+            self._notes.append(f"The result has every {step}th frame; those between are taken as not asked for.")
+        later = [frame for frame in there if frame > merged[-1]]
+        earlier = [frame for frame in there if frame < merged[0]]
+        if rest := FrameRange.of([*earlier, *later]):
+            self._notes.append(f"The plate also has the frames {rest}, which lie outside the merged range.")
+        return FrameRange.of(
+            frame for frame in there if merged[0] <= frame <= merged[-1] and (frame - merged[0]) % step == 0
+        )
+
+    def _people(self) -> tuple[dict[str, People], float | None]:
+        """Whom every face is compared with, and how far source and target are apart."""
+        source = None
+        if self._shot.source is not None:
+            with Faceset.open(self._shot.source) as faceset:
+                source = self._examiner.typical_face(faceset)
+            if source is None:
+                self._notes.append("No face of the source's faceset could be described: likeness is not measured.")
+        names: dict[str, list[str]] = {}
+        for faces in self._records.values():
+            for record in faces:
+                names.setdefault(face_label(record), []).append(record.name)
+        people: dict[str, People] = {}
+        distances: list[float] = []
+        for label, of_label in names.items():
+            target = self._examiner.typical_face(self._faceset, of_label)
+            people[label] = People(source=source, target=target)
+            if source is not None and target is not None:
+                distances.append(identity_distance(source, target))
+        return people, rounded(min(distances)) if distances else None
+
+    def _report(self, key: str, measured: Measurements, source_to_target: float | None) -> ShotReport:
+        untouched = untouched_faces(measured.frames)
+        self._remark(measured, untouched)
+        flagger = Flagger(self._settings, measured.frames, untouched)
+        figures = [flagger.figures(frame) for frame in measured.frames]
+        facts = self._delivery.facts
+        texts = {
+            "result": str(self._delivery.pattern),
+            "plate": self._shot.plate,
+            "target": str(self._shot.target),
+            "source": str(self._shot.source or ""),
+            "model": facts.model,
+        }
+        return ShotReport(
+            key=key,
+            software=SOFTWARE,
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            **printable(texts),
+            profile=self._delivery.profile,
+            color_space=measured.color_space,
+            merge_settings=printable(dict(facts.settings)),
+            frames=str(self._frames),
+            frame_count=len(self._frames),
+            source_to_target=source_to_target,
+            notes=printable(self._notes),
+            measures=list(flagger.measures.values()),
+            faces=summarise(figures, faces_of(measured.frames)),
+            findings=find_runs(figures),
+            look_first=order_frames(figures),
+            figures=figures,
+        )
+
+    def _remark(self, measured: Measurements, untouched: Sequence[str]) -> None:
+        if measured.has_lossy:
+            self._notes.append(
+                "The frames are compressed with loss, which changes pixels everywhere: bits outside the matte are not "
+                "compared. Merge with zip or piz to deliver them exactly."
+            )
+        if self._shot.source is None:
+            self._notes.append("No source faceset was named: the distance to the source is not measured.")
+        if untouched:
+            faces = ", ".join(untouched)
+            self._notes.append(f"Nothing was put on {faces}; such a face is not judged.")
+        gap = smallest_gap(self._frames)
+        if gap > 1:
+            self._notes.append(f"Steadiness is measured between frames {gap} apart; limits are meant for neighbours.")
+        if len(self._frames) == 1:
+            self._notes.append("A single frame tells nothing about steadiness.")
+        if measured.frames and not any("grain" in face.values for one in measured.frames for face in one.faces):
+            self._notes.append("The plate has next to no grain, or the faces are small: grain is not compared.")
+
+    def _tell(self, notice: Notice) -> None:
+        self._control.emit(notice)
+        if notice.severity == "warning":
+            self._notes.append(notice.message)
+
+
+def _common_step(frames: Sequence[int]) -> int:
+    """The step of a sequence that has the same between all its frames; else 1."""
+    steps = {after - before for before, after in itertools.pairwise(frames)}
+    return steps.pop() if len(steps) == 1 and len(frames) >= _MIN_STEPPED else 1
