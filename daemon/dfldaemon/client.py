@@ -24,6 +24,7 @@ from dflcore.errors import Conflict, DflError, Internal, InvalidInput, NotFound,
 from dflcore.version import __version__
 from dfldaemon.discovery import TOKEN_NAME, UNREACHABLE_REASONS, find_session, read_token
 from dfldaemon.errors import error_from_call
+from dfldaemon.frame_slots import SlotReference, read_slot
 from dflproto.v1 import (
     common_pb2,
     daemon_service_pb2,
@@ -32,12 +33,16 @@ from dflproto.v1 import (
     faceset_service_pb2_grpc,
     job_service_pb2,
     job_service_pb2_grpc,
+    merge_service_pb2,
+    merge_service_pb2_grpc,
     model_service_pb2,
     model_service_pb2_grpc,
 )
 
 Answer = TypeVar("Answer")
 CALL_DEADLINE_S = 10.0
+FRAME_DEADLINE_S = 120.0
+"""For a single frame: the first one loads the model."""
 START_DEADLINE_S = 10.0
 STOP_DEADLINE_S = 90.0
 """A worker may take a minute to save."""
@@ -63,6 +68,14 @@ class Endpoint:
 
     address: str
     token: str
+
+
+@dataclass(frozen=True, slots=True)
+class FramePicture:
+    """One merged frame: what it is, and its bytes as asked for; none where the daemon wrote a file."""
+
+    header: merge_service_pb2.FrameHeader
+    data: bytes | bytearray
 
 
 def session_endpoint(state_dir: Path) -> Endpoint:
@@ -248,6 +261,37 @@ class DaemonClient:
         stub = cast(Any, model_service_pb2_grpc).ModelServiceStub(self._channel)
         request = model_service_pb2.GetModelRequest(path=path)
         return self._call(stub.GetModel, request, model_service_pb2.GetModelResponse).model
+
+    def merge_frame(
+        self, request: merge_service_pb2.MergeFrameRequest, *, deadline_s: float = FRAME_DEADLINE_S
+    ) -> FramePicture:
+        """Have one frame rendered, and fetch it by the road the request names.
+
+        Another thread may ask meanwhile, with a client of its own: see ``MergeFrameRequest.client_key``.
+
+        Raises:
+            Cancelled: a newer request of the same client key has come (reason ``SUPERSEDED``).
+            Internal: the process that renders was lost (reason ``FRAME_WORKER_LOST``); ask again.
+            DflError: whatever rendering raised, and as :meth:`_call`.
+        """
+        stub = cast(Any, merge_service_pb2_grpc).MergeServiceStub(self._channel)
+        try:
+            answers = stub.MergeFrame(request, timeout=deadline_s, metadata=_metadata())
+            header = next(answers).header
+            data: bytes | bytearray = bytearray(
+                header.size_bytes if request.road != merge_service_pb2.PIXEL_ROAD_PATH else 0
+            )
+            if request.road == merge_service_pb2.PIXEL_ROAD_SHARED_MEMORY:
+                slot = SlotReference(header.path, header.offset_bytes, header.size_bytes, header.generation)
+                data = read_slot(slot)
+            position = 0
+            for answer in answers:
+                assert isinstance(data, bytearray)
+                data[position : position + len(answer.chunk)] = answer.chunk
+                position += len(answer.chunk)
+        except grpc.RpcError as error:
+            raise _translate(error, self.endpoint.address) from error
+        return FramePicture(header, data)
 
     def watch(
         self,

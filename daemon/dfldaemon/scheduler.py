@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -106,10 +106,22 @@ class _Running:
 
 
 class Scheduler:
-    """The queue. All its methods belong to one event loop."""
+    """The queue. All its methods belong to one event loop.
 
-    def __init__(self, store: StoreThread, watchers: Watchers, options: SchedulerOptions) -> None:
+    Args:
+        make_room: awaited before a worker starts: gives device and memory free; raises nothing.
+    """
+
+    def __init__(
+        self,
+        store: StoreThread,
+        watchers: Watchers,
+        options: SchedulerOptions,
+        *,
+        make_room: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._store = store
+        self._make_room = make_room
         self._watchers = watchers
         self._options = options
         self._moving = asyncio.Lock()
@@ -228,6 +240,8 @@ class Scheduler:
     async def _run(self, queued: Job) -> None:
         """One job from QUEUED to wherever its worker takes it."""
         work = await self._read_work(queued)
+        if self._make_room is not None:
+            await self._make_room()
         async with self._moving:
             if self._stopping.is_set():
                 return

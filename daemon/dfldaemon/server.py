@@ -36,6 +36,8 @@ from dfldaemon.discovery import (
     write_session,
 )
 from dfldaemon.folders import lock_state_folder, private_folder, socket_path
+from dfldaemon.frame_folders import pixel_folders
+from dfldaemon.frame_requests import FrameOptions, FrameProcess
 from dfldaemon.jobs import JobState
 from dfldaemon.logs import CallInterceptor, log_to_file
 from dfldaemon.queries import QueryProcess
@@ -62,6 +64,7 @@ logger = logging.getLogger(__name__)
 
 WORKER_COMMAND = (sys.executable, "-P", "-m", "dfldaemon.worker")
 QUERY_COMMAND = (sys.executable, "-P", "-m", "dfldaemon.query_worker")
+FRAME_COMMAND = (sys.executable, "-P", "-m", "dfldaemon.frame_worker")
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 MAX_STREAMS = 64
 CALL_GRACE_S = 2.0
@@ -87,7 +90,7 @@ class Daemon:
 
     Args:
         settings: where it lives and what it may do.
-        worker_command, query_command: programs of the worker processes.
+        worker_command, query_command, frame_command: programs of the worker processes.
     """
 
     def __init__(
@@ -96,9 +99,11 @@ class Daemon:
         *,
         worker_command: Sequence[str] = WORKER_COMMAND,
         query_command: Sequence[str] = QUERY_COMMAND,
+        frame_command: Sequence[str] = FRAME_COMMAND,
     ) -> None:
         self.settings = settings
         self._worker_command = worker_command
+        self._frame_command = frame_command
         self._ending = asyncio.Event()
         self._idle_clock = _IdleClock()
         self._watchers = Watchers()
@@ -123,12 +128,15 @@ class Daemon:
             stack.enter_context(log_to_file(log_path, self.settings.log_level))
             store = stack.enter_context(contextlib.closing(StoreThread(state / STORE_NAME)))
             stack.push_async_callback(self._queries.close)
-            scheduler = Scheduler(store, self._watchers, self._scheduler_options(state))
+            folders = stack.enter_context(pixel_folders(state))
+            frames = FrameProcess(self._frame_options(folders), lambda: scheduler.is_busy)
+            stack.push_async_callback(frames.close)
+            scheduler = Scheduler(store, self._watchers, self._scheduler_options(state), make_room=frames.release)
             token = create_token(state / TOKEN_NAME)
             stack.callback((state / TOKEN_NAME).unlink, missing_ok=True)
             server, address = self._listen(token, state)
             session = self._session(address, state, log_path)
-            self._add_servicers(server, session, store, scheduler)
+            self._add_servicers(server, session, store, scheduler, frames)
             await server.start()
             stack.push_async_callback(server.stop, CALL_GRACE_S)
             await scheduler.start()
@@ -171,7 +179,12 @@ class Daemon:
         return server, address
 
     def _add_servicers(
-        self, server: grpc.aio.Server, session: Session, store: StoreThread, scheduler: Scheduler
+        self,
+        server: grpc.aio.Server,
+        session: Session,
+        store: StoreThread,
+        scheduler: Scheduler,
+        frames: FrameProcess,
     ) -> None:
         roots = self.settings.root_paths
         jobs = JobServicer(store, scheduler, self._watchers, roots)
@@ -180,7 +193,8 @@ class Daemon:
         daemon_service_pb2_grpc.add_DaemonServiceServicer_to_server(daemon, server)
         faceset_service_pb2_grpc.add_FacesetServiceServicer_to_server(FacesetServicer(self._queries, roots), server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(self._queries, roots), server)
-        merge_service_pb2_grpc.add_MergeServiceServicer_to_server(MergeServicer(self._queries, roots), server)
+        merging = MergeServicer(self._queries, frames, roots)
+        merge_service_pb2_grpc.add_MergeServiceServicer_to_server(merging, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if self.settings.reflection:
             from grpc_reflection.v1alpha import reflection  # costs start-up time, and few ask for it
@@ -202,6 +216,19 @@ class Daemon:
             start_time=datetime.datetime.now(datetime.UTC).isoformat(),
         )
 
+    def _worker_limits(self) -> WorkerLimits:
+        settings = self.settings
+        return WorkerLimits(threads=settings.worker_threads, weights=settings.weight_folders, roots=settings.root_paths)
+
+    def _frame_options(self, folders: Sequence[Path]) -> FrameOptions:
+        return FrameOptions(
+            command=self._frame_command,
+            folders=folders,
+            limits=self._worker_limits(),
+            idle_s=self.settings.frame_idle_s,
+            cache_mb=self.settings.frame_cache_mb,
+        )
+
     def _scheduler_options(self, state: Path) -> SchedulerOptions:
         settings = self.settings
         return SchedulerOptions(
@@ -209,9 +236,7 @@ class Daemon:
             roots=settings.root_paths,
             worker=WorkerOptions(
                 command=self._worker_command,
-                limits=WorkerLimits(
-                    threads=settings.worker_threads, weights=settings.weight_folders, roots=settings.root_paths
-                ),
+                limits=self._worker_limits(),
                 stop_grace_s=settings.stop_grace_s,
                 hang_timeout_s=settings.hang_timeout_s,
                 stall_timeout_s=settings.stall_timeout_s,

@@ -70,6 +70,17 @@ class DaemonSettings(Settings):
     retention_days: float = knob(
         30.0, "Ended jobs, their events and logs are forgotten after so many days.", ge=0.0, le=36500.0, unit="days"
     )
+    frame_idle_s: float = knob(
+        300.0,
+        "The process that renders single frames leaves when nobody has asked for so long.",
+        ge=0.1,
+        le=1e6,
+        unit="s",
+        audience=Audience.TD,
+    )
+    frame_cache_mb: int = knob(
+        1024, "Plates that process keeps decoded, in MB.", ge=0, le=1_000_000, audience=Audience.TD
+    )
     log_level: LogLevel = knob("info", "Least important line that is written to the log.", audience=Audience.TD)
     reflection: bool = knob(
         False, "Let tools such as grpcurl ask for the protocol (token needed).", audience=Audience.TD

@@ -12,10 +12,12 @@ from dfldaemon.server import Daemon, serve
 from dfldaemon.settings import daemon_settings
 
 WORKER = Path(__file__).with_name("fake_worker.py")
+FRAME_WORKER = Path(__file__).with_name("fake_frame_worker.py")
 
 if __name__ == "__main__":
     settings = daemon_settings(dict(argument.split("=", 1) for argument in sys.argv[1:]), os.environ)
     try:
-        asyncio.run(serve(Daemon(settings, worker_command=(sys.executable, "-P", str(WORKER)))))
+        commands = ((sys.executable, "-P", str(program)) for program in (WORKER, FRAME_WORKER))
+        asyncio.run(serve(Daemon(settings, **dict(zip(("worker_command", "frame_command"), commands, strict=True)))))
     except DflError as error:
         sys.exit(error.message)

@@ -20,7 +20,12 @@ from dflproto.v1 import daemon_service_pb2 as wire
 from dflproto.v1 import daemon_service_pb2_grpc
 from dflproto.v1.schema_digest import SCHEMA_DIGEST
 
-FEATURES = ("paths", *(f"jobs.{kind.value}" for kind in JobKind), "corrections")
+FEATURES = (
+    "paths",
+    *(f"jobs.{kind.value}" for kind in JobKind),
+    "corrections",
+    *("merge_frame", "roads.stream", "roads.path", "roads.shared_memory"),
+)
 """Abilities a client may look for before it offers them."""
 
 

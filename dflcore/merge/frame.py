@@ -1,0 +1,500 @@
+"""One merged frame, now: what a range would write, from parts that are kept warm between requests.
+
+Kept are the network, the faceset's index, the colour config, the last plates as light, and the network's last outputs:
+a request in which only the look has changed runs no network. What has changed on disk meanwhile is noticed: a new save
+of the model, a new or deleted face, a frame rendered again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dflcore.authorization import check_authorization
+from dflcore.color.ocio import ColorConverter
+from dflcore.config.merge import MergeSettings
+from dflcore.errors import Conflict, InvalidInput
+from dflcore.frames import FrameRange
+from dflcore.io.aligned_image import to_uint8
+from dflcore.io.exr import ExrLayer
+from dflcore.io.faceset import INDEX_NAME, Faceset
+from dflcore.io.pack import PACK_NAME
+from dflcore.io.plate import MetadataValue, Plate, Window, open_plate, select_frames
+from dflcore.io.png import encode_png
+from dflcore.merge.aovs import layered_frame, parse_layers
+from dflcore.merge.composite import intersect, to_float
+from dflcore.merge.light import PlateDeveloper, PlateLight
+from dflcore.merge.pipeline import select_records
+from dflcore.merge.proxy import (
+    crop_layers,
+    reduce_layers,
+    reduced_display,
+    reduced_window,
+    snap,
+    whole_reduction,
+)
+from dflcore.merge.rendering import FrameRenderer, PaintedFrame, header_of, merge_identity, write_layers
+from dflcore.merge.segmentation import Segmentation
+from dflcore.merge.stages import StepClock
+from dflcore.merge.swapper import ModelSwapper, open_swapper
+from dflcore.merge.warmth import ByteCache, NetworkMemory, RememberingSwapper
+from dflcore.models.device import resolve_device
+from dflcore.models.layout import MANIFEST_NAME, generation_folders
+from dflcore.progress import Notice
+from dflcore.types import Authorization, FaceRecord, FloatArray
+
+BEAUTY_NAME = "beauty"
+"""What the composite is called in requests; in files it has no name."""
+MAX_REDUCTION = 16
+NETWORK_CACHE_BYTES = 64 << 20
+_KEPT_PLATES = 4
+_KEPT_FACESETS = 4
+_KEPT_MODELS = 2
+AuthorizationOf = Callable[[Path, str], Authorization]
+"""Model folder and weights' digest → the record of the source's face."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameRequest:
+    """What is wanted of one frame.
+
+    Attributes:
+        plate, frame, model, faceset, settings: as of a merge.
+        layers: ``beauty`` and names of :data:`~dflcore.merge.aovs.LAYERS`, in the order of the answer.
+        region: None for all of the data window; ``faces`` for the rectangle around the swapped faces, all where there
+            is none; a window in plate pixels from the display window's top-left corner.
+        reduction: whole number by which both sides are divided. max_side: divide further until no side is longer, px;
+            0 sets no limit.
+        keeps_channels: at full size, also the plate's own further channels, as a merge's file has them.
+    """
+
+    plate: str
+    frame: int
+    model: Path
+    faceset: Path
+    settings: MergeSettings
+    layers: tuple[str, ...] = (BEAUTY_NAME,)
+    region: Window | str | None = None
+    reduction: int = 1
+    max_side: int = 0
+    keeps_channels: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RenderedFrame:
+    """One frame as asked for.
+
+    Attributes:
+        layers: in the order asked for, the beauty without a name; pixels over ``data_window``.
+        data_window, display_window: in coordinates divided by ``reduction``.
+        key: as :meth:`MergeIdentity.frame_key`. attributes: of a file's header.
+        network_reused: the network's output of an earlier request was used.
+    """
+
+    layers: tuple[ExrLayer, ...]
+    light: PlateLight
+    converter: ColorConverter
+    data_window: Window
+    display_window: Window
+    reduction: int
+    key: str
+    face_count: int
+    attributes: Mapping[str, MetadataValue | str | int | float]
+    notices: tuple[Notice, ...]
+    steps_ms: Mapping[str, float]
+    network_reused: bool
+
+    def write_exr(self, path: Path, compression: str) -> None:
+        """Write an EXR file; at full size and with the layers of a merge, the very file a merge writes.
+
+        Call it in a thread that does no colour work. Raises as :func:`dflcore.io.exr.write_exr`.
+        """
+        ordered = sorted(self.layers, key=lambda layer: bool(layer.name))  # the beauty comes first
+        write_layers(
+            path,
+            ordered,
+            self.light,
+            self.attributes,
+            compression,
+            data_window=self.data_window,
+            display_window=self.display_window,
+        )
+
+    def png(self) -> bytes:
+        """The one layer as an 8-bit PNG with what the header says of the making as text.
+
+        Colours are sRGB-encoded and cut off at 0 and 1 (no view transform); mattes and maps are their numbers.
+
+        Raises:
+            InvalidInput: there are several layers.
+        """
+        if len(self.layers) != 1:
+            names = ", ".join(layer.name or BEAUTY_NAME for layer in self.layers)
+            raise InvalidInput(
+                f"A PNG holds one layer, not {names}; name one of them.", reason="ONE_LAYER_ONLY", field="layers"
+            )
+        text = {name: str(value) for name, value in self.attributes.items() if name.startswith("dfl/")}
+        return encode_png(self._display(self.layers[0]), text)
+
+    def _display(self, layer: ExrLayer) -> NDArray[np.uint8]:
+        pixels = to_float(np.ascontiguousarray(layer.pixels))
+        if pixels.shape[2] == 1:
+            return to_uint8(pixels)
+        if layer.channels[:3] == ("R", "G", "B"):
+            finite = np.nan_to_num(pixels[..., :3], nan=0.0)
+            return to_uint8(self.converter.to_network(finite, self.light.color_space))
+        shown = np.zeros((*pixels.shape[:2], 3), np.float32)
+        shown[..., : min(pixels.shape[2], 3)] = pixels[..., :3]
+        return to_uint8(shown)
+
+
+class WatchedClock(StepClock):
+    """A clock that asks at every step whether the result is still wanted.
+
+    Args:
+        check: raises when it is not.
+    """
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        super().__init__()
+        self._check = check
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time what runs inside. Raises whatever the check raises."""
+        self._check()
+        with super().step(name):
+            yield
+
+
+@dataclass(slots=True)
+class _OpenPlate:
+    plate: Plate
+    token: str
+
+
+@dataclass(slots=True)
+class _Faces:
+    token: tuple[object, ...]
+    records: dict[int, list[FaceRecord]]
+    notices: list[Notice]
+
+
+@dataclass(slots=True)
+class _Model:
+    token: tuple[object, ...]
+    swapper: ModelSwapper
+    notices: list[Notice]
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """What is read from disk for a frame."""
+
+    plate: Plate
+    records: Sequence[FaceRecord]
+    segmentation_text: Sequence[str]
+    masks: Mapping[str, FloatArray]
+    notices: Sequence[Notice]
+
+
+@dataclass(slots=True)
+class _Warm:
+    """What is kept; a dictionary's last entry was used last."""
+
+    converters: dict[str, tuple[ColorConverter, PlateDeveloper]] = field(default_factory=dict)
+    plates: dict[tuple[str, str, str], _OpenPlate] = field(default_factory=dict)
+    faces: dict[tuple[str, ...], _Faces] = field(default_factory=dict)
+    models: dict[tuple[str, str], _Model] = field(default_factory=dict)
+
+
+class WarmFrames:
+    """Renders frames on request, one at a time, and keeps what the next request needs.
+
+    Call :meth:`render` in a thread that reads no EXR files: colour work is slow there (``color/ocio.py``). Files are
+    read in a thread of its own.
+
+    Args:
+        authorization_of: says who allowed a model's source face.
+        cache_bytes: at most so much of decoded plates is kept.
+    """
+
+    def __init__(self, authorization_of: AuthorizationOf, *, cache_bytes: int) -> None:
+        self._authorization_of = authorization_of
+        self._warm = _Warm()
+        self._lights: ByteCache[PlateLight] = ByteCache(cache_bytes)
+        self._outputs: NetworkMemory = ByteCache(NETWORK_CACHE_BYTES)
+        self.files = ThreadPoolExecutor(1, thread_name_prefix="frame-files")
+        """Where image files are read and written."""
+
+    def render(self, request: FrameRequest, check: Callable[[], None] = lambda: None) -> RenderedFrame:
+        """One frame.
+
+        Args:
+            check: asked at every step; what it raises ends the work.
+
+        Raises:
+            InvalidInput: as :func:`~dflcore.merge.pipeline.merge_range`; a region outside the plate; a reduction or
+                layers that cannot be.
+            NotFound, DataCorrupt, ResourceExhausted: plate, frame, faceset or model are not there, damaged, or too
+                large.
+        """
+        settings = request.settings
+        names = _layer_names(request.layers)
+        _check_size(request)
+        clock = WatchedClock(check)
+        converter, developer = self._converter(settings.ocio_config)
+        with clock.step("model"):
+            model = self._model(request)
+        permission = self._authorization_of(request.model, model.swapper.digest)
+        permission_notices = check_authorization(
+            permission,
+            f"the model {model.swapper.name}",
+            project=settings.authorization_project,
+            use=settings.authorization_use,
+        )
+        with clock.step("faces"):
+            inputs = self.files.submit(self._inputs, request, converter, model.swapper).result()
+        identity = merge_identity(inputs.plate, model.swapper, settings, converter, permission)
+        key = identity.frame_key(inputs.plate.identity(request.frame), inputs.records, inputs.segmentation_text)
+        person = (settings.identity, str(settings.morph), settings.device)
+        swapper = RememberingSwapper(model.swapper, self._outputs, person)
+        renderer = FrameRenderer(swapper, converter, settings, names, clock=clock, developer=developer)
+        light = self._light(request, inputs.plate, renderer, clock)
+        painted = renderer.paint(light, inputs.records, inputs.masks)
+        with clock.step("composite"):
+            layers, window, reduction = _compose(request, painted, names)
+        attributes = header_of(painted, identity, settings)
+        if reduction > 1 and settings.provenance_attributes != "off":
+            attributes["dfl/reduction"] = reduction
+        check()
+        display = light.image.display_window
+        return RenderedFrame(
+            layers=tuple(layers),
+            light=light,
+            converter=converter,
+            data_window=reduced_window(window, display, reduction) if reduction > 1 else window,
+            display_window=reduced_display(display, reduction) if reduction > 1 else display,
+            reduction=reduction,
+            key=key,
+            face_count=painted.face_count,
+            attributes=attributes,
+            notices=(*inputs.notices, *model.notices, *permission_notices, *painted.notices),
+            steps_ms=clock.milliseconds_per(1),
+            network_reused=swapper.is_reused,
+        )
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.files.shutdown()
+        for open_one in self._warm.plates.values():
+            open_one.plate.close()
+        self._warm = _Warm()
+        self._lights.clear()
+        self._outputs.clear()
+
+    def _converter(self, config: str) -> tuple[ColorConverter, PlateDeveloper]:
+        """Raises NotFound, InvalidInput."""
+        name = f"{config}\0{os.stat(config).st_mtime_ns}" if config and os.path.isfile(config) else config
+        if name not in self._warm.converters:
+            converter = ColorConverter(config)
+            self._warm.converters = {name: (converter, PlateDeveloper(converter))}
+        return self._warm.converters[name]
+
+    def _model(self, request: FrameRequest) -> _Model:
+        """The model as it was saved last, painting whom the settings say. Raises as :func:`open_swapper`."""
+        settings = request.settings
+        device = str(resolve_device(settings.device))
+        key = (str(request.model), device)
+        token = _model_token(request.model)
+        kept = self._warm.models.pop(key, None)
+        if kept is None or kept.token != token:
+            kept = None  # the old weights go before the new ones come
+            while len(self._warm.models) >= _KEPT_MODELS:
+                self._warm.models.pop(next(iter(self._warm.models)))
+            kept = _Model(token, *open_swapper(request.model, device))
+        self._warm.models[key] = kept
+        person = kept.swapper.painting(settings.identity, settings.morph)
+        return replace(kept, swapper=person)
+
+    def _inputs(self, request: FrameRequest, converter: ColorConverter, swapper: ModelSwapper) -> _Inputs:
+        """Plate, faces and masks; runs where files are read."""
+        plate = self._plate(request, converter)
+        faces = self._faces(request, plate)
+        records = faces.records.get(request.frame, ())
+        segmentation = Segmentation.open(request.faceset, request.settings.segmentation, {request.frame: records})
+        with contextlib.closing(segmentation):
+            masks = segmentation.read(records, swapper.face_type, swapper.resolution)
+            return _Inputs(plate, records, segmentation.identify(records), masks, (*plate.notices, *faces.notices))
+
+    def _plate(self, request: FrameRequest, converter: ColorConverter) -> Plate:
+        """The plate with all its frames, opened anew where the frame was not there before, or its first has changed."""
+        settings = request.settings
+        key = (request.plate, settings.input_colorspace, converter.config_name)
+        kept = self._warm.plates.pop(key, None)
+        if kept is not None and (request.frame not in set(kept.plate.frames) or kept.token != _plate_token(kept.plate)):
+            kept.plate.close()
+            kept = None
+        if kept is None:
+            plate = open_plate(request.plate, color_space=settings.input_colorspace, resolve_space=converter.find)
+            kept = _OpenPlate(plate, _plate_token(plate))
+        self._warm.plates[key] = kept
+        while len(self._warm.plates) > _KEPT_PLATES:
+            self._warm.plates.pop(next(iter(self._warm.plates))).plate.close()
+        select_frames(request.plate, kept.plate.frames, FrameRange((request.frame,)), "error")
+        return kept.plate
+
+    def _faces(self, request: FrameRequest, plate: Plate) -> _Faces:
+        """Faces by frame. Raises as :meth:`Faceset.open` and :func:`select_records`."""
+        key = (str(request.faceset), plate.name)
+        token = (*_folder_token(request.faceset), plate.size, plate.frames)
+        kept = self._warm.faces.pop(key, None)
+        if kept is None or kept.token != token:
+            with Faceset.open(request.faceset) as faceset:
+                kept = _Faces(token, *select_records(plate, faceset))
+        self._warm.faces[key] = kept
+        while len(self._warm.faces) > _KEPT_FACESETS:
+            self._warm.faces.pop(next(iter(self._warm.faces)))
+        return kept
+
+    def _light(self, request: FrameRequest, plate: Plate, renderer: FrameRenderer, clock: StepClock) -> PlateLight:
+        settings = request.settings
+        key = (
+            *(request.plate, str(request.frame), plate.identity(request.frame), plate.color_space),
+            *(settings.ocio_config, settings.bit_depth),
+        )
+        light = self._lights.get(key)
+        if light is None:
+            with clock.step("read"):
+                image = self.files.submit(plate.read, request.frame).result()
+            light = renderer.develop(image)
+            self._lights.put(key, light, _light_bytes(light))
+        return light
+
+
+def check_output(path: Path, request: FrameRequest, rendered: RenderedFrame) -> None:
+    """Refuse to write a frame over the plate, or over another file unless that is allowed.
+
+    Raises:
+        InvalidInput: a folder, or the plate's own file.
+        Conflict: a file is there and ``overwrite`` is off.
+    """
+    if path.is_dir():
+        raise InvalidInput(f"The output {path} is a folder.", reason="BAD_OUTPUT_PATTERN", field="output_path")
+    if not path.exists():
+        return
+    source = rendered.light.image.source_path
+    if source.exists() and path.samefile(source):
+        raise InvalidInput(
+            f"The output {path} is the plate's own file (frame {request.frame}); write somewhere else.",
+            reason="OUTPUT_IS_PLATE",
+            path=path,
+            frame=request.frame,
+        )
+    if not request.settings.overwrite:
+        raise Conflict(
+            f"{path} is there already. Nothing was written. Name another file, or allow overwriting.",
+            reason="OUTPUT_EXISTS",
+            path=path,
+            frame=request.frame,
+        )
+
+
+def _layer_names(asked: Sequence[str]) -> tuple[str, ...]:
+    """The names without the beauty, in file order. Raises InvalidInput for an unknown one, or for none at all."""
+    if not asked:
+        raise InvalidInput("No layer is asked for.", reason="NO_LAYERS", field="layers")
+    return parse_layers(",".join(name for name in asked if name != BEAUTY_NAME))
+
+
+def _check_size(request: FrameRequest) -> None:
+    """Raises InvalidInput."""
+    if not 1 <= request.reduction <= MAX_REDUCTION:
+        raise InvalidInput(
+            f"reduction = {request.reduction} must be a whole number from 1 to {MAX_REDUCTION}.",
+            reason="BAD_SIZE",
+            field="reduction",
+        )
+    if request.max_side < 0:
+        raise InvalidInput(
+            f"max_side_px = {request.max_side} must be 0 or more.", reason="BAD_SIZE", field="max_side_px"
+        )
+    if isinstance(request.region, Window) and (request.region.width < 1 or request.region.height < 1):
+        raise InvalidInput("The window is empty.", reason="REGION_EMPTY", field="window")
+
+
+def _compose(request: FrameRequest, painted: PaintedFrame, names: Sequence[str]) -> tuple[list[ExrLayer], Window, int]:
+    """The layers asked for, what they cover in plate pixels, and by how much they are reduced."""
+    light = painted.light
+    data, display = light.data_window, light.image.display_window
+    region = _region(request, painted)
+    reduction = whole_reduction(region, display, request.reduction, request.max_side)
+    if reduction > 1:
+        region = snap(region, display, data, reduction)
+    every, _ = layered_frame(light, painted.faces, names)
+    by_name = {layer.name: layer for layer in every}
+    wanted = ["" if name == BEAUTY_NAME else name for name in dict.fromkeys(request.layers)]
+    if request.keeps_channels and reduction == 1:
+        wanted += [name for name in by_name if name and name not in names]
+    layers = crop_layers([by_name[name] for name in wanted], data, region)
+    if reduction > 1:
+        layers = reduce_layers(layers, painted.faces, region, display, reduction)
+    return layers, region, reduction
+
+
+def _region(request: FrameRequest, painted: PaintedFrame) -> Window:
+    """In the coordinates of the data window. Raises InvalidInput for one outside it."""
+    data, display = painted.light.data_window, painted.light.image.display_window
+    if request.region is None:
+        return data
+    if not isinstance(request.region, Window):
+        return data if painted.faces is None else painted.faces.window
+    asked = request.region
+    moved = Window(x=asked.x + display.x, y=asked.y + display.y, width=asked.width, height=asked.height)
+    common = intersect(moved, data)
+    if common is None:
+        raise InvalidInput(
+            f"The window {asked.x},{asked.y} {asked.width}x{asked.height} lies outside the plate "
+            f"({display.width}x{display.height}).",
+            reason="REGION_OUTSIDE",
+            field="window",
+        )
+    return common
+
+
+def _model_token(path: Path) -> tuple[object, ...]:
+    """Changes with every save of a model."""
+    folders = generation_folders(path)[:1]
+    with contextlib.suppress(OSError):
+        return tuple((folder.name, (folder / MANIFEST_NAME).stat().st_mtime_ns) for folder in folders)
+    return (os.urandom(8),)  # it is just being removed
+
+
+def _folder_token(path: Path) -> tuple[object, ...]:
+    """Changes when a faceset does: its index, and the files in it."""
+    tokens: list[object] = []
+    for entry in (path, path / INDEX_NAME, path / PACK_NAME):
+        with contextlib.suppress(OSError):
+            status = entry.stat()
+            tokens.append((entry.name, status.st_mtime_ns, status.st_size, status.st_ino))
+    return tuple(tokens)
+
+
+def _plate_token(plate: Plate) -> str:
+    """Changes when the frame does that says what all others are."""
+    return plate.identity(plate.frames.frames[0])
+
+
+def _light_bytes(light: PlateLight) -> int:
+    arrays = [light.image.pixels]
+    for array in (light.beauty, light.rgb):
+        if not any(np.may_share_memory(array, known) for known in arrays):
+            arrays.append(array)
+    return sum(array.nbytes for array in arrays)

@@ -1,0 +1,115 @@
+"""Memories for whoever renders frame after frame on request: bounded, and exact in what they give back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from dflcore.merge.swapper import FaceSwapper
+from dflcore.types import FaceType
+
+V = TypeVar("V")
+Outputs = tuple[Tensor, Tensor, Tensor]
+"""What a network paints of a batch, see :meth:`FaceSwapper.swap`."""
+
+
+class ByteCache(Generic[V]):
+    """Values by key, the ones used longest ago dropped when all together are too large. One thread at a time.
+
+    Args:
+        limit: bytes; a value that is larger by itself is not kept.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._entries: OrderedDict[Hashable, tuple[V, int]] = OrderedDict()
+        self.size = 0
+        """Bytes kept now."""
+
+    def get(self, key: Hashable) -> V | None:
+        """A value that was kept, None where there is none."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        self._entries.move_to_end(key)
+        return entry[0]
+
+    def put(self, key: Hashable, value: V, size: int) -> None:
+        """Keep a value of so many bytes."""
+        self._drop(key)
+        if size > self._limit:
+            return
+        while self.size + size > self._limit:
+            self._drop(next(iter(self._entries)))
+        self._entries[key] = (value, size)
+        self.size += size
+
+    def clear(self) -> None:
+        self._entries.clear()
+        self.size = 0
+
+    def _drop(self, key: Hashable) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self.size -= entry[1]
+
+
+NetworkMemory = ByteCache[Outputs]
+
+
+class RememberingSwapper:
+    """A :class:`FaceSwapper` that paints the very same faces only once.
+
+    What it knows a batch by are the faces' own numbers, so that whatever reaches the network counts and nothing else
+    does: the plate, the landmarks and the colour space, but none of the settings of the look.
+
+    Args:
+        memory: outputs of this and other swappers.
+        person: what else decides about an output: whom it paints, how much of them, and on which device.
+    """
+
+    def __init__(self, swapper: FaceSwapper, memory: NetworkMemory, person: tuple[str, ...]) -> None:
+        self._swapper = swapper
+        self._memory = memory
+        self._person = person
+        self._ran = self._recalled = 0
+
+    @property
+    def resolution(self) -> int:
+        return self._swapper.resolution
+
+    @property
+    def face_type(self) -> FaceType:
+        return self._swapper.face_type
+
+    @property
+    def name(self) -> str:
+        return self._swapper.name
+
+    @property
+    def digest(self) -> str:
+        return self._swapper.digest
+
+    @property
+    def is_reused(self) -> bool:
+        """It was asked and the network did not run."""
+        return self._recalled > 0 and self._ran == 0
+
+    def swap(self, target: Tensor) -> Outputs:
+        """See :meth:`FaceSwapper.swap`."""
+        pixels = hashlib.blake2b(target.contiguous().numpy().data).digest()
+        key = (self.digest, self._person, tuple(target.shape), pixels)
+        known = self._memory.get(key)
+        if known is None:
+            self._ran += 1
+            known = self._swapper.swap(target)
+            self._memory.put(key, known, sum(plane.nbytes for plane in known))
+        else:
+            self._recalled += 1
+        face, source_mask, target_mask = (torch.clone(plane) for plane in known)
+        return face, source_mask, target_mask
