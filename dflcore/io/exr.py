@@ -4,14 +4,20 @@ Contract (what Nuke's and Blender's readers make of names):
     beauty ``R G B A`` bare; other channels ``layer.C`` with one dot; layer names are lower-case ASCII words that do not
     begin with a digit and are not ``left``, ``right`` or ``main``, which hosts take as views or the beauty. The format
     itself stores channels by name in alphabetical order; readers put the bare ones first.
+
+OpenImageIO makes the header, OpenEXR packs the pixels: OpenImageIO's Python binding takes pixels of one type only, so a
+32-bit layer beside half ones would have every channel converted, one after the other on one thread, which takes four
+times as long as packing them. Where OpenEXR refuses the header or is not installed, OpenImageIO writes the pixels too.
 """
 
 from __future__ import annotations
 
 import errno
+import functools
+import importlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,8 +32,16 @@ from dflcore.io.plate import MetadataValue, Window
 from dflcore.io.stills import set_limits, take_error
 
 PixelType = Literal["half", "float"]
+DEFAULT_DWA_LEVEL = 45.0
+"""OpenEXR's own: visually lossless by its authors' judgement."""
 COMPRESSIONS = ("zip", "zips", "piz", "dwaa", "dwab", "none", "rle", "pxr24", "b44", "b44a")
 
+DWA_LEVELS = (1.0, 500.0)
+"""Least and largest: OpenImageIO takes 0 for no level at all, and beyond 500 little but blocks is left."""
+LOSSY_COMPRESSIONS = frozenset({"dwaa", "dwab", "b44", "b44a", "pxr24"})
+"""Those that do not return the bits they were given. DWA treats every channel called R, G or B as colour, whatever it
+holds: an ST map comes back with errors of several pixels."""
+_DWA = ("dwaa", "dwab")
 _LAYER_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _CHANNEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _RESERVED_LAYERS = frozenset({"left", "right", "main"})
@@ -97,6 +111,7 @@ def write_exr(
     pixel_aspect: float = 1.0,
     metadata: Mapping[str, MetadataValue | str | int | float] | None = None,
     compression: str = "zip",
+    dwa_level: float = DEFAULT_DWA_LEVEL,
     color_space: str = "",
 ) -> None:
     """Write one EXR atomically; half and float values arrive in the file bit for bit.
@@ -105,12 +120,13 @@ def write_exr(
         layers: in file order; the beauty (name ``""``), where there is one, comes first.
         data_window: what all layers' pixels cover.
         metadata: header attributes, usually a plate's own plus ours; those that describe storage are left out.
-        compression: one of :data:`COMPRESSIONS`; ``dwaa``, ``dwab``, ``b44``, ``b44a``, ``pxr24`` lose bits.
+        compression: one of :data:`COMPRESSIONS`; :data:`LOSSY_COMPRESSIONS` lose bits.
+        dwa_level: how much ``dwaa`` and ``dwab`` may lose, see :data:`DWA_LEVELS`; larger levels make smaller files.
         color_space: of all colour layers, by OCIO name; written as ``colorspace`` and, where it has one, interop id.
 
     Raises:
         InvalidInput: a name the hosts would misread, twice the same channel, a shape that is not the data window's,
-            an unknown compression, a folder that cannot be written.
+            an unknown compression, a level out of range, a folder that cannot be written.
         ResourceExhausted: the disk is full.
     """
     _check_layers(layers, data_window)
@@ -120,17 +136,34 @@ def write_exr(
             reason="BAD_SETTING",
             field="compression",
         )
+    low, high = DWA_LEVELS
+    if not low <= dwa_level <= high:
+        raise InvalidInput(
+            f"The level of DWA compression is {dwa_level}; it may be {low:g} to {high:g}.",
+            reason="BAD_SETTING",
+            field="dwa_level",
+        )
     set_limits()
-    spec = _spec(layers, data_window, display_window)
-    for name, value in (metadata or {}).items():
-        _set_attribute(spec, name, value)
-    spec.attribute("compression", compression)
-    spec.attribute("PixelAspectRatio", float(pixel_aspect))
-    if color_space:
-        spec.attribute("oiio:ColorSpace", color_space)
-        spec.attribute("colorspace", color_space)
+    describe = functools.partial(
+        _describe,
+        display=display_window,
+        pixel_aspect=pixel_aspect,
+        metadata=metadata or {},
+        compression=f"{compression}:{dwa_level:g}" if compression in _DWA else compression,
+        color_space=color_space,
+    )
+    needed_bytes = sum(layer.pixels.size * (2 if layer.pixel_type == "half" else 4) for layer in layers)
     with atomic_path(path) as temporary:
-        _write(temporary, spec, _interleaved(layers), path)
+        header = _make_header(temporary, describe, path, needed_bytes)
+        if header is None:
+            _write(temporary, describe(_spec(layers, data_window)), _interleaved(layers), path, needed_bytes)
+            return
+        last = (data_window.x + data_window.width - 1, data_window.y + data_window.height - 1)
+        header["dataWindow"] = ((data_window.x, data_window.y), last)
+        try:
+            _packer().File(header, _planes(layers)).write(str(temporary))
+        except (RuntimeError, OSError) as error:
+            raise _write_error(path, str(error), temporary, needed_bytes) from error
 
 
 def read_exr_layers(path: Path) -> dict[str, NDArray[Any]]:
@@ -241,7 +274,47 @@ def _check_names(layer: ExrLayer, position: int) -> None:
         )
 
 
-def _spec(layers: Sequence[ExrLayer], data: Window, display: Window) -> Any:
+@functools.cache
+def _packer() -> Any:
+    """The OpenEXR module, with a thread for every core."""
+    module = importlib.import_module("OpenEXR")
+    module.set_global_thread_count(os.cpu_count() or 1)
+    return module
+
+
+def _make_header(
+    temporary: Path, describe: Callable[[Any], Any], path: Path, needed_bytes: int
+) -> dict[str, Any] | None:
+    """What OpenImageIO writes into a header, as OpenEXR's attributes: names and types are translated in one place.
+
+    Returns:
+        None where OpenEXR refuses one: it holds key and time codes to their ranges, OpenImageIO does not. Also where it
+        is not installed.
+    """
+    _write(temporary, describe(oiio.ImageSpec(1, 1, 1, oiio.HALF)), np.zeros((1, 1, 1), np.float16), path, needed_bytes)
+    try:
+        header = dict(_packer().File(str(temporary), header_only=True).header())
+    except (ImportError, RuntimeError):
+        return None
+    del header["channels"]
+    return header
+
+
+def _planes(layers: Sequence[ExrLayer]) -> dict[str, NDArray[Any]]:
+    """Contiguous pixels by name as OpenEXR wants them: a layer's colours together, (H, W, 3 or 4), or each alone."""
+    planes: dict[str, NDArray[Any]] = {}
+    for layer in layers:
+        with np.errstate(over="ignore", invalid="ignore"):  # beyond half's range is infinity, as in any EXR writer
+            pixels = layer.pixels.astype(_NUMPY_TYPES[layer.pixel_type], copy=False)
+        if layer.channels in (_BEAUTY_ORDER[:3], _BEAUTY_ORDER):
+            planes[layer.name or "".join(layer.channels)] = np.ascontiguousarray(pixels)
+            continue
+        for index, name in enumerate(layer.channel_names):
+            planes[name] = np.ascontiguousarray(pixels[..., index])
+    return planes
+
+
+def _spec(layers: Sequence[ExrLayer], data: Window) -> Any:
     names = tuple(name for layer in layers for name in layer.channel_names)
     kinds = tuple(layer.pixel_type for layer in layers for _ in layer.channels)
     spec = oiio.ImageSpec(data.width, data.height, len(names), oiio.TypeDesc(kinds[0]))
@@ -249,8 +322,28 @@ def _spec(layers: Sequence[ExrLayer], data: Window, display: Window) -> Any:
     if len(set(kinds)) > 1:
         spec.channelformats = tuple(oiio.TypeDesc(kind) for kind in kinds)
     spec.x, spec.y = data.x, data.y
+    return spec
+
+
+def _describe(
+    spec: Any,
+    *,
+    display: Window,
+    pixel_aspect: float,
+    metadata: Mapping[str, MetadataValue | str | int | float],
+    compression: str,
+    color_space: str,
+) -> Any:
+    """The same spec with everything but size and channels set."""
     spec.full_x, spec.full_y = display.x, display.y
     spec.full_width, spec.full_height = display.width, display.height
+    for name, value in metadata.items():
+        _set_attribute(spec, name, value)
+    spec.attribute("compression", compression)
+    spec.attribute("PixelAspectRatio", float(pixel_aspect))
+    if color_space:
+        spec.attribute("oiio:ColorSpace", color_space)
+        spec.attribute("colorspace", color_space)
     return spec
 
 
@@ -276,17 +369,17 @@ def _set_attribute(spec: Any, name: str, value: MetadataValue | str | int | floa
         spec.attribute(name, plain)
 
 
-def _write(temporary: Path, spec: Any, pixels: NDArray[Any], path: Path) -> None:
+def _write(temporary: Path, spec: Any, pixels: NDArray[Any], path: Path, needed_bytes: int) -> None:
     target = oiio.ImageOutput.create(str(temporary))
     if target is None:
         raise Internal(f"No EXR writer for {temporary}: {take_error(oiio)}", path=path)
     if not target.open(str(temporary), spec):
-        raise _write_error(path, take_error(target), temporary, spec.image_bytes())
+        raise _write_error(path, take_error(target), temporary, needed_bytes)
     is_written = target.write_image(pixels)
     text = take_error(target)
     is_closed = target.close()
     if not (is_written and is_closed):
-        raise _write_error(path, text or take_error(target), temporary, spec.image_bytes())
+        raise _write_error(path, text or take_error(target), temporary, needed_bytes)
 
 
 def _write_error(path: Path, text: str, temporary: Path, needed_bytes: int) -> Exception:

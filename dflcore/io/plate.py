@@ -32,6 +32,10 @@ ResolveSpace = Callable[[str], str | None]
 _CHANNEL_WORDS = {"red": "r", "green": "g", "blue": "b", "alpha": "a", "luminance": "y"}
 _COLORS = ("r", "g", "b")
 _GRAY = ("y", "l", "i", "v")  # luminance; TIFF's "I"; Blender's value passes
+_NOT_GRAY_BESIDE = frozenset({"x", "ry", "by"})
+"""A ``Y`` beside one of these is a coordinate, CIE's Y or the luminance of a colour stored as luminance and chroma."""
+BEAUTY_NAMES = ("", "rgba", "rgb", "beauty", "combined", "composite", "image", "main")
+"""What programs call the layer or part that holds the picture itself, lower case, the most telling first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +113,7 @@ class PlateImage:
     def rgb(self) -> FloatArray:
         """(H, W, 3) float32, colour space as the plate's, over the data window; a gray plate is repeated.
 
-        Bare ``R G B`` first, else the first layer that has them, else a gray channel. Half and float values are exact;
+        Which channels those are :func:`find_color` says. Half and float values are exact;
         uint8 and uint16 are scaled to [0, 1].
 
         Raises:
@@ -288,16 +292,27 @@ def file_identity(path: Path, extra: str = "") -> str:
 
 
 def find_color(names: tuple[str, ...]) -> tuple[int, int, int] | None:
-    """Positions of red, green and blue among channel names: bare ones, else the first layer's, else gray thrice."""
+    """Positions of red, green and blue among channel names; None where there is no colour.
+
+    Bare ``R G B`` first, then those of a layer named as :data:`BEAUTY_NAMES` says, then the first layer's that has
+    them; without any a gray channel, three times. Upper and lower case and whole words (``fg.red``) all count.
+    """
     parts = [_split(name) for name in names]
-    layers = dict.fromkeys(layer for layer, _ in parts)
-    ordered = ["", *(layer for layer in layers if layer)]
+    ordered = sorted(dict.fromkeys(layer for layer, _ in parts), key=beauty_rank)
     for wanted in (_COLORS, *((gray,) * 3 for gray in _GRAY)):
         for layer in ordered:
+            if wanted[0] == "y" and any((layer, other) in parts for other in _NOT_GRAY_BESIDE):
+                continue
             if all((layer, channel) in parts for channel in wanted):
                 red, green, blue = (parts.index((layer, channel)) for channel in wanted)
                 return red, green, blue
     return None
+
+
+def beauty_rank(name: str) -> int:
+    """How much a layer's or part's name sounds like the picture itself; 0 is best, all that do not are equal."""
+    last = name.rpartition(".")[2].lower()
+    return BEAUTY_NAMES.index(last) if last in BEAUTY_NAMES else len(BEAUTY_NAMES)
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from numpy.typing import NDArray
 from dflcore.errors import DataCorrupt, DflError, InvalidInput, NotFound, ResourceExhausted, Unsupported
 from dflcore.frames import FrameRange
 from dflcore.io.plate import (
+    BEAUTY_NAMES,
     MetadataValue,
     MissingPolicy,
     PlateImage,
     ResolveSpace,
     Window,
+    beauty_rank,
     file_identity,
     find_color,
     select_frames,
@@ -38,7 +41,6 @@ MAX_SIDE_PX = 65536
 DEFAULT_CONFIG = "ocio://studio-config-v2.2.0_aces-v1.3_ocio-v2.4"
 """Asked for colour space names when the caller gives no resolver; the same config as ``color/ocio.py``'s default."""
 
-_BEAUTY_PARTS = ("", "rgba", "rgb", "beauty", "combined", "composite", "image", "main")
 _MEANINGLESS_SPACES = frozenset({"", "unknown", "auto", "data", "raw"})
 _NUMPY_TYPES = {"half": np.float16, "float": np.float32, "uint8": np.uint8, "uint16": np.uint16}
 _UNREADABLE_TYPES = {"vectori": "int[3]", "vector2i": "int[2]", "vector2i[2]": "box2i", "float2[2]": "box2"}
@@ -74,7 +76,9 @@ class StillPlate:
         self.frames, notices = select_frames(name, there, frames, missing)
         first = pattern.path(self.frames.frames[0])
         with _opened(first, self.frames.frames[0]) as source:
-            spec, _ = _select_part(source, first, self.frames.frames[0])
+            parts = _list_parts(source, first, self.frames.frames[0])
+            chosen = _select_part(parts, first, self.frames.frames[0])
+            spec = chosen.spec
             metadata = _metadata(spec)
             is_float = bool({"half", "float"} & set(_channel_types(spec)))
         display = _display_window(spec)
@@ -92,6 +96,7 @@ class StillPlate:
                     details={"path": name, "color_space": self.color_space},
                 )
             )
+        notices += _left_out_notices(name, parts, chosen)
         orientation = metadata.get("Orientation", MetadataValue("int", 1)).value
         if orientation != 1:
             notices.append(
@@ -137,7 +142,8 @@ def read_still(path: Path, *, frame: int = 1, color_space: str = "") -> PlateIma
             supported.
     """
     with _opened(path, frame) as source:
-        spec, part = _select_part(source, path, frame)
+        chosen = _select_part(_list_parts(source, path, frame), path, frame)
+        spec, part = chosen.spec, chosen.number
         types = _channel_types(spec)
         kept = [index for index, name in enumerate(types) if name in _NUMPY_TYPES]
         if not kept:
@@ -150,7 +156,7 @@ def read_still(path: Path, *, frame: int = 1, color_space: str = "") -> PlateIma
         pixels = _read_pixels(source, part, spec, _common_type([types[index] for index in kept]), path, frame)
         if len(kept) < len(types):  # integer ids among colours: neither half nor float can hold them
             pixels = np.ascontiguousarray(pixels[..., kept])
-        names = _channel_names(spec, path, frame)
+        names = chosen.channel_names
         return PlateImage(
             frame=frame,
             pixels=pixels,
@@ -209,6 +215,14 @@ def _read_error(path: Path, frame: int, text: str) -> DflError:
             path=path,
             frame=frame,
         )
+    if "ubsampl" in text or ("sampling" in text and "channel" in text):
+        return Unsupported(
+            f"{path} (frame {frame}) holds channels of reduced size, as luminance and chroma (Y RY BY) have, which are "
+            "not read; convert it to R G B.",
+            reason="SUBSAMPLED_CHANNELS",
+            path=path,
+            frame=frame,
+        )
     return DataCorrupt(
         f"{path} (frame {frame}) cannot be read, it is truncated or damaged: {text or 'no reason given'}",
         reason="FRAME_CORRUPT",
@@ -217,37 +231,103 @@ def _read_error(path: Path, frame: int, text: str) -> DflError:
     )
 
 
-def _select_part(source: Any, path: Path, frame: int) -> tuple[Any, int]:
-    """Spec and number of the part with the beauty: by part name, then the first with bare RGB, then any colour."""
-    best: tuple[int, int, Any] | None = None
-    part = 0
-    while source.seek_subimage(part, 0):
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One image of a file: its number, OpenImageIO's spec, channel names, and the part's own name."""
+
+    number: int
+    spec: Any
+    channel_names: tuple[str, ...]
+    name: str
+
+    @property
+    def title(self) -> str:
+        """What a person may call it."""
+        return self.name or f"number {self.number + 1}"
+
+
+def _list_parts(source: Any, path: Path, frame: int) -> list[_Part]:
+    parts: list[_Part] = []
+    while source.seek_subimage(len(parts), 0):
         spec = source.spec()
-        rank = _part_rank(_channel_names(spec, path, frame), _text_attribute(spec, "oiio:subimagename"))
-        if best is None or rank < best[0]:
-            best = (rank, part, spec)
-        part += 1
-    take_error(source)  # running off the last part leaves a message behind
-    if best is None:
-        raise _read_error(path, frame, "it holds no image")
-    if best[2].deep:
+        names = _channel_names(spec, path, frame)
+        parts.append(_Part(len(parts), spec, names, _text_attribute(spec, "oiio:subimagename")))
+    text = take_error(source)  # running off the last part leaves a message behind
+    if not parts:
+        raise _read_error(path, frame, text or "it holds no image")
+    return parts
+
+
+def _select_part(parts: Sequence[_Part], path: Path, frame: int) -> _Part:
+    """The part with the beauty: bare RGB in a part of a beauty's name, then bare RGB, then any colour."""
+    best = min(parts, key=_part_rank)
+    if best.spec.deep:
         raise Unsupported(
             f"{path} is a deep image; flatten it first (DeepToImage).", reason="DEEP_IMAGE", path=path, frame=frame
         )
-    return best[2], best[1]
+    return best
 
 
-def _part_rank(names: tuple[str, ...], part_name: str) -> int:
+def _part_rank(part: _Part) -> int:
+    names = part.channel_names
     color = find_color(names)
     if color is None:
         return 4
     is_rgb = len(set(color)) == 3
     is_bare = "." not in names[color[0]]
-    if is_rgb and is_bare and part_name.rpartition(".")[2].lower() in _BEAUTY_PARTS:
+    if is_rgb and is_bare and beauty_rank(part.name) < len(BEAUTY_NAMES):
         return 0
     if is_rgb:
         return 1 if is_bare else 2
     return 3
+
+
+def _left_out_notices(name: str, parts: Sequence[_Part], chosen: _Part) -> list[Notice]:
+    """What of the file is not the plate, so that nobody thinks it was seen or will be kept."""
+    notices: list[Notice] = []
+    others = [part.title for part in parts if part is not chosen]
+    if others:
+        notices.append(
+            Notice(
+                message=f"{name}: of {len(parts)} parts, {chosen.title!r} is read; {', '.join(others)} are neither "
+                "looked at nor kept.",
+                reason="PARTS_NOT_READ",
+                severity="info",
+                details={"path": name, "part": chosen.title, "parts": ",".join(others)},
+            )
+        )
+    integers = [
+        channel
+        for channel, kind in zip(chosen.channel_names, _channel_types(chosen.spec), strict=True)
+        if kind not in _NUMPY_TYPES
+    ]
+    if integers and len(integers) < len(chosen.channel_names):
+        notices.append(
+            Notice(
+                message=f"{name}: the integer channels {', '.join(integers)} are neither read nor kept.",
+                reason="CHANNELS_NOT_READ",
+                details={"path": name, "channels": ",".join(integers)},
+            )
+        )
+    color = find_color(chosen.channel_names)
+    layer = chosen.channel_names[color[0]].rpartition(".")[0] if color is not None else ""
+    if color is not None and beauty_rank(layer) == len(BEAUTY_NAMES) and len(_color_layers(chosen.channel_names)) > 1:
+        notices.append(
+            Notice(
+                message=f"{name}: no layer is called the beauty; of {', '.join(_color_layers(chosen.channel_names))} "
+                f"the first, {layer}, is taken as the plate's colour.",
+                reason="COLOR_LAYER_ASSUMED",
+                details={"path": name, "layer": layer},
+            )
+        )
+    return notices
+
+
+def _color_layers(names: Sequence[str]) -> list[str]:
+    """Layers that have red, green and blue."""
+    layers = dict.fromkeys(name.rpartition(".")[0] for name in names)
+    found = {layer: find_color(tuple(name for name in names if name.rpartition(".")[0] == layer)) for layer in layers}
+    return [layer for layer, color in found.items() if color is not None and len(set(color)) == 3]
 
 
 def _read_pixels(source: Any, part: int, spec: Any, type_name: str, path: Path, frame: int) -> NDArray[Any]:

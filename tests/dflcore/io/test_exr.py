@@ -1,5 +1,6 @@
 """The delivered EXR: bits, windows, names, headers."""
 
+import dataclasses
 import errno
 import os
 import resource
@@ -7,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,14 @@ import pytest
 
 import dflcore
 from dflcore.errors import DataCorrupt, InvalidInput, NotFound, ResourceExhausted
-from dflcore.io.exr import ExrLayer, is_valid_exr, read_exr_layers, write_exr
+from dflcore.io.exr import (
+    COMPRESSIONS,
+    LOSSY_COMPRESSIONS,
+    ExrLayer,
+    is_valid_exr,
+    read_exr_layers,
+    write_exr,
+)
 from dflcore.io.plate import MetadataValue, Window, open_plate
 
 WINDOW = Window(x=0, y=0, width=256, height=256)
@@ -117,6 +126,124 @@ def test_windows_aspect_and_header_survive(tmp_path):
     assert image.metadata["userBits"].value == str(2**32 - 1)
     assert image.metadata["dfl:opacity"].value == 0.5
     assert image.metadata["compression"].value == "zip"
+
+
+LAYERS = ("swap", "raw", "matte", "matte_hull")
+
+
+def _mixed(window=WINDOW, seed=4):
+    """Beauty, colour layers, mattes and a 32-bit map of noise."""
+    generator = np.random.default_rng(seed)
+    shape = (window.height, window.width)
+    layers = [ExrLayer(name="", channels=("R", "G", "B", "A"), pixels=generator.random((*shape, 4)).astype(np.float16))]
+    for name in LAYERS:
+        channels = ("A",) if name.startswith("matte") else ("R", "G", "B")
+        pixels = generator.normal(0, 4, (*shape, len(channels))).astype(np.float16)
+        layers.append(ExrLayer(name=name, channels=channels, pixels=pixels))
+    pixels = generator.random((*shape, 2), dtype=np.float32)
+    return [*layers, ExrLayer(name="st", channels=("R", "G"), pixels=pixels, pixel_type="float")]
+
+
+def _same(path, layers):
+    read = read_exr_layers(path)
+    for layer in layers:
+        for index, name in enumerate(layer.channel_names):
+            np.testing.assert_array_equal(_bits(read[name]), _bits(np.ascontiguousarray(layer.pixels[..., index])))
+    assert len(read) == sum(len(layer.channels) for layer in layers)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_layers_of_both_types_lie_in_their_own_channels(tmp_path, order):
+    window = Window(x=-7, y=3, width=61, height=37)
+    layers = [dataclasses.replace(layer, pixels=np.array(layer.pixels, order=order)) for layer in _mixed(window)]
+    _same(_write(tmp_path / "a.exr", layers, window), layers)
+
+
+def test_codes_out_of_range_do_not_hinder_writing(tmp_path):
+    """Plates carry them, and readers other than OpenEXR's show them."""
+    metadata = {
+        "smpte:KeyCode": MetadataValue("keycode", (1, 2, 3, 4, 5, 6, 7)),
+        "smpte:TimeCode": MetadataValue("timecode", (0x7F7F7F7F, 0)),
+        "reelName": MetadataValue("string", "A001"),
+    }
+    layers = _mixed()
+    path = _write(tmp_path / "a.exr", layers, metadata=metadata)
+    _same(path, layers)
+    assert open_plate(str(path)).read(1).metadata["reelName"].value == "A001"
+
+
+def test_codes_rates_and_long_names_survive(tmp_path):
+    long_name = "studio/" + "a_name_longer_than_the_old_limit_" * 3
+    metadata = {
+        "smpte:KeyCode": MetadataValue("keycode", (12, 34, 5678, 910, 10, 4, 64)),
+        "smpte:TimeCode": MetadataValue("timecode", (0x01020304, 0x12345678)),
+        "FramesPerSecond": MetadataValue("rational", (24, 1)),
+        "worldToNDC": MetadataValue("matrix", tuple(0.5 * n for n in range(16))),
+        "lens": MetadataValue("vector", (1.0, 2.0, 3.5)),
+        "views": MetadataValue("string[2]", ("a", "b")),
+        long_name: MetadataValue("string", "x" * 300),
+    }
+    image = open_plate(str(_write(tmp_path / "a.exr", _mixed(), metadata=metadata))).read(1)
+    for name, value in metadata.items():
+        assert image.metadata[name] == value, name
+
+
+def test_without_openexr_the_same_file_is_written(tmp_path, monkeypatch):
+    metadata = {
+        "DateTime": MetadataValue("string", "2024:02:29 12:00:00"),
+        "FramesPerSecond": MetadataValue("rational", (24, 1)),
+        "studio/shot": MetadataValue("string", "sh010"),
+    }
+    with_it = open_plate(str(_write(tmp_path / "a.exr", _mixed(), metadata=metadata, color_space="ACEScg"))).read(1)
+
+    def missing():
+        raise ModuleNotFoundError("OpenEXR")
+
+    monkeypatch.setattr("dflcore.io.exr._packer", missing)
+    without = _write(tmp_path / "b.exr", _mixed(), metadata=metadata, color_space="ACEScg")
+    _same(without, _mixed())
+    assert open_plate(str(without)).read(1).metadata == with_it.metadata
+
+
+def test_dwa_takes_a_level(tmp_path):
+    noise = np.random.default_rng(5).normal(0.4, 0.05, (256, 256, 3)).astype(np.float16)
+    layers = [ExrLayer(name="", channels=("R", "G", "B"), pixels=noise)]
+    sizes, errors = [], []
+    for level in (5.0, 45.0, 250.0):
+        path = _write(tmp_path / f"{level}.exr", layers, compression="dwab", dwa_level=level)
+        sizes.append(path.stat().st_size)
+        errors.append(float(np.abs(read_exr_layers(path)["G"] - noise[..., 1]).mean()))
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > 1.5 * sizes[2]
+    assert errors == sorted(errors)
+    default = _write(tmp_path / "default.exr", layers, compression="dwab")
+    assert abs(default.stat().st_size - sizes[1]) < 100
+    for level in (0.0, 501.0, float("nan")):
+        with pytest.raises(InvalidInput, match="1 to 500"):
+            _write(tmp_path / "a.exr", layers, compression="dwaa", dwa_level=level)
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_every_compression_is_written_and_lossy_ones_are_known(tmp_path, compression):
+    layers = _mixed()
+    path = _write(tmp_path / "a.exr", layers, compression=compression)
+    assert is_valid_exr(path)
+    read = read_exr_layers(path)
+    assert read["st.R"].dtype == np.float32
+    is_exact = all(
+        (_bits(read[name]) == _bits(np.ascontiguousarray(layer.pixels[..., index]))).all()
+        for layer in layers
+        for index, name in enumerate(layer.channel_names)
+    )
+    assert is_exact == (compression not in LOSSY_COMPRESSIONS)
+
+
+def test_several_threads_may_write_at_once(tmp_path):
+    stacks = [_mixed(seed=seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        paths = list(pool.map(lambda item: _write(tmp_path / f"{item[0]}.exr", item[1]), enumerate(stacks)))
+    for path, layers in zip(paths, stacks, strict=True):
+        _same(path, layers)
 
 
 def test_header_survives_a_second_generation(tmp_path):

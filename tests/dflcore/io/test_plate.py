@@ -162,6 +162,12 @@ def test_overscan_crop_and_aspect(tmp_path):
         ("depth.Z fg.R fg.G fg.B R G B A", (4, 5, 6), 7),
         ("view.combined.R view.combined.G view.combined.B", (0, 1, 2), None),
         ("mask.V", (0, 0, 0), None),
+        ("albedo.R albedo.G albedo.B beauty.R beauty.G beauty.B beauty.A", (3, 4, 5), 6),
+        ("albedo.B albedo.G albedo.R view.rgba.B view.rgba.G view.rgba.R", (5, 4, 3), None),
+        ("N.X N.Y N.Z beauty.r beauty.g beauty.b", (3, 4, 5), None),
+        ("N.X N.Y N.Z fg.Y", (3, 3, 3), None),
+        ("A Y Z", (1, 1, 1), 0),
+        ("RED GREEN BLUE ALPHA", (0, 1, 2), 3),
     ],
 )
 def test_which_channels_are_the_colour(names, color, alpha):
@@ -173,7 +179,7 @@ def test_which_channels_are_the_colour(names, color, alpha):
         np.testing.assert_array_equal(image.alpha(), image.pixels[..., alpha])
 
 
-@pytest.mark.parametrize("names", ["A", "matte.A", "st.R st.G", "Z", "N.X N.Y1 N.Z"])
+@pytest.mark.parametrize("names", ["A", "matte.A", "st.R st.G", "Z", "N.X N.Y N.Z", "X Y Z", "BY RY Y", "A BY RY Y"])
 def test_no_colour_is_said(names):
     with pytest.raises(InvalidInput, match="no colour channels") as caught:
         _image_of(names.split()).rgb()
@@ -218,6 +224,70 @@ def test_integer_ids_beside_colours_do_not_disturb(tmp_path):
     np.testing.assert_array_equal(image.rgb(), pixels[..., :3])
 
 
+def test_integer_ids_are_said_to_be_left_out(tmp_path):
+    formats = ("half", "half", "half", "uint")
+    _write(tmp_path / "a.exr", _noise(channels=4, dtype=np.float32), names=["R", "G", "B", "id"], formats=formats)
+    plate = open_plate(str(tmp_path / "a.exr"))
+    (notice,) = [notice for notice in plate.notices if notice.reason == "CHANNELS_NOT_READ"]
+    assert notice.details["channels"] == "id"
+
+
+def test_a_plate_of_integers_only_is_refused(tmp_path):
+    path = _write(tmp_path / "a.exr", _noise(dtype=np.uint32), kind="uint")
+    with pytest.raises(InvalidInput) as caught:
+        open_plate(str(path)).read(1)
+    assert caught.value.reason == "PIXEL_TYPE_NOT_READ"
+
+
+def test_of_several_layers_the_one_taken_is_named(tmp_path):
+    names = [f"{layer}.{channel}" for layer in ("diffuse", "specular") for channel in "RGB"]
+    plate = open_plate(str(_write(tmp_path / "a.exr", _noise(channels=6), names=names)))
+    (notice,) = [notice for notice in plate.notices if notice.reason == "COLOR_LAYER_ASSUMED"]
+    assert notice.details["layer"] == "diffuse"
+    assert "specular" in notice.message
+    for told in (["fg.R", "fg.G", "fg.B"], ["beauty.R", "beauty.G", "beauty.B", *names]):
+        path = _write(tmp_path / "b.exr", _noise(channels=len(told)), names=told)
+        assert "COLOR_LAYER_ASSUMED" not in [notice.reason for notice in open_plate(str(path)).notices]
+
+
+def test_luminance_and_chroma_are_refused_by_name(tmp_path):
+    path = tmp_path / "yc.exr"
+    path.write_bytes(_chroma_at_half_size())
+    with pytest.raises(Unsupported, match="R G B") as caught:
+        open_plate(str(path)).read(1)
+    assert caught.value.reason == "SUBSAMPLED_CHANNELS"
+
+
+def _chroma_at_half_size(width=4, height=2):
+    """An uncompressed EXR of Y and, at half the size, RY and BY."""
+
+    def attribute(name, kind, value):
+        return f"{name}\0{kind}\0".encode() + struct.pack("<i", len(value)) + value
+
+    channels = b"".join(
+        name + b"\0" + struct.pack("<iB3xii", 1, 0, step, step) for name, step in ((b"BY", 2), (b"RY", 2), (b"Y", 1))
+    )
+    box = struct.pack("<4i", 0, 0, width - 1, height - 1)
+    header = (
+        struct.pack("<ii", 20000630, 2)
+        + attribute("channels", "chlist", channels + b"\0")
+        + attribute("compression", "compression", b"\0")
+        + attribute("dataWindow", "box2i", box)
+        + attribute("displayWindow", "box2i", box)
+        + attribute("lineOrder", "lineOrder", b"\0")
+        + attribute("pixelAspectRatio", "float", struct.pack("<f", 1.0))
+        + attribute("screenWindowCenter", "v2f", struct.pack("<2f", 0.0, 0.0))
+        + attribute("screenWindowWidth", "float", struct.pack("<f", 1.0))
+        + b"\0"
+    )
+    lines, offsets = b"", []
+    for y in range(height):
+        values = np.full(width + (0 if y % 2 else width), 0.5, np.float16).tobytes()
+        offsets.append(len(header) + 8 * height + len(lines))
+        lines += struct.pack("<ii", y, len(values)) + values
+    return header + struct.pack(f"<{height}Q", *offsets) + lines
+
+
 @pytest.mark.parametrize("beauty", [0, 1, 2])
 def test_multi_part_takes_the_beauty_and_keeps_the_view(tmp_path, beauty):
     parts = [("mask", ("mask.A",), 5.0, {"view": "left"}), ("diffuse", ("R", "G", "B"), 6.0, {"view": "left"})]
@@ -226,6 +296,23 @@ def test_multi_part_takes_the_beauty_and_keeps_the_view(tmp_path, beauty):
     assert image.channel_names == ("R", "G", "B", "A")
     assert image.pixels.min() == image.pixels.max() == 0.25
     assert image.metadata["view"].value == "left"
+
+
+def test_stereo_takes_the_first_view_and_names_the_other(tmp_path):
+    parts = [(f"rgba.{view}", ("R", "G", "B"), value, {"view": view}) for view, value in (("left", 0.25), ("right", 4))]
+    plate = open_plate(str(_write_parts(tmp_path / "a.exr", parts)))
+    image = plate.read(1)
+    assert image.pixels.max() == 0.25
+    assert image.metadata["view"].value == "left"
+    (notice,) = [notice for notice in plate.notices if notice.reason == "PARTS_NOT_READ"]
+    assert "rgba.right" in notice.message
+
+
+def test_views_in_one_part_leave_the_bare_one(tmp_path):
+    pixels = _noise(channels=6)
+    names = ("R", "G", "B", "right.R", "right.G", "right.B")
+    image = open_plate(str(_write(tmp_path / "a.exr", pixels, names=names))).read(1)
+    np.testing.assert_array_equal(image.rgb(), pixels[..., :3].astype(np.float32))
 
 
 def test_multi_part_without_bare_names(tmp_path):
@@ -290,6 +377,33 @@ def test_range_missing_and_skipped(tmp_path):
         open_plate(str(tmp_path / "b.####.exr"))
     with pytest.raises(NotFound, match=r"a\.0003\.exr"):
         plate.read(3)
+
+
+def test_negative_frames_and_a_range_of_one(tmp_path):
+    for frame in (-5, -4, 0, 1):
+        _write(tmp_path / f"a.{frame:04d}.exr", np.full((8, 16, 3), frame, np.float16))
+    text = str(tmp_path / "a.####.exr")
+    plate = open_plate(text)
+    assert plate.frames.frames == (-5, -4, 0, 1)
+    assert plate.read(-5).pixels[0, 0, 0] == -5
+    one = open_plate(text, frames=FrameRange.parse("-4"))
+    assert one.frames.frames == (-4,)
+    assert one.read(-4).frame == -4
+
+
+def test_nan_and_infinity_come_as_they_are(tmp_path):
+    pixels = _noise()
+    pixels[0, 0] = (np.nan, np.inf, -np.inf)
+    image = open_plate(str(_write(tmp_path / "a.exr", pixels))).read(1)
+    np.testing.assert_array_equal(image.pixels.view(np.uint16), pixels.view(np.uint16))
+
+
+@pytest.mark.parametrize("compression", ["dwaa:200", "dwab", "piz", "b44", "pxr24", "rle"])
+def test_compressions_are_read(tmp_path, compression):
+    rows, columns = np.mgrid[:64, :96] / np.float32(96)
+    pixels = np.stack([rows, columns, rows * columns * 8], axis=2).astype(np.float16)
+    image = open_plate(str(_write(tmp_path / "a.exr", pixels, compression=compression))).read(1)
+    np.testing.assert_allclose(image.rgb(), pixels.astype(np.float32), atol=0.2, rtol=0.05)
 
 
 def test_a_size_that_changes_is_named(tmp_path):
