@@ -49,6 +49,10 @@ PATCH = "patch"
 ID_MATTES = "id_mattes"
 ST_INVERSE = "st_inverse"
 Profile = Literal["layered", "flat", "patch"]
+LOSSLESS = "zip"
+_DWA = ("dwaa", "dwab")
+"""Compressions that treat every channel called R, G or B as colour, whatever it holds, and no other."""
+_LOSSY = (*_DWA, "b44", "b44a", "pxr24")
 _BEAUTY_ALIASES = frozenset({"r", "g", "b", "a", "red", "green", "blue", "alpha"})
 _KEEPABLE_LAYER = re.compile(r"[a-z_][a-z0-9_]*")
 _KEEPABLE_CHANNEL = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -57,7 +61,7 @@ _TAKEN_BY_HOSTS = frozenset({"left", "right", "main"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerInfo:
-    """One row of the table of layers. ``pixel_type`` None follows the beauty's."""
+    """One row of the table of layers. ``pixel_type`` None follows the beauty's; ``float`` is for data."""
 
     name: str
     channels: tuple[str, ...]
@@ -66,8 +70,9 @@ class LayerInfo:
     pixel_type: PixelType | None = None
 
     @property
-    def is_matte(self) -> bool:
-        return self.channels == ("A",)
+    def is_data(self) -> bool:
+        """Numbers that are no picture: any loss makes them wrong."""
+        return self.pixel_type == "float"
 
 
 LAYERS: Mapping[str, LayerInfo] = {
@@ -139,6 +144,7 @@ class FrameFile:
 
     Attributes:
         data_window, display_window, pixel_aspect: of this file; not always the plate's.
+        compression: of the merge, or one that loses nothing where a file of its own holds data rather than a picture.
         metadata: header attributes that belong to its layers, beside what the frame's provenance says.
     """
 
@@ -146,6 +152,7 @@ class FrameFile:
     data_window: Window
     display_window: Window
     pixel_aspect: float = 1.0
+    compression: str = LOSSLESS
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -177,10 +184,21 @@ class FrameLayout:
             (:attr:`FaceLayers.person`); decides names of layers and files, and the Cryptomatte's manifest.
         square: side of the painted squares in pixels, for files of that size in frames without a face; the largest,
             where models differ.
+        compression: of the merge's files. DWA would move what an ST map points at by pixels: under it the maps'
+            channels are called r and g, which it keeps bit for bit and hosts read as R and G.
     """
 
-    def __init__(self, profile: Profile, names: Sequence[str], *, people: Sequence[str] = (), square: int = 1) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        names: Sequence[str],
+        *,
+        people: Sequence[str] = (),
+        square: int = 1,
+        compression: str = LOSSLESS,
+    ) -> None:
         self._profile = profile
+        self._compression = compression
         self._names = tuple(name for name in names if name in LAYERS)
         self._people = tuple(dict.fromkeys(people)) or (ANYBODY,)
         self._square = square
@@ -232,35 +250,47 @@ class FrameLayout:
 
     def _layered_files(self, light: PlateLight, faces: FaceLayers | None) -> tuple[dict[str, FrameFile], list[str]]:
         window = light.data_window
-        layers = [_layer("", BEAUTY, _beauty(light, faces))]
-        layers += [_fitted(LAYERS[name], light, faces, window) for name in self._names]
+        layers = [_layer("", BEAUTY, _beauty(light, faces)), *self._table_layers(light, faces, window)]
         layers += self._people_layers(light, faces, window)
         for name, share in self._found_inverses(faces).items():
-            layers.append(_stretched_inverse(name, share, light))
+            layers.append(self._spared(_stretched_inverse(name, share, light)))
         kept, dropped = extra_channels(light.image, [layer.name for layer in layers])
-        return {"": _file(light, layers + kept, window, self._crypto_header())}, dropped
+        return {"": self._file(light, layers + kept, window, self._crypto_header())}, dropped
 
     def _flat_files(self, light: PlateLight, faces: FaceLayers | None) -> dict[str, FrameFile]:
         """A matte is written into all four channels, so that hosts that look at luma and hosts that look at alpha both
         find it. A map's third channel is 1 where the map says something, as hosts with UV passes expect it."""
         window = light.data_window
-        layers = {"": _layer("", BEAUTY, _beauty(light, faces)), PATCH: _layer("", BEAUTY, patch(light, faces, window))}
+        pictures = {
+            "": _layer("", BEAUTY, _beauty(light, faces)),
+            PATCH: _layer("", BEAUTY, patch(light, faces, window)),
+        }
+        files = {name: self._file(light, [layer], window) for name, layer in pictures.items()}
         for name in self._names:
-            layers[name] = _flattened(_fitted(LAYERS[name], light, faces, window))
-        files = {name: _file(light, [layer], window) for name, layer in layers.items()}
+            layer = _flattened(_fitted(LAYERS[name], light, faces, window))
+            files[name] = self._file(light, [layer], window, is_data=LAYERS[name].is_data)
         people = self._people_layers(light, faces, window)
         if self._has_crypto:
             ranked, people = people[: cryptomatte.RANKED_LAYERS], people[cryptomatte.RANKED_LAYERS :]
-            files[cryptomatte.LAYER_NAME] = _file(light, ranked, window, self._crypto_header())
-        files |= {layer.name: _file(light, [_flattened(layer)], window) for layer in people}
+            files[cryptomatte.LAYER_NAME] = self._file(light, ranked, window, self._crypto_header(), is_data=True)
+        files |= {layer.name: self._file(light, [_flattened(layer)], window) for layer in people}
         return files | self._inverse_files(light, faces)
 
     def _patch_files(self, light: PlateLight, faces: FaceLayers | None) -> dict[str, FrameFile]:
         window = _matte_window(light, faces)
-        layers = [_layer("", BEAUTY, patch(light, faces, window))]
-        layers += [_fitted(LAYERS[name], light, faces, window) for name in self._names]
+        layers = [_layer("", BEAUTY, patch(light, faces, window)), *self._table_layers(light, faces, window)]
         layers += self._people_layers(light, faces, window)
-        return {"": _file(light, layers, window, self._crypto_header()), **self._inverse_files(light, faces)}
+        return {"": self._file(light, layers, window, self._crypto_header()), **self._inverse_files(light, faces)}
+
+    def _table_layers(self, light: PlateLight, faces: FaceLayers | None, window: Window) -> list[ExrLayer]:
+        layers = {name: _fitted(LAYERS[name], light, faces, window) for name in self._names}
+        return [self._spared(layer) if LAYERS[name].is_data else layer for name, layer in layers.items()]
+
+    def _spared(self, layer: ExrLayer) -> ExrLayer:
+        """A layer of data under channel names that the compression leaves alone."""
+        if self._compression not in _DWA:
+            return layer
+        return replace(layer, channels=tuple(letter.lower() for letter in layer.channels))
 
     def _people_layers(self, light: PlateLight, faces: FaceLayers | None, window: Window) -> list[ExrLayer]:
         """Ranked layers, then a matte for each person."""
@@ -293,24 +323,51 @@ class FrameLayout:
                 pixels[..., 2] = 1.0
             window = Window(x=0, y=0, width=side, height=side)
             layer = _layer("", BEAUTY[:3], pixels)
-            files[name] = FrameFile(layers=[layer], data_window=window, display_window=window)
+            files[name] = FrameFile(
+                layers=[layer], data_window=window, display_window=window, compression=self._lossless()
+            )
         return files
+
+    def _lossless(self) -> str:
+        return LOSSLESS if self._compression in _LOSSY else self._compression
+
+    def _file(
+        self,
+        light: PlateLight,
+        layers: list[ExrLayer],
+        window: Window,
+        metadata: Mapping[str, str] | None = None,
+        *,
+        is_data: bool = False,
+    ) -> FrameFile:
+        return FrameFile(
+            layers=layers,
+            data_window=window,
+            display_window=light.image.display_window,
+            pixel_aspect=light.image.pixel_aspect,
+            compression=self._lossless() if is_data else self._compression,
+            metadata=metadata or {},
+        )
 
 
 def layered_frame(
     light: PlateLight, faces: FaceLayers | None, names: Sequence[str]
 ) -> tuple[list[ExrLayer], list[str]]:
-    """The layers of :class:`FrameLayout`'s ``layered`` file, and the plate's channels that could not be kept."""
-    files, dropped = FrameLayout("layered", names).arrange(light, faces)
+    """The layers of :class:`FrameLayout`'s ``layered`` file, for the people of this frame alone."""
+    files, dropped = FrameLayout("layered", names, people=_people_of(faces)).arrange(light, faces)
     return files[""].layers, dropped
 
 
 def flat_frame(
     light: PlateLight, faces: FaceLayers | None, names: Sequence[str]
 ) -> tuple[dict[str, list[ExrLayer]], list[str]]:
-    """The layers of :class:`FrameLayout`'s ``flat`` files, and the plate's own channels, which have no place there."""
-    files, dropped = FrameLayout("flat", names).arrange(light, faces)
+    """The layers of :class:`FrameLayout`'s ``flat`` files, for the people of this frame alone."""
+    files, dropped = FrameLayout("flat", names, people=_people_of(faces)).arrange(light, faces)
     return {name: file.layers for name, file in files.items()}, dropped
+
+
+def _people_of(faces: FaceLayers | None) -> list[str]:
+    return [] if faces is None else sorted({part.person or ANYBODY for part in faces.parts()})
 
 
 def patch(light: PlateLight, faces: FaceLayers | None, window: Window) -> NDArray[Any]:
@@ -347,11 +404,12 @@ def _beauty(light: PlateLight, faces: FaceLayers | None) -> NDArray[Any]:
     is_face = faces.matte > 0
     if not is_face.any():
         return light.beauty
+    window = _matte_window(light, faces)
+    part = inside(window, faces.window)
     beauty = light.beauty.copy()
-    part = _bounds(is_face)
-    target = beauty[inside(faces.window, light.data_window)][part][..., :3]
-    swap = cover(faces.swap, light.coverage(faces.window))[part]
-    mixed = composite(to_float(np.ascontiguousarray(target)), swap, faces.matte[part])
+    target = beauty[inside(window, light.data_window)][..., :3]
+    swap = cover(np.ascontiguousarray(faces.swap[part]), light.coverage(window))
+    mixed = composite(to_float(np.ascontiguousarray(target)), swap, np.ascontiguousarray(faces.matte[part]))
     np.copyto(target, cast(mixed, beauty.dtype), where=is_face[part][..., None])
     return beauty
 
@@ -455,18 +513,6 @@ def _matte_window(light: PlateLight, faces: FaceLayers | None) -> Window:
         y=faces.window.y + rows.start,
         width=columns.stop - columns.start,
         height=rows.stop - rows.start,
-    )
-
-
-def _file(
-    light: PlateLight, layers: list[ExrLayer], window: Window, metadata: Mapping[str, str] | None = None
-) -> FrameFile:
-    return FrameFile(
-        layers=layers,
-        data_window=window,
-        display_window=light.image.display_window,
-        pixel_aspect=light.image.pixel_aspect,
-        metadata=metadata or {},
     )
 
 

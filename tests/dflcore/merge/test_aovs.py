@@ -261,25 +261,29 @@ def test_a_single_persons_matte_is_the_matte_bit_for_bit():
     assert "st_inverse.R" in found
 
 
-def test_ids_survive_half_files_and_lossy_compression(tmp_path, two_people):
-    """Cryptomatte's ids are 32-bit whatever the beauty is, and DWA must leave them alone."""
-    (file,) = arranged("layered", plate_light(), two_people, people=("anna", "bob")).values()
-    for compression in COMPRESSIONS:
-        path = tmp_path / f"{compression}.exr"
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("profile", PROFILES)
+def test_what_is_data_survives_half_files_and_lossy_compression(tmp_path, two_people, profile, compression):
+    """Ids and maps are 32-bit whatever the beauty is, and arrive bit for bit where compression takes from colours."""
+    files = arranged(profile, plate_light(), two_people, people=("anna", "bob"), compression=compression)
+    for name, file in files.items():
+        path = tmp_path / f"shot_{name}.exr"
         write_exr(
             path,
             layers=file.layers,
-            data_window=DATA,
-            display_window=DISPLAY,
+            data_window=file.data_window,
+            display_window=file.display_window,
             metadata=file.metadata,
-            compression=compression,
+            compression=file.compression,
         )
         written = read_exr_layers(path)
-        is_kept = {name: (bits(values) == bits(written[name])).all() for name, values in channels(file).items()}
-        crypto = [kept for name, kept in is_kept.items() if name.startswith("crypto_face")]
-        assert len(crypto) == 8
-        assert all(crypto) or compression == "pxr24"
-        assert all(is_kept.values()) or compression in ("dwaa", "dwab", "b44", "b44a", "pxr24")
+        is_kept = {
+            channel: (bits(values) == bits(written[channel])).all() for channel, values in channels(file).items()
+        }
+        data = [kept for channel, kept in is_kept.items() if (name or channel).startswith(("crypto_face", "st"))]
+        assert len(data) == {"layered": 8 + 2 + 4, "patch": 8 + 2, "flat": 0}[profile] or name
+        assert all(data) or (compression == "pxr24" and not name)
+        assert all(is_kept.values()) or file.compression in ("dwaa", "dwab", "b44", "b44a", "pxr24")
 
 
 def test_maps_of_several_people_have_files_of_their_own(two_people):
