@@ -124,7 +124,7 @@ LAYERS: Mapping[str, LayerInfo] = {
             name="st",
             channels=("R", "G"),
             help="ST map from plate to aligned face: s right, t up, in [0, 1]; 32-bit.",
-            take=lambda face: face.st.transpose(1, 2, 0),
+            take=lambda face: np.stack(list(face.st), axis=2),  # several times faster than a transposed copy
             pixel_type="float",
         ),
     )
@@ -319,7 +319,7 @@ class FrameLayout:
             side = self._square if share is None else share.size
             pixels = np.zeros((side, side, 3), np.float32)
             if share is not None:
-                pixels[..., :2] = map_of_square(share, light.image.display_window).transpose(1, 2, 0)
+                pixels[..., :2] = map_of_square(share, light.image.display_window)
                 pixels[..., 2] = 1.0
             window = Window(x=0, y=0, width=side, height=side)
             layer = _layer("", BEAUTY[:3], pixels)
@@ -485,7 +485,7 @@ def _stretched_inverse(name: str, share: FaceShare | None, light: PlateLight) ->
     if share is None:
         pixels = np.zeros((*light.beauty.shape[:2], 2), np.float32)
     else:
-        pixels = map_over_plate(share, light.image.display_window, light.data_window).transpose(1, 2, 0)
+        pixels = map_over_plate(share, light.image.display_window, light.data_window)
     return _layer(name, BEAUTY[:2], pixels)
 
 

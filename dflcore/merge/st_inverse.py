@@ -18,34 +18,44 @@ import numpy as np
 
 from dflcore.errors import Internal
 from dflcore.geometry import affine
-from dflcore.geometry.warp import st_map
 from dflcore.io.plate import Window
 from dflcore.merge.composite import FaceShare
 from dflcore.types import Affine, FloatArray
 
 
 def map_of_square(share: FaceShare, display_window: Window) -> FloatArray:
-    """(2, R, R) float32 s, t of the plate for every pixel of the painted square."""
-    return st_map(_unit_from_square(share, display_window), 1, (0, 0, share.size, share.size))
+    """(R, R, 2) float32 s, t of the plate for every pixel of the painted square."""
+    return _map(_unit_from_square(share, display_window), Window(x=0, y=0, width=share.size, height=share.size))
 
 
 def map_over_plate(share: FaceShare, display_window: Window, data_window: Window) -> FloatArray:
-    """(2, H, W) float32 s, t over the data window, the painted square stretched over the display window."""
+    """(H, W, 2) float32 s, t over the data window, the painted square stretched over the display window."""
     size = float(share.size)
-    scale_x, scale_y = size / display_window.width, size / display_window.height
-    square_from_plate = np.array(
-        [[scale_x, 0.0, -scale_x * display_window.x], [0.0, scale_y, -scale_y * display_window.y]]
-    )
-    unit_from_plate = affine.compose(_unit_from_square(share, display_window), square_from_plate)
-    return st_map(unit_from_plate, 1, (data_window.x, data_window.y, data_window.width, data_window.height))
+    square_from_unit = np.array([[size, 0.0, 0.0], [0.0, size, 0.0]])
+    square_from_plate = affine.compose(square_from_unit, _unit_from_plate(display_window))
+    return _map(affine.compose(_unit_from_square(share, display_window), square_from_plate), data_window)
+
+
+def _unit_from_plate(display_window: Window) -> Affine:
+    """From plate pixels to the display window as the unit square, y down."""
+    scale_x, scale_y = 1.0 / display_window.width, 1.0 / display_window.height
+    return np.array([[scale_x, 0.0, -scale_x * display_window.x], [0.0, scale_y, -scale_y * display_window.y]])
 
 
 def _unit_from_square(share: FaceShare, display_window: Window) -> Affine:
-    """From pixels of the square to the display window as the unit square, y down."""
     if share.aligned_from_plate is None:
         raise Internal("A face does not tell where its square lies in the plate; st_inverse needs it.")
-    scale_x, scale_y = 1.0 / display_window.width, 1.0 / display_window.height
-    unit_from_plate = np.array(
-        [[scale_x, 0.0, -scale_x * display_window.x], [0.0, scale_y, -scale_y * display_window.y]]
-    )
-    return affine.compose(unit_from_plate, affine.invert(share.aligned_from_plate))
+    return affine.compose(_unit_from_plate(display_window), affine.invert(share.aligned_from_plate))
+
+
+def _map(unit_from_pixel: Affine, window: Window) -> FloatArray:
+    """Where every pixel centre of a window lies in the unit square, t up."""
+    columns = window.x + np.arange(window.width) + 0.5
+    rows = window.y + np.arange(window.height) + 0.5
+    values = np.empty((window.height, window.width, 2), np.float32)
+    for index, (sign, start) in enumerate(((1.0, 0.0), (-1.0, 1.0))):
+        of_x, of_y, shift = sign * unit_from_pixel[index]
+        along_x = (of_x * columns + (start + shift)).astype(np.float32)
+        along_y = (of_y * rows).astype(np.float32)[:, None]
+        np.add(along_x, along_y, out=values[..., index])
+    return values

@@ -49,10 +49,10 @@ def st_map_node(source, format_window, data_window, st):
     """What a host's STMap does: s and t are fractions of the source's format, t up; bilinear between pixel centres.
 
     Args:
-        source: (H, W, C) over ``data_window``. st: (2, h, w).
+        source: (H, W, C) over ``data_window``. st: (h, w, 2).
     """
-    x = format_window.x + st[0].astype(np.float64) * format_window.width - data_window.x - 0.5
-    y = format_window.y + (1.0 - st[1].astype(np.float64)) * format_window.height - data_window.y - 0.5
+    x = format_window.x + st[..., 0].astype(np.float64) * format_window.width - data_window.x - 0.5
+    y = format_window.y + (1.0 - st[..., 1].astype(np.float64)) * format_window.height - data_window.y - 0.5
     x, y = np.clip(x, 0, source.shape[1] - 1), np.clip(y, 0, source.shape[0] - 1)
     left, top = np.minimum(x.astype(int), source.shape[1] - 2), np.minimum(y.astype(int), source.shape[0] - 2)
     u, v = (x - left)[..., None], (y - top)[..., None]
@@ -62,10 +62,10 @@ def st_map_node(source, format_window, data_window, st):
 
 def over(face, window):
     """The face's st and where its square is, over a whole window."""
-    st = np.zeros((2, window.height, window.width), np.float32)
+    st = np.zeros((window.height, window.width, 2), np.float32)
     top, left = face.window.y - window.y, face.window.x - window.x
-    st[:, top : top + face.window.height, left : left + face.window.width] = face.st
-    return st, st.any(axis=0)
+    st[top : top + face.window.height, left : left + face.window.width] = face.st.transpose(1, 2, 0)
+    return st, st.any(axis=2)
 
 
 SQUARE = Window(x=0, y=0, width=SIDE, height=SIDE)
@@ -84,7 +84,7 @@ def test_into_the_square_and_back(display, data, pixel_aspect, side_px, degrees)
     expected = affine.apply(affine.invert(aligned_from_plate), coordinates(SQUARE).reshape(-1, 2))
     assert np.abs(square.reshape(-1, 2) - expected).max() < LIMIT_PX
     st, _ = over(face, data)
-    inside = (np.abs(st - 0.5) < 0.5 - 0.5 / SIDE).all(axis=0)  # between the centres of the outermost pixels
+    inside = (np.abs(st - 0.5) < 0.5 - 0.5 / SIDE).all(axis=2)  # between the centres of the outermost pixels
     back = st_map_node(square, SQUARE, SQUARE, st)
     assert inside.sum() > 0.8 * side_px * side_px / pixel_aspect
     assert np.abs(back - plate)[inside].max() < LIMIT_PX
@@ -104,7 +104,7 @@ def test_stretched_over_the_plate_and_back(display, data, pixel_aspect):
     np.testing.assert_allclose(filled[top + display.height - 1, left + display.width - 1], corner[1], atol=1.0)
     st, inside = over(face, data)
     back = st_map_node(filled, display, data, st)
-    margin = np.abs(st - 0.5).max(axis=0) < 0.5 - 0.5 / SIDE
+    margin = np.abs(st - 0.5).max(axis=2) < 0.5 - 0.5 / SIDE
     assert (inside & margin).sum() > 2000
     assert np.abs(back - plate)[inside & margin].max() < LIMIT_PX
 
@@ -125,7 +125,7 @@ def test_opencv_reads_the_map_alike():
     (share,) = painted(aligned_from_plate, FRAME).parts()
     rng = np.random.default_rng(0)
     picture = cv2.GaussianBlur(rng.random((180, 320)).astype(np.float32), (0, 0), 4.0)
-    s, t = map_of_square(share, FRAME)
+    s, t = np.moveaxis(map_of_square(share, FRAME), 2, 0)
     theirs = cv2.remap(picture, s * 320 - 0.5, (1 - t) * 180 - 0.5, cv2.INTER_LINEAR)
     ours = warp_to_aligned(torch.from_numpy(picture)[None], aligned_from_plate, SIDE)[0].numpy()
     slope = np.hypot(*np.gradient(picture)).mean()
@@ -137,14 +137,14 @@ def test_a_square_that_leaves_the_plate_is_told_where_it_is():
     face = painted(square_at(5.0, 8.0, 90.0, 12.0), FRAME)
     (share,) = face.parts()
     st_inverse = map_of_square(share, FRAME)
-    assert st_inverse[0].min() < 0 < st_inverse[0].max() < 1
-    assert st_inverse[1].max() > 1
+    assert st_inverse[..., 0].min() < 0 < st_inverse[..., 0].max() < 1
+    assert st_inverse[..., 1].max() > 1
     plate = coordinates(FRAME)
     square = st_map_node(plate, FRAME, FRAME, st_inverse)
     st, inside = over(face, FRAME)
     back = st_map_node(square, SQUARE, SQUARE, st)
     inside[:2], inside[:, :2] = False, False  # there the square holds the plate's repeated edge
-    margin = np.abs(st - 0.5).max(axis=0) < 0.5 - 0.5 / SIDE
+    margin = np.abs(st - 0.5).max(axis=2) < 0.5 - 0.5 / SIDE
     assert np.abs(back - plate)[inside & margin].max() < LIMIT_PX
 
 
