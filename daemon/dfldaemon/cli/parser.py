@@ -151,6 +151,36 @@ def _add_work(commands: _Commands[CommandParser], shared: CommandParser) -> None
     )
     _finish_work(merge, MergeSettings)
     _add_review(commands, shared)
+    _add_frame(commands, shared)
+
+
+def _add_frame(commands: _Commands[CommandParser], shared: CommandParser) -> None:
+    frame = _command(commands, shared, "frame", "merge one frame now, to look at it", "frame_command:frame")
+    frame.formatter_class = FlagsFormatter
+    frame.add_argument("input", metavar="INPUT", help="the plate, as of `dfl merge`")
+    frame.add_argument("--frame", type=int, required=True, metavar="N", help="frame number on disk")
+    frame.add_argument("--model", required=True, metavar="DIR", help="folder of the model")
+    frame.add_argument("--faceset", required=True, metavar="DIR", help="faceset of this plate: where the faces are")
+    frame.add_argument("--output", required=True, metavar="FILE", help="file to write; - writes to standard output")
+    frame.add_argument(
+        "--format", choices=["exr", "png", "half", "float"], metavar="exr|png|half|float",
+        help="8-bit sRGB for png; half and float are bare pixels, row by row [default: by the file's name]",
+    )  # fmt: skip
+    frame.add_argument(
+        "--layer", action="append", default=[], metavar="NAME",
+        help="beauty, or a layer; may be given again [default: all of --layers for exr, else the beauty]",
+    )  # fmt: skip
+    frame.add_argument(
+        "--size", choices=["full", "half", "quarter"], default="full", metavar="full|half|quarter",
+        help="means over whole pixels of the full result [default full]",
+    )  # fmt: skip
+    frame.add_argument("--max-side", type=int, default=0, metavar="N", help="reduce until no side is longer [px]")
+    frame.add_argument(
+        "--region", default="whole", metavar="whole|faces|X,Y,W,H", help="part of the plate to answer [default whole]"
+    )
+    frame.add_argument("--deadline-s", type=float, default=120.0, metavar="X", help="give up after so long [s]")
+    frame.set_defaults(settings_class=MergeSettings)
+    add_settings_flags(frame, MergeSettings)
 
 
 def _add_review(commands: _Commands[CommandParser], shared: CommandParser) -> None:
