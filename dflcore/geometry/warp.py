@@ -9,16 +9,23 @@ Convention:
 
 Sampling: a cubic that returns the pixels themselves at pixel centres, and straight ramps exactly. When the result is
 coarser than the source, the source is first blurred in proportion (``antialias``).
+
+On a CPU the cubic's sixteen taps are rows of a table of pixels, summed by torch's ``embedding_bag``: one look-up brings
+all channels of a pixel, which is several times as fast as ``grid_sample``. Both give the same numbers to within the
+fineness of the table of weights, 1/16384 of a pixel.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Literal
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dflcore.errors import InvalidInput
@@ -36,6 +43,15 @@ _SNAP = 1e-9
 """Transforms this close to a whole-pixel shift, in pixels, copy the pixels."""
 _REACH = 3
 """Source pixels the cubic may touch on either side, one spare."""
+_KEYS = -0.75
+"""PyTorch's parameter of the cubic (Keys 1981, "Cubic convolution interpolation for digital image processing")."""
+_PHASE_BITS = 14
+"""Positions between pixels are told apart to 1 / 2 ** this."""
+_PHASES = 1 << _PHASE_BITS
+_FRINGE = 5
+"""Pixels put around an image: a tap that reaches them sees the edge, or black, whatever lies further out."""
+_CHUNK_PIXELS = 1 << 14
+"""Target pixels sampled at once: their weights and indices stay in the processor's cache."""
 
 
 def warp_to_aligned(
@@ -58,7 +74,7 @@ def warp_to_aligned(
         antialias: blur before shrinking.
 
     Returns:
-        (C, size, size) or (B, C, size, size), dtype and device of ``plate``.
+        (C, size, size) or (B, C, size, size), dtype and device of ``plate``; in memory the channels may lie together.
 
     Raises:
         InvalidInput: the transform has no inverse, or the tensor is not an image.
@@ -74,6 +90,7 @@ def warp_to_plate(
     *,
     padding: Padding = "zeros",
     antialias: bool = True,
+    inside: NDArray[np.bool_] | None = None,
 ) -> Tensor:
     """Put an aligned image back where it came from, for one window of the plate.
 
@@ -83,16 +100,18 @@ def warp_to_plate(
         window: (x, y, width, height) in plate pixels; see :func:`plate_bounds`.
         padding: what lies outside the aligned square.
         antialias: blur before shrinking.
+        inside: (height, width), the target pixels that are wanted; the others come out as 0 and cost little.
 
     Returns:
-        (C, height, width) or (B, C, height, width), dtype and device of ``aligned``.
+        (C, height, width) or (B, C, height, width), dtype and device of ``aligned``; in memory the channels may lie
+        together.
 
     Raises:
         InvalidInput: the window is empty, or the tensor is not an image.
     """
     x, y, width, height = window
     aligned_from_window = affine.compose(aligned_from_plate, affine.shift(x, y))
-    return _resample(aligned, aligned_from_window, width, height, padding, antialias)
+    return _resample(aligned, aligned_from_window, width, height, padding, antialias, inside)
 
 
 def plate_bounds(aligned_from_plate: Affine, size: int) -> Window:
@@ -114,16 +133,28 @@ def st_map(aligned_from_plate: Affine, size: int, window: Window) -> FloatArray:
         (2, height, width) float32: s, t.
     """
     x, y, width, height = window
-    columns = x + np.arange(width, dtype=np.float64) + 0.5
-    rows = (y + np.arange(height, dtype=np.float64) + 0.5)[:, None]
     m = aligned_from_plate
-    s = (m[0, 0] * columns + m[0, 1] * rows + m[0, 2]) / size
-    t = 1.0 - (m[1, 0] * columns + m[1, 1] * rows + m[1, 2]) / size
-    return np.stack([s, t]).astype(np.float32)
+    # Sums in float32 of numbers that are small in the window's middle: exact to 1e-7 wherever the window lies.
+    middle = (x + 0.5 * width, y + 0.5 * height)
+    columns = x + np.arange(width, dtype=np.float64) + 0.5 - middle[0]
+    rows = y + np.arange(height, dtype=np.float64) + 0.5 - middle[1]
+    at_middle = affine.apply(m, middle)
+    result = np.empty((2, height, width), np.float32)
+    for axis, (sign, start) in enumerate(((1.0, 0.0), (-1.0, 1.0))):
+        by_row = start + sign * (m[axis, 1] * rows + at_middle[axis]) / size
+        by_column = sign * m[axis, 0] * columns / size
+        np.add(by_row[:, None].astype(np.float32), by_column[None].astype(np.float32), out=result[axis])
+    return result
 
 
 def _resample(
-    image: Tensor, image_from_target: Affine, width: int, height: int, padding: Padding, antialias: bool
+    image: Tensor,
+    image_from_target: Affine,
+    width: int,
+    height: int,
+    padding: Padding,
+    antialias: bool,
+    inside: NDArray[np.bool_] | None = None,
 ) -> Tensor:
     """(…, height, width): every target pixel centre looked up in ``image`` ((C, H, W) or (B, C, H, W))."""
     if image.ndim not in (3, 4) or not image.is_floating_point() or 0 in image.shape:
@@ -135,17 +166,124 @@ def _resample(
         raise InvalidInput(f"The window to fill is empty: {width} x {height} pixels.", reason="EMPTY_WINDOW")
     copied = _copy_if_whole_pixels(image, image_from_target, width, height, padding)
     if copied is not None:
-        return copied
+        return copied if inside is None else copied * torch.from_numpy(inside).to(copied)
     planes = image.reshape(1, -1, *image.shape[-2:])  # (1, B*C, H, W): one transform serves all
     shrinkage = affine.scale_of(image_from_target) if antialias else 1.0
     prepared, prepared_from_image = _prefilter(planes, image_from_target, width, height, padding, shrinkage)
-    grid = _sampling_grid(
-        affine.compose(prepared_from_image, image_from_target), width, height, prepared.shape[-1], prepared.shape[-2]
-    )
-    sampled = F.grid_sample(
-        prepared, grid.to(prepared), mode="bicubic", padding_mode=padding, align_corners=False
-    )  # (1, B*C, height, width)
+    prepared_from_target = affine.compose(prepared_from_image, image_from_target)
+    if _is_plain(prepared):
+        sampled = _sample_rows(prepared, prepared_from_target, width, height, padding, inside)
+    else:
+        sampled = _sample_grid(prepared, prepared_from_target, width, height, padding)
+        if inside is not None:
+            sampled = sampled * torch.from_numpy(inside).to(sampled)
     return sampled.reshape(*image.shape[:-2], height, width)
+
+
+def _is_plain(planes: Tensor) -> bool:
+    """float32 in the processor's own memory that nobody wants gradients of."""
+    return planes.device.type == "cpu" and planes.dtype == torch.float32 and not planes.requires_grad
+
+
+def _sample_grid(planes: Tensor, planes_from_target: Affine, width: int, height: int, padding: Padding) -> Tensor:
+    """(1, N, height, width) by torch's own sampler: any device, any type, differentiable."""
+    grid = _sampling_grid(planes_from_target, width, height, planes.shape[-1], planes.shape[-2])
+    return F.grid_sample(planes, grid.to(planes), mode="bicubic", padding_mode=padding, align_corners=False)
+
+
+def _sample_rows(
+    planes: Tensor,
+    planes_from_target: Affine,
+    width: int,
+    height: int,
+    padding: Padding,
+    inside: NDArray[np.bool_] | None,
+) -> Tensor:
+    """(1, N, height, width), channels together in memory: every target pixel a weighted sum of sixteen rows."""
+    pixels = _with_fringe(planes, padding)  # (h + 2 fringe, w + 2 fringe, N)
+    rows, stride, channels = pixels.shape
+    table = torch.from_numpy(pixels).view(-1, channels)
+    across, down = _weight_tables()
+    tap = torch.arange(4, dtype=torch.int32)
+    taps = (tap[:, None] * stride + tap[None]).reshape(1, 16) + (_FRINGE - 1) * (stride + 1)
+    result = torch.empty(height, width, channels) if inside is None else torch.zeros(height, width, channels)
+    step = max(_CHUNK_PIXELS // width, 1)
+    for top in range(0, height, step):
+        bottom = min(top + step, height)
+        wanted = None if inside is None else np.flatnonzero(inside[top:bottom].any(axis=0))
+        if wanted is not None and not len(wanted):
+            continue
+        left, right = (0, width) if wanted is None else (int(wanted[0]), int(wanted[-1]) + 1)
+        x, y = _positions(planes_from_target, (left, right), (top, bottom), (stride, rows))
+        weights = down.index_select(0, y & (_PHASES - 1))
+        weights *= across.index_select(0, x & (_PHASES - 1))  # (n, 16)
+        corner = (y >> _PHASE_BITS) * stride + (x >> _PHASE_BITS)
+        found = F.embedding_bag(corner[:, None] + taps, table, mode="sum", per_sample_weights=weights)
+        found = found.view(bottom - top, right - left, channels)
+        if inside is not None:
+            found *= torch.from_numpy(inside[top:bottom, left:right, None].astype(np.float32))
+        result[top:bottom, left:right] = found
+    return result.permute(2, 0, 1)[None]
+
+
+def _with_fringe(planes: Tensor, padding: Padding) -> NDArray[np.float32]:
+    """(h + 2 fringe, w + 2 fringe, N), channels together: the edge repeated, or black."""
+    pixels = planes[0].permute(1, 2, 0).contiguous().numpy()
+    mode = cv2.BORDER_REPLICATE if padding == "border" else cv2.BORDER_CONSTANT
+    height, width, channels = pixels.shape
+    fringed = np.empty((height + 2 * _FRINGE, width + 2 * _FRINGE, channels), np.float32)
+    cv2.copyMakeBorder(pixels, _FRINGE, _FRINGE, _FRINGE, _FRINGE, mode, dst=fringed)
+    return fringed
+
+
+def _positions(
+    source_from_target: Affine, columns: tuple[int, int], rows: tuple[int, int], fringed: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """x and y of every target pixel of a rectangle, row by row: (n,) int32 source pixels times :data:`_PHASES`.
+
+    Kept where all taps lie in the image with its fringe, whose size ``fringed`` is.
+    """
+    across = torch.arange(*columns, dtype=torch.float64) + 0.5
+    down = torch.arange(*rows, dtype=torch.float64) + 0.5
+    found = []
+    for (by_x, by_y, offset), length in zip(source_from_target.tolist(), fringed, strict=True):
+        position = (across * (by_x * _PHASES))[None] + ((down * by_y + (offset - 0.5)) * _PHASES)[:, None]
+        low, high = (1 - _FRINGE) * _PHASES, (length - _FRINGE - 3) * _PHASES
+        found.append(position.clamp_(low, high).round_().to(torch.int32).reshape(-1))
+    return found[0], found[1]
+
+
+@functools.cache
+def _weight_tables() -> tuple[Tensor, Tensor]:
+    """The cubic's weights by phase, each (:data:`_PHASES`, 16): those across repeated per row, those down per column.
+
+    The product of a row of each is the weights of the four by four taps. Phases are corrected as
+    :func:`_corrected_phase` says.
+    """
+    phase = _corrected_phase(np.arange(_PHASES) / _PHASES)
+    weights = np.stack([_far(1.0 + phase), _near(phase), _near(1.0 - phase), _far(2.0 - phase)], axis=1)
+    weights = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return torch.from_numpy(np.tile(weights, (1, 4))), torch.from_numpy(np.repeat(weights, 4, axis=1))
+
+
+def _near(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Keys' cubic up to one pixel away."""
+    return ((_KEYS + 2.0) * distance - (_KEYS + 3.0)) * distance * distance + 1.0
+
+
+def _far(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Keys' cubic from one to two pixels away."""
+    return ((_KEYS * distance - 5.0 * _KEYS) * distance + 8.0 * _KEYS) * distance - 4.0 * _KEYS
+
+
+def _corrected_phase(phase: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The phase in [0, 1] at which the cubic is to be asked so that straight ramps come out exactly.
+
+    Keys' parameter -0.75 bends ramps by up to 0.05 px between pixel centres: the first moment of its weights at phase t
+    is ``0.5 + 0.75 s + s³`` with s = t - 0.5. The phase whose moment is the wanted one makes ramps exact and leaves
+    pixel centres alone.
+    """
+    return np.asarray(np.sinh(np.arcsinh(4.0 * (phase - 0.5)) / 3.0) + 0.5)
 
 
 def _copy_if_whole_pixels(
@@ -232,6 +370,11 @@ def _blur(planes: Tensor, sigma: float, radius: int) -> Tensor:
     """Separable Gaussian; the outermost pixels are repeated."""
     weights = [math.exp(-0.5 * (offset / sigma) ** 2) for offset in range(-radius, radius + 1)]
     total = sum(weights)
+    if _is_plain(planes):
+        kernel = np.array(weights) / total
+        pixels = planes[0].permute(1, 2, 0).contiguous().numpy()
+        blurred = cv2.sepFilter2D(pixels, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
+        return torch.from_numpy(blurred.reshape(pixels.shape)).permute(2, 0, 1)[None]
     for axis, pads in ((-1, (radius, radius, 0, 0)), (-2, (0, 0, radius, radius))):
         length = planes.shape[axis]
         padded = F.pad(planes, pads, mode="replicate")
@@ -247,9 +390,7 @@ def _sampling_grid(
 ) -> Tensor:
     """(1, height, width, 2) float32 in grid_sample's units for ``align_corners=False``.
 
-    PyTorch's cubic uses Keys' parameter -0.75, which bends straight ramps by up to 0.05 px between pixel centres. Its
-    first moment at phase t is ``0.5 + 0.75 s + s³`` with s = t - 0.5; asking for the phase whose moment is the wanted
-    one makes ramps exact and leaves pixel centres alone.
+    Asks for the phases that :func:`_corrected_phase` explains.
     """
     columns = torch.arange(width, dtype=torch.float64) + 0.5
     rows = (torch.arange(height, dtype=torch.float64) + 0.5)[:, None]

@@ -174,6 +174,44 @@ def test_gradient_reaches_the_image():
     assert aligned.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("padding", ["border", "zeros"])
+@pytest.mark.parametrize("scale", [0.3, 0.8, 1.9])
+def test_what_needs_gradients_and_what_does_not_agree(padding, scale):
+    aligned = torch.randn(2, 5, 48, 64, generator=torch.Generator().manual_seed(6)) * 3
+    turn = similarity(scale, 0.4, 20.0, -11.0)
+    plain = warp.warp_to_plate(aligned, turn, (-90, -40, 200, 150), padding=padding)
+    trained = warp.warp_to_plate(aligned.clone().requires_grad_(), turn, (-90, -40, 200, 150), padding=padding)
+    np.testing.assert_allclose(plain.numpy(), trained.detach().numpy(), atol=3e-3)
+    assert (plain == 0).all(dim=1).any() == (padding == "zeros")
+
+
+def test_only_the_wanted_pixels_are_filled():
+    aligned = torch.randn(10, 64, 64, generator=torch.Generator().manual_seed(7))
+    m = similarity(0.6, -0.5, 30.0, 40.0)
+    window = warp.plate_bounds(m, 64)
+    st = warp.st_map(m, 64, window)
+    inside = ((st >= 0) & (st <= 1)).all(axis=0)
+    assert 0.3 < inside.mean() < 0.9
+    for image in (aligned, aligned.double()):
+        whole = warp.warp_to_plate(image, m, window, padding="border")
+        part = warp.warp_to_plate(image, m, window, padding="border", inside=inside)
+        assert torch.equal(part, whole * torch.from_numpy(inside))
+    none = warp.warp_to_plate(aligned, m, window, inside=np.zeros_like(inside))
+    assert none.abs().max() == 0.0
+    still = warp.warp_to_plate(aligned, affine.IDENTITY, (0, 0, 64, 64), inside=np.eye(64, dtype=bool))
+    assert torch.equal(still, aligned * torch.eye(64))
+
+
+def test_st_map_is_exact_far_from_the_origin():
+    m = similarity(0.05, 0.7, -3000.0, 1234.5)
+    window = (30000, -20000, 300, 200)
+    st = warp.st_map(m, 256, window)
+    columns, rows = np.arange(300) + 30000.5, np.arange(200) - 19999.5
+    points = affine.apply(m, np.stack(np.meshgrid(columns, rows), axis=-1)) / 256
+    np.testing.assert_allclose(st[0], points[..., 0], rtol=2e-7, atol=2e-7)
+    np.testing.assert_allclose(st[1], 1.0 - points[..., 1], rtol=2e-7, atol=2e-7)
+
+
 def test_plate_bounds_are_tight():
     assert warp.plate_bounds(affine.shift(-10.0, -20.0), 64) == (10, 20, 64, 64)
     assert warp.plate_bounds(affine.shift(-10.5, -20.0), 64) == (10, 20, 65, 64)
