@@ -6,16 +6,18 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from dflcore.errors import InvalidInput
 from dflcore.frames import FrameRange
 from dflcore.merge.cast_text import OWN_MODEL, PLATE, Casting, Part, Role
-from dflcore.merge.swapper import FaceSwapper
+from dflcore.merge.swapper import FaceSwapper, ModelSwapper, open_swapper
+from dflcore.progress import Notice
 from dflcore.types import FaceRecord
 
 OpenPart = Callable[[Part], FaceSwapper]
-"""Loads the model of a part that names a folder, usually by :func:`dflcore.merge.swapper.open_swapper`."""
+"""Loads the model of a part that names a folder."""
 _MOST_LISTED: Final = 20
 
 
@@ -48,6 +50,33 @@ def check_tracks(casting: Casting, records: Iterable[FaceRecord]) -> None:
     )
 
 
+def open_cast(casting: Casting, own: FaceSwapper | None, device: str) -> tuple[Cast, list[Notice]]:
+    """A cast from models' folders, each loaded once however many parts it plays.
+
+    Args:
+        own: as :class:`Cast`.
+        device: torch device, resolved (not ``auto``).
+
+    Returns:
+        The cast, and notices about damaged generations passed over.
+
+    Raises:
+        InvalidInput, NotFound, DataCorrupt: as :class:`Cast` and :func:`dflcore.merge.swapper.open_swapper`.
+    """
+    loaded: dict[str, ModelSwapper] = {}
+    notices: list[Notice] = []
+
+    def open_part(part: Part) -> FaceSwapper:
+        if part.model in loaded:
+            return loaded[part.model].painting(part.identity, part.morph)
+        swapper, found = open_swapper(Path(part.model), device, identity=part.identity, morph=part.morph)
+        loaded[part.model] = swapper
+        notices.extend(found)
+        return swapper
+
+    return Cast(casting, own, open_part), notices
+
+
 @dataclass(frozen=True, slots=True)
 class _Engagement:
     """A role's part with its model loaded; None leaves the face as it was shot."""
@@ -62,6 +91,8 @@ class Cast:
 
     A face is painted by the model of its track's role; a face without one by that of ``others``; where the casting
     says nothing of those, by the merge's own model.
+
+    Made by :func:`open_cast` where parts are folders on this machine.
 
     Args:
         own: the merge's own model, with its identity and morph; None where there is none: faces it would paint stay
@@ -139,7 +170,7 @@ class Cast:
         for record in sorted(records, key=lambda record: record.face_index):
             one = self._engagement(record)
             if one.part.is_folder and one.swapper is not None:
-                notes.append(f"{record.face_index} {one.swapper.digest} {one.part.identity} {one.part.morph!r}")
+                notes.append(" ".join([str(record.face_index), *_row(one)]))
             elif one.swapper is None:
                 notes.append(f"{record.face_index} {PLATE}")
         return tuple(notes)
@@ -179,4 +210,4 @@ class Cast:
 def _row(one: _Engagement) -> list[str]:
     if one.swapper is None:
         return [PLATE]
-    return [one.swapper.digest, one.part.identity, repr(one.part.morph)]
+    return [one.swapper.digest, one.swapper.face_type.value, one.part.identity, repr(one.part.morph)]

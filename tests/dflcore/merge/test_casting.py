@@ -1,13 +1,18 @@
 """Who is painted by which model, and what is known about it before a frame is read."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from dflcore.errors import InvalidInput, NotFound
 from dflcore.merge.cast_text import parse_casting
-from dflcore.merge.casting import Cast, check_tracks
+from dflcore.merge.casting import Cast, check_tracks, open_cast
+from dflcore.merge.swapper import ModelSwapper
+from dflcore.models.registry import load_preset
+from dflcore.progress import Notice
 from dflcore.types import Box, FaceRecord, FaceType, Landmarks, Pose
 
 EMPTY = FaceRecord(
@@ -100,6 +105,31 @@ def test_the_merges_own_model_comes_first_where_it_can_paint_anyone(cast):
     assert [one.name for one in cast("track 3 = /anna").swappers] == ["own", "/anna"]
     assert [one.name for one in cast("track 3 = /anna; others = plate").swappers] == ["/anna"]
     assert cast("others = plate").swappers == ()
+
+
+def test_a_folder_is_loaded_once_however_many_parts_it_plays(monkeypatch):
+    """Two people painted by one network that knows both, each as that network paints them alone."""
+    torch.manual_seed(1)
+    preset = load_preset("df")
+    dims = {"resolution": 64, "e_dims": 16, "d_dims": 16, "d_mask_dims": 16, "ae_dims": 32, "sources": 2}
+    network = preset.build(preset.resolve_network(dims)).eval()
+    asked = []
+
+    def opened(path, device, *, identity, morph):
+        asked.append((path, device, identity, morph))
+        swapper = ModelSwapper(network, face_type=FaceType.FULL, name="m", digest="d", device=device, identity=identity)
+        return swapper, [Notice(message="A generation was passed over.", reason="GENERATION_SKIPPED")]
+
+    monkeypatch.setattr("dflcore.merge.casting.open_swapper", opened)
+    made, notices = open_cast(parse_casting("track 3 = /duo; track 5 = /duo, identity source2"), None, "cpu")
+    assert asked == [(Path("/duo"), "cpu", "source", 1.0)]
+    assert len(notices) == 1
+    faces = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    for track, identity in ((3, "source"), (5, "source2")):
+        with torch.inference_mode():
+            expected = network.swap(faces, identity=identity).face
+        torch.testing.assert_close(made.swapper_for(face(track)).swap(faces)[0], expected, rtol=0, atol=0)
+    assert made.swapper_for(face(9)) is None
 
 
 def test_a_model_that_cannot_be_opened_is_told_before_anything_is_painted(cast):
