@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from dflcore.color.match import match_reinhard
+from dflcore.color.matching.methods import MAX_GAIN, match
 from dflcore.color.ocio import ColorConverter
 from dflcore.config.merge import ColorTransfer, MatteMode
 from dflcore.errors import InvalidInput
@@ -189,14 +189,15 @@ class FacePainter:
         """Matched and raw face as scene light in the plate's primaries, each (R, R, 3); raw None where not needed."""
         options = self._options
         matched = painted
-        if options.color_transfer == "rct":
+        if options.color_transfer != "none":
             judged = np.minimum(mask, face.hull)
             if face.segmentation is not None:  # a hand's colours are not the face's
                 judged = np.minimum(judged, face.segmentation)
             if judged.mean() < _MIN_MATCH_WEIGHT:
                 judged = face.hull
-            reference = torch.from_numpy(face.encoded).permute(2, 0, 1).contiguous()
-            matched = match_reinhard(torch.from_numpy(painted), reference, torch.from_numpy(judged)).numpy()
+            weights = torch.from_numpy(judged)[None, None]
+            planes, reference = torch.from_numpy(painted)[None], torch.from_numpy(face.encoded).permute(2, 0, 1)[None]
+            matched = match(options.color_transfer, planes, reference, weights, weights, max_gain=MAX_GAIN)[0].numpy()
         raw = self._decode(light, face, painted) if options.needs_raw else None
         if matched is painted and raw is not None:
             return raw, raw

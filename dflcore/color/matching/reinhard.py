@@ -3,50 +3,63 @@
 Source:
     Reinhard, Ashikhmin, Gooch, Shirley, "Color Transfer between Images", IEEE CG&A 2001, in CIE Lab as DeepFaceLab's
     ``rct`` (measured facts of DeepFaceLab 46fc239, GPL-3.0, nothing copied). Different: masks weigh the statistics
-    instead of painting pixels black, flat colours divide by no zero, nothing is clipped.
+    instead of painting pixels black, flat colours divide by no zero, the gain may be bounded, nothing is clipped.
 """
 
 from __future__ import annotations
 
-import torch
+import math
+
 from torch import Tensor
 
 from dflcore.color.lab import color_matrix, in_pieces, roots_from_srgb, srgb_from_roots
-from dflcore.color.matching.weights import moments, pixel_shares
+from dflcore.color.matching.palette import Palette, measure_moments
 
 STD_EPSILON = 1e-2
 """Added to both standard deviations, in Lab units (L runs 0 to 100): flat against flat gives a gain of 1."""
 
 
-def match_rct(
-    picture: Tensor, reference: Tensor, mask: Tensor | None = None, reference_mask: Tensor | None = None
-) -> Tensor:
-    """Give every picture the mean and the spread of its reference in CIE Lab.
+class ReinhardMatch:
+    """An affine map of CIE's cube-root signals, which go on below 0 and above 1."""
 
-    Args:
-        picture: (B, 3, H, W), display-referred sRGB-encoded, unbounded.
-        reference: (B, 3, h, w), same encoding.
-        mask, reference_mask: (B, 1, H, W) and (B, 1, h, w) weights in [0, 1]; None counts all pixels.
+    def measure(self, picture: Tensor, mask: Tensor | None = None) -> Palette:
+        """Mean and covariance of the roots. See :class:`dflcore.color.matching.methods.ColorMethod`."""
+        return measure_moments(_roots(picture), mask, space="roots")
 
-    Returns:
-        (B, 3, H, W), same encoding, not clipped.
-    """
-    roots = in_pieces(roots_from_srgb, picture.flatten(2))
-    wanted_roots = in_pieces(roots_from_srgb, reference.flatten(2))
-    to_lab = color_matrix("lab_from_roots", roots.device, roots.dtype)
-    from_lab = color_matrix("roots_from_lab", roots.device, roots.dtype)
-    mean, std = _lab_statistics(roots, pixel_shares(mask))
-    wanted_mean, wanted_std = _lab_statistics(wanted_roots, pixel_shares(reference_mask))
-    gain = (wanted_std + STD_EPSILON) / (std + STD_EPSILON)
-    # Gain per Lab channel, and the way to Lab and back, are one matrix for the cube roots.
-    transfer, offset = from_lab @ (gain * to_lab), from_lab @ (wanted_mean - gain * mean)
-    matched = in_pieces(lambda piece: srgb_from_roots(torch.baddbmm(offset, transfer, piece)), roots)
-    return matched.view_as(picture)
+    def apply(self, picture: Tensor, own: Palette, wanted: Palette, *, max_gain: float = math.inf) -> Tensor:
+        """Map (B, 3, H, W). See :class:`dflcore.color.matching.methods.ColorMethod`."""
+        to_lab = color_matrix("lab_from_roots", picture.device, own.weight.dtype)
+        from_lab = color_matrix("roots_from_lab", picture.device, own.weight.dtype)
+        (mean, std), (wanted_mean, wanted_std) = lab_statistics(own, "roots"), lab_statistics(wanted, "roots")
+        gain = bounded_gain(std, wanted_std, max_gain)
+        # Gain per Lab channel, and the way to Lab and back, are one matrix for the cube roots.
+        transfer, offset = (
+            (from_lab @ (gain * to_lab)).to(picture),
+            (from_lab @ (wanted_mean - gain * mean)).to(picture),
+        )
+
+        def map_piece(srgb: Tensor) -> Tensor:
+            return srgb_from_roots((transfer @ roots_from_srgb(srgb)).add_(offset))
+
+        return in_pieces(map_piece, picture.flatten(2)).view_as(picture)
 
 
-def _lab_statistics(roots: Tensor, shares: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of L, a, b, each (B, 3, 1)."""
-    to_lab = color_matrix("lab_from_roots", roots.device, torch.float64)
-    mean, covariance = moments(roots, shares)
+RCT = ReinhardMatch()
+
+
+def lab_statistics(palette: Palette, space: str) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of L (without its constant), a, b, each (B, 3, 1) float64, from moments of roots."""
+    mean, covariance = palette.moments(space)
+    to_lab = color_matrix("lab_from_roots", mean.device, mean.dtype)
     variance = (to_lab @ covariance @ to_lab.t()).diagonal(dim1=1, dim2=2)
-    return to_lab.to(roots) @ mean, variance.clamp_min(0.0).sqrt().to(roots)[:, :, None]
+    return to_lab @ mean, variance.clamp_min(0.0).sqrt()[:, :, None]
+
+
+def bounded_gain(std: Tensor, wanted_std: Tensor, max_gain: float) -> Tensor:
+    """Ratio of standard deviations in Lab units, no more than ``max_gain``."""
+    return ((wanted_std + STD_EPSILON) / (std + STD_EPSILON)).clamp_max(max_gain)
+
+
+def _roots(picture: Tensor) -> Tensor:
+    """(B, 3, H, W) → the same of cube roots."""
+    return in_pieces(roots_from_srgb, picture.flatten(2)).view_as(picture)

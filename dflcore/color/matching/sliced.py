@@ -7,7 +7,8 @@ How it is done fast: the transport is worked out on a fair sample of pixels. The
 the picture's colours along their principal axes, travel with the sample; how far they came is the colour change, and
 every pixel looks it up between its nodes. So the change is a smooth function of colour: equal colours stay equal, grain
 is not torn apart, and large pictures cost little more than small ones. The directions are always the same ones, so the
-result does not flicker from frame to frame.
+result does not flicker from frame to frame. Highlights above 1 and values below 0, unless much of the picture lies
+there, and all colours beyond the lattice move as the nearest colour within does: they keep their distance and order.
 
 Source:
     IDT: Pitié, Kokaram, Dahyot, "N-dimensional probability density function transfer", ICCV 2005. SOT: Rabin, Peyré,
@@ -15,19 +16,23 @@ Source:
     DeepFaceLab (measured facts of DeepFaceLab 46fc239, GPL-3.0, nothing copied). Different: its IDT goes a twentieth
     of the way in each of 20 rounds and so stops at two thirds; its directions are drawn anew for every picture;
     pixels outside a mask count there, and results are clipped. Its SOT smooths the displacement with a bilateral
-    filter, which the lattice makes needless.
+    filter, which the lattice makes needless. The gain may be bounded.
 """
 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dflcore.color.matching.weights import fair_sample, moments, pixel_shares
+from dflcore.color.matching.linear import move_least
+from dflcore.color.matching.palette import Palette, measure_sample
+from dflcore.color.matching.tables import between
+from dflcore.color.matching.weights import SRGB_LIMITS, bulk_range, moments
 
 IDT_ROUNDS = 20
 IDT_STEP = 0.5
@@ -40,34 +45,67 @@ SAMPLE = 2048
 """Pixels the transport is worked out on."""
 BINS = 129
 """Places along a direction at which its displacement is tabulated; odd, so that a flat colour lies on one."""
-LATTICE = (25, 13, 13)
-"""Nodes along the widest, middle and narrowest axis of the picture's colours."""
+LATTICES = {2: (33, 17), 3: (25, 13, 13)}
+"""Nodes along the widest, middle and narrowest axis of the picture's colours, by their number."""
 _SEED = 20051
 
 _LEAST_RANGE = 1e-3
 """Colours nearer to each other than this, a quarter of an 8-bit step, count as one."""
 
 
-def match_idt(
-    picture: Tensor,
-    reference: Tensor,
-    mask: Tensor | None = None,
-    reference_mask: Tensor | None = None,
-    *,
-    rounds: int = IDT_ROUNDS,
-) -> Tensor:
-    """Carry the picture's colour distribution to the reference's along three axes at a time.
+@dataclass(frozen=True, slots=True)
+class SlicedMatch:
+    """Rounds of transport along directions; of encoded colours as they are, unbounded.
 
-    Args:
-        picture: (B, 3, H, W) RGB, any encoding, unbounded; colours outside the mask's move as the nearest inside.
-        reference: (B, 3, h, w), same encoding.
-        mask, reference_mask: (B, 1, H, W) and (B, 1, h, w) weights in [0, 1]; None counts all pixels.
-        rounds: triples of axes.
-
-    Returns:
-        (B, 3, H, W), not clipped.
+    Attributes:
+        rounds: steps.
+        bases: triples of directions at right angles per step.
+        step: share of the way that a step goes.
     """
-    return _match(picture, reference, mask, reference_mask, _rotations(rounds, 1, picture.device), IDT_STEP)
+
+    rounds: int
+    bases: int
+    step: float
+
+    def measure(self, picture: Tensor, mask: Tensor | None = None) -> Palette:
+        """A sample of colours. See :class:`dflcore.color.matching.methods.ColorMethod`."""
+        return measure_sample(picture, mask, SAMPLE, space="srgb")
+
+    def apply(self, picture: Tensor, own: Palette, wanted: Palette, *, max_gain: float = math.inf) -> Tensor:
+        """Move (B, 3, H, W). See :class:`dflcore.color.matching.methods.ColorMethod`."""
+        clouds = own.cloud("srgb"), wanted.cloud("srgb")
+        return self.move(picture.flatten(2), *clouds, SRGB_LIMITS, max_gain).view_as(picture)
+
+    def move(
+        self, pixels: Tensor, cloud: Tensor, wanted: Tensor, limits: tuple[float, float], max_gain: float
+    ) -> Tensor:
+        """Move colours of 2 or 3 dimensions.
+
+        Args:
+            pixels: (B, C, N). cloud, wanted: (B, C, M) samples of their colours and of those they shall have.
+            limits: of ordinary values.
+            max_gain: of the spread along any direction of colour.
+        """
+        low, high = bulk_range(cloud, limits)
+        cloud, wanted = cloud.clamp(low, high), wanted.clamp(*bulk_range(wanted, limits))
+        if math.isfinite(max_gain):
+            wanted = _within_reach(cloud, wanted, max_gain)
+        dimensions, count = cloud.shape[1:]
+        lattice = _Lattice.around(cloud)
+        nodes = lattice.nodes()
+        rounds = _directions(self.rounds, self.bases, dimensions, cloud.device).to(cloud)
+        travelled = _transport(torch.cat([cloud, nodes], dim=2), wanted, rounds, self.step)
+        change = (travelled[:, :, count:] - nodes).view(len(cloud), dimensions, *LATTICES[dimensions])
+        places = (
+            lattice.places(pixels.clamp(low, high)).flip(1).transpose(1, 2)
+        )  # grid_sample wants the last axis first
+        places = places.view(len(places), *(1,) * (dimensions - 1), *places.shape[1:])
+        looked_up = F.grid_sample(change, places, mode="bilinear", padding_mode="border", align_corners=True)
+        return pixels + looked_up.view_as(pixels)
+
+
+IDT = SlicedMatch(IDT_ROUNDS, 1, IDT_STEP)
+SOT = SlicedMatch(SOT_ROUNDS, SOT_TRIPLES, SOT_STEP)
 
 
 def match_sot(
@@ -76,45 +114,30 @@ def match_sot(
     mask: Tensor | None = None,
     reference_mask: Tensor | None = None,
     *,
-    rounds: int = SOT_ROUNDS,
     triples: int = SOT_TRIPLES,
 ) -> Tensor:
-    """Carry the picture's colour distribution to the reference's along the mean of many directions at a time.
-
-    Args:
-        rounds: steps. triples: triples of directions per step. Others as :func:`match_idt`.
-    """
-    return _match(picture, reference, mask, reference_mask, _rotations(rounds, triples, picture.device), SOT_STEP)
+    """SOT of pictures to references with any number of directions. See :func:`dflcore.color.matching.methods.match`."""
+    method = replace(SOT, bases=triples)
+    return method.apply(picture, method.measure(picture, mask), method.measure(reference, reference_mask))
 
 
-def _match(
-    picture: Tensor,
-    reference: Tensor,
-    mask: Tensor | None,
-    reference_mask: Tensor | None,
-    rounds: Tensor,
-    step: float,
-) -> Tensor:
-    pixels, shares = picture.flatten(2), pixel_shares(mask)
-    cloud = fair_sample(pixels, shares, SAMPLE)
-    wanted = fair_sample(reference.flatten(2), pixel_shares(reference_mask), SAMPLE)
-    lattice = _Lattice.around(cloud)
-    nodes = lattice.nodes()
-    travelled = _transport(torch.cat([cloud, nodes], dim=2), wanted, rounds.to(picture), step)
-    change = (travelled[:, :, SAMPLE:] - nodes).view(len(picture), 3, *LATTICE)
-    places = lattice.places(pixels).flip(1).transpose(1, 2)[:, None, None]  # grid_sample wants the last axis first
-    looked_up = F.grid_sample(change, places, mode="bilinear", padding_mode="border", align_corners=True)
-    return picture + looked_up.view_as(picture)
+def _within_reach(cloud: Tensor, wanted: Tensor, max_gain: float) -> Tensor:
+    """The wanted sample, drawn together about its mean where its spread is over ``max_gain`` times the cloud's."""
+    covariance = moments(cloud, None)[1]
+    mean, wanted_covariance = moments(wanted, None)
+    reach = move_least(covariance, wanted_covariance, max_gain)
+    contraction = move_least(wanted_covariance, reach @ covariance @ reach).to(wanted)
+    return mean + contraction @ (wanted - mean)
 
 
 @dataclass(frozen=True, slots=True)
 class _Lattice:
-    """A product of three axes laid around a cloud of colours, nodes denser where the cloud is.
+    """A product of two or three axes laid around a cloud of colours, nodes denser where the cloud is.
 
     Attributes:
-        mean: (B, 3, 1). axes: (B, 3, 3), principal axes in columns, widest first.
-        low, high: (B, 3, 1) the cloud's reach along them.
-        shares: (B, 3, BINS) place among the nodes, 0 to 1, of evenly spaced marks from low to high.
+        mean: (B, C, 1). axes: (B, C, C), principal axes in columns, widest first.
+        low, high: (B, C, 1) the cloud's reach along them.
+        shares: (B, C, BINS) place among the nodes, 0 to 1, of evenly spaced marks from low to high.
     """
 
     mean: Tensor
@@ -125,7 +148,7 @@ class _Lattice:
 
     @classmethod
     def around(cls, cloud: Tensor) -> _Lattice:
-        """Around (B, 3, M) colours."""
+        """Around (B, C, M) colours."""
         mean, covariance = moments(cloud, None)
         axes = torch.linalg.eigh(covariance).eigenvectors.flip(2).to(cloud)
         along = (axes.transpose(1, 2) @ (cloud - mean)).sort(dim=2).values
@@ -138,39 +161,41 @@ class _Lattice:
         return cls(mean, axes, low, high, (even + passed.to(cloud)) / (even[-1] + passed[..., -1:].to(cloud)))
 
     def nodes(self) -> Tensor:
-        """(B, 3, P) colours of the nodes, the last axis fastest."""
+        """(B, C, P) colours of the nodes, the last axis fastest."""
         positions = []
-        for axis, count in enumerate(LATTICE):
+        counts = LATTICES[self.mean.shape[1]]
+        for axis, count in enumerate(counts):
             wanted = torch.linspace(0.0, 1.0, count, device=self.mean.device, dtype=self.mean.dtype)
             shares = self.shares[:, axis].contiguous()  # (B, BINS), rising
             right = torch.searchsorted(shares, wanted.expand(len(shares), -1).contiguous()).clamp(1, BINS - 1)
             before, after = shares.gather(1, right - 1), shares.gather(1, right)
             place = (right - 1 + (wanted - before) / (after - before)) / (BINS - 1)
-            shape = [count if other == axis else 1 for other in range(3)]
+            shape = [count if other == axis else 1 for other in range(len(counts))]
             low, high = self.low[:, axis], self.high[:, axis]
             along = (low + (high - low) * place).view(len(shares), *shape)
-            positions.append(along.expand(-1, *LATTICE).flatten(1))
+            positions.append(along.expand(-1, *counts).flatten(1))
         return self.axes @ torch.stack(positions, dim=1) + self.mean
 
     def places(self, colors: Tensor) -> Tensor:
-        """(B, 3, N) where colours lie among the nodes of each axis, -1 to 1; outside, at the end."""
+        """(B, C, N) where colours lie among the nodes of each axis, -1 to 1; outside, at the end."""
         turned = self.axes.transpose(1, 2) * ((BINS - 1) / (self.high - self.low))
         offset = -(turned @ self.mean) - self.low * ((BINS - 1) / (self.high - self.low))
-        return _between(self.shares, torch.baddbmm(offset, turned, colors)).mul_(2.0).sub_(1.0)
+        return between(self.shares, torch.baddbmm(offset, turned, colors)).mul_(2.0).sub_(1.0)
 
 
 def _transport(points: Tensor, wanted: Tensor, rounds: Tensor, step: float) -> Tensor:
-    """Move (B, 3, P) points as the first of them, the sample, must move to become the wanted cloud (B, 3, SAMPLE).
+    """Move (B, C, P) points as the first of them, the sample, must move to become the wanted cloud (B, C, M).
 
     Args:
-        rounds: (R, K, 3) directions of every round, K / 3 triples of them at right angles.
+        rounds: (R, K, C) directions of every round, in groups of C at right angles.
     """
+    count, dimensions = wanted.shape[2], wanted.shape[1]
     for directions in rounds:
         along = directions @ points  # (B, K, P)
-        ordered = along[:, :, :SAMPLE].sort(dim=2).values
+        ordered = along[:, :, :count].sort(dim=2).values
         table = (directions @ wanted).sort(dim=2).values - ordered
         moved = _look_up(along, ordered, table)
-        points = points + directions.t() @ moved * (3.0 * step / len(directions))
+        points = points + directions.t() @ moved * (dimensions * step / len(directions))
     return points
 
 
@@ -191,21 +216,13 @@ def _look_up(values: Tensor, ordered: Tensor, displacement: Tensor) -> Tensor:
     first, last = (first - empty).clamp_min(0), (last + empty).clamp_max(ordered.shape[-1])
     sums = F.pad(displacement.cumsum(2, dtype=torch.float64), (1, 0))
     table = ((sums.gather(2, last) - sums.gather(2, first)) / (last - first)).to(values)
-    return _between(table, (values - low).mul_((BINS - 1) / width))
-
-
-def _between(table: Tensor, place: Tensor) -> Tensor:
-    """(B, K, P) values of tables (B, K, BINS) at places counted in bins, straight between two; ``place`` is used up."""
-    place = place.clamp_(0.0, BINS - 1.0)
-    index = place.to(torch.int64).clamp_max_(BINS - 2)
-    left = table.gather(2, index)
-    return torch.lerp(left, table.gather(2, index + 1), place.sub_(index))
+    return between(table, (values - low).mul_((BINS - 1) / width))
 
 
 @functools.lru_cache(maxsize=16)
-def _rotations(rounds: int, triples: int, device: torch.device) -> Tensor:
-    """(rounds, 3 * triples, 3) float64 unit directions, always the same: the rows of random rotations."""
+def _directions(rounds: int, bases: int, dimensions: int, device: torch.device) -> Tensor:
+    """(rounds, bases * dimensions, dimensions) float64 unit directions, always the same: rows of random rotations."""
     generator = torch.Generator().manual_seed(_SEED)
-    normal = torch.randn(rounds * triples, 3, 3, generator=generator, dtype=torch.float64)
+    normal = torch.randn(rounds * bases, dimensions, dimensions, generator=generator, dtype=torch.float64)
     rotations: Tensor = torch.linalg.qr(normal).Q
-    return rotations.reshape(rounds, 3 * triples, 3).to(device)
+    return rotations.reshape(rounds, bases * dimensions, dimensions).to(device)

@@ -1,17 +1,33 @@
 """What the colours of a picture are, as numbers: shares of its pixels, moments, and a fair choice of them.
 
 Convention:
-    Pixels are (B, 3, N) RGB in any encoding, unbounded. Shares are (B, 1, N) and sum to one per picture; None means
+    Pixels are (B, C, N) in any encoding, unbounded. Shares are (B, 1, N) and sum to one per picture; None means
     that all pixels count alike.
 """
 
 from __future__ import annotations
+
+import functools
 
 import torch
 from torch import Tensor
 
 MIN_WEIGHT = 16.0
 """Least sum of mask weights, in pixels, that statistics are made from; a mask that holds less is passed over."""
+STRAY_SHARE = 0.02
+"""Of a picture's pixels, at either end of the values of a channel."""
+SRGB_LIMITS = (0.0, 1.0)
+"""Ordinary values of encoded colours."""
+GOLDEN = 0.6180339887498949
+"""Its multiples fall most evenly into [0, 1) without ever repeating."""
+
+
+def mask_weight(mask: Tensor | None, pixels: Tensor) -> Tensor:
+    """(B,) float64 pixels that a mask holds; zero for one that is passed over, all of (B, C, N) without a mask."""
+    if mask is None:
+        return torch.full((len(pixels),), float(pixels.shape[2]), device=pixels.device, dtype=torch.float64)
+    total = mask.flatten(1).sum(1, dtype=torch.float64)
+    return torch.where(total < MIN_WEIGHT, torch.zeros_like(total), total)
 
 
 def pixel_shares(mask: Tensor | None) -> Tensor | None:
@@ -29,7 +45,7 @@ def pixel_shares(mask: Tensor | None) -> Tensor | None:
 
 
 def moments(pixels: Tensor, shares: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Mean (B, 3, 1), in the pixels' type, and covariance (B, 3, 3) float64."""
+    """Mean (B, C, 1), in the pixels' type, and covariance (B, C, C) float64."""
     if shares is None:
         mean = pixels.mean(2, keepdim=True)
         centred = pixels - mean
@@ -41,18 +57,65 @@ def moments(pixels: Tensor, shares: Tensor | None) -> tuple[Tensor, Tensor]:
     return mean, (weighted @ centred.transpose(1, 2)).double()
 
 
-def fair_sample(pixels: Tensor, shares: Tensor | None, count: int) -> Tensor:
-    """(B, 3, count) pixels spread evenly over the picture, as many from everywhere as the shares say; no chance in it.
+def fair_sample(picture: Tensor, shares: Tensor | None, count: int) -> Tensor:
+    """Pixels from all over the picture, as many from everywhere as the shares say; no chance in it.
 
-    Two pictures of one size and the same shares give the same places.
+    The picture is walked along a curve that fills the plane and cut into as many stretches of equal share as pixels are
+    wanted; each gives one. Two pictures of one size and the same shares give the same places. Any first so many of the
+    sample are a fair, smaller sample.
+
+    Args:
+        picture: (B, C, H, W).
+        shares: (B, 1, H * W).
+
+    Returns:
+        (B, C, count).
     """
-    twice = 2 * torch.arange(count, device=pixels.device) + 1
+    height, width = picture.shape[2:]
+    walk = _walk(height, width, picture.device)
+    order = _coarse_to_fine(count, picture.device)
+    levels = (order + (0.5 + GOLDEN * order) % 1.0) / count
     if shares is None:
-        places = (twice * pixels.shape[2] // (2 * count)).expand(len(pixels), -1)
+        steps = (levels * len(walk)).long().expand(len(picture), -1)
     else:
-        levels = twice.double() / (2 * count)
-        cumulated = shares[:, 0].double().cumsum(1)
-        cumulated = cumulated / cumulated[:, -1:]
-        places = torch.searchsorted(cumulated, levels.expand(len(pixels), -1).contiguous())
-        places = places.clamp_max(pixels.shape[2] - 1)
-    return pixels.gather(2, places[:, None].expand(-1, 3, -1))
+        passed = shares[:, 0].index_select(1, walk).double().cumsum(1)
+        passed = passed / passed[:, -1:]
+        steps = torch.searchsorted(passed, levels.expand(len(picture), -1).contiguous(), right=True)
+    places = walk[steps.clamp_max(len(walk) - 1)]
+    return picture.flatten(2).gather(2, places[:, None].expand(-1, picture.shape[1], -1))
+
+
+def bulk_range(sample: Tensor, limits: tuple[float, float], *, is_ordered: bool = False) -> tuple[Tensor, Tensor]:
+    """Least and largest value per channel, (B, C, 1), that distributions are carried over for.
+
+    Ordinary values lie within the limits. Where more than :data:`STRAY_SHARE` of a sample lies beyond, its bulk does.
+    What is beyond that is a highlight or a stray: it has no counterpart in another picture, so it is only moved along.
+
+    Args:
+        sample: (B, C, M).
+        is_ordered: every channel's values are in rising order already.
+    """
+    ordered = sample if is_ordered else sample.sort(dim=2).values
+    stray = int(STRAY_SHARE * sample.shape[2])
+    return ordered[..., stray, None].clamp_max(limits[0]), ordered[..., -1 - stray, None].clamp_min(limits[1])
+
+
+@functools.lru_cache(maxsize=16)
+def _walk(height: int, width: int, device: torch.device) -> Tensor:
+    """(H * W,) int64: pixels along a Z-order curve, so that neighbours on it are neighbours in the picture."""
+    rows, columns = torch.arange(height)[:, None], torch.arange(width)[None]
+    code = torch.zeros(height, width, dtype=torch.int64)
+    for bit in range(max(height, width).bit_length()):
+        code |= ((columns >> bit & 1) << 2 * bit) | ((rows >> bit & 1) << (2 * bit + 1))
+    return code.flatten().argsort().to(device)
+
+
+@functools.lru_cache(maxsize=16)
+def _coarse_to_fine(count: int, device: torch.device) -> Tensor:
+    """(count,) float64: 0 to count - 1 in van der Corput's order, every beginning of which is spread evenly."""
+    numbers = torch.arange(count)
+    bits = max(1, (count - 1).bit_length())
+    mirrored = torch.zeros_like(numbers)
+    for bit in range(bits):
+        mirrored |= (numbers >> bit & 1) << (bits - 1 - bit)
+    return mirrored.argsort().double().to(device)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -26,3 +28,17 @@ def soft_mask(picture: Tensor) -> Tensor:
     """(1, 1, 120, 96) weights: a soft spot in the middle."""
     y, x = torch.meshgrid(torch.linspace(-1, 1, 120), torch.linspace(-1, 1, 96), indexing="ij")
     return (1.3 - 2.0 * (x.square() + y.square()).sqrt()).clamp(0, 1)[None, None]
+
+
+@pytest.fixture(scope="session")
+def distance() -> Callable[[Tensor, Tensor], float]:
+    """Sliced Wasserstein distance of two pictures of one batch, over directions that the matches do not use."""
+
+    def measure(one: Tensor, other: Tensor) -> float:
+        directions = torch.randn(100, 3, generator=torch.Generator().manual_seed(77))
+        directions = directions / directions.norm(dim=1, keepdim=True)
+        levels = torch.linspace(0.005, 0.995, 500)
+        quantiles = [(directions @ picture[0].flatten(1)).quantile(levels, dim=1) for picture in (one, other)]
+        return float((quantiles[0] - quantiles[1]).square().mean().sqrt())
+
+    return measure

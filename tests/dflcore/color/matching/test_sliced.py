@@ -1,35 +1,40 @@
 """IDT and SOT: distributions come ever nearer, and the change is a function of colour."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
-from dflcore.color.matching import sliced
-from dflcore.color.matching.sliced import match_idt, match_sot
+from dflcore.color.matching.methods import MAX_GAIN, match
+from dflcore.color.matching.sliced import IDT, SOT, SlicedMatch, match_sot
+
+Distance = Callable[[Tensor, Tensor], float]
 
 
-def distance(one: Tensor, other: Tensor) -> float:
-    """Sliced Wasserstein distance over 100 directions that the matches do not use, from 500 quantiles each."""
-    directions = torch.randn(100, 3, generator=torch.Generator().manual_seed(77))
-    directions = directions / directions.norm(dim=1, keepdim=True)
-    levels = torch.linspace(0.005, 0.995, 500)
-    quantiles = [(directions @ picture[0].flatten(1)).quantile(levels, dim=1) for picture in (one, other)]
-    return float((quantiles[0] - quantiles[1]).square().mean().sqrt())
-
-
-@pytest.mark.parametrize(("match", "rounds"), [(match_idt, sliced.IDT_ROUNDS), (match_sot, sliced.SOT_ROUNDS)])
-def test_every_round_brings_the_colours_nearer(match: object, rounds: int, picture: Tensor, reference: Tensor) -> None:
-    assert match in (match_idt, match_sot)
+@pytest.mark.parametrize("method", [IDT, SOT])
+def test_every_round_brings_the_colours_nearer(
+    method: SlicedMatch, picture: Tensor, reference: Tensor, distance: Distance
+) -> None:
+    own, wanted = method.measure(picture), method.measure(reference)
     distances = [distance(picture, reference)]
-    for count in (1, 2, 3, 5, rounds):
-        distances.append(distance(match(picture, reference, rounds=count), reference))  # type: ignore[operator]
+    for rounds in (1, 2, 3, 5, method.rounds):
+        shorter = replace(method, rounds=rounds)
+        distances.append(distance(shorter.apply(picture, own, wanted), reference))
     assert distances == sorted(distances, reverse=True)
-    assert distances[-1] < 0.06 * distances[0]
+    assert distances[-1] < 0.06 * distances[0]  # DeepFaceLab's IDT stops at a third
+
+
+def test_fewer_directions_are_what_training_asks_for(picture: Tensor, reference: Tensor) -> None:
+    torch.testing.assert_close(match_sot(picture, reference), match("sot", picture, reference), atol=0, rtol=0)
+    few = match_sot(picture, reference, triples=2)
+    assert 0.0 < (few - match_sot(picture, reference)).abs().mean() < 0.02
 
 
 def test_equal_colours_stay_equal_and_near_ones_near(picture: Tensor, reference: Tensor) -> None:
     levels = (picture * 15).round() / 15
-    matched = match_idt(levels, reference)[0].flatten(1).t()
+    matched = match("idt", levels, reference)[0].flatten(1).t()
     _, group = levels[0].flatten(1).t().unique(dim=0, return_inverse=True)
     sums = torch.zeros(int(group.max()) + 1, 3).index_add_(0, group, matched)
     means = sums / group.bincount()[:, None]
@@ -38,14 +43,32 @@ def test_equal_colours_stay_equal_and_near_ones_near(picture: Tensor, reference:
 
 def test_a_grey_ramp_stays_in_order() -> None:
     ramp = torch.linspace(0, 1, 4096).view(1, 1, 64, 64).expand(1, 3, -1, -1)
-    matched = match_sot(ramp, ramp.square() * 0.5)[0, 1].flatten()
+    matched = match("sot", ramp, ramp.square() * 0.5)[0, 1].flatten()
     assert (matched.diff() > -1e-4).all()
     torch.testing.assert_close(matched, ramp[0, 0].flatten().square() * 0.5, atol=0.02, rtol=0)
 
 
 def test_one_stray_pixel_does_not_coarsen_the_rest(picture: Tensor, reference: Tensor) -> None:
     stray = picture.clone()
-    stray[..., 0, 1] = 60.0  # not in the sample
-    before, after = match_sot(picture, reference), match_sot(stray, reference)
-    torch.testing.assert_close(after[..., 1:, :], before[..., 1:, :], atol=1e-5, rtol=0)
-    assert after[..., 0, 1].min() > 50
+    own = SOT.measure(picture)
+    places = ((picture[..., :8, :8].flatten(2)[0, :, :, None] - own.cloud("srgb")[0][:, None]).abs().sum(0) > 0).all(1)
+    row, column = divmod(int(places.nonzero()[0]), 8)  # not in the sample
+    stray[..., row, column] = 60.0
+    before, after = match("sot", picture, reference), match("sot", stray, reference)
+    elsewhere = (stray == picture).all(1)[0]
+    torch.testing.assert_close(after[..., elsewhere], before[..., elsewhere], atol=1e-5, rtol=0)
+    assert after[..., row, column].min() > 50
+
+
+@pytest.mark.parametrize("name", ["idt", "sot"])
+def test_a_bound_holds_spreads_and_leaves_what_is_within(
+    name: str, picture: Tensor, reference: Tensor, distance: Distance
+) -> None:
+    faint = 0.5 + 0.1 * (picture - 0.5)
+    free, bounded = match(name, faint, reference), match(name, faint, reference, max_gain=MAX_GAIN)
+    assert free.flatten(2).std() > 5.0 * faint.flatten(2).std()
+    spreads = [torch.linalg.eigvalsh(side[0].flatten(1).cov())[-1].sqrt() for side in (bounded, faint)]
+    assert spreads[0] < 1.05 * MAX_GAIN * spreads[1]
+    torch.testing.assert_close(bounded.mean((2, 3)), reference.mean((2, 3)), atol=0.01, rtol=0)
+    near = match(name, picture, picture * 0.8 + 0.1)
+    torch.testing.assert_close(match(name, picture, picture * 0.8 + 0.1, max_gain=MAX_GAIN), near, atol=2e-5, rtol=0)
