@@ -32,7 +32,7 @@ class QcSettings(Settings):
         unit="%",
     )
     max_pose_error: float = knob(
-        8.0, "Largest difference of the head's pose from the plate's.", group=LIMITS, ge=0.0, le=180.0, unit="deg"
+        12.0, "Largest difference of the head's pose from the plate's.", group=LIMITS, ge=0.0, le=180.0, unit="deg"
     )
     min_sharpness: float = knob(
         0.3, "Least sharpness of the face as a share of the plate's face.", group=LIMITS, ge=0.0, le=1.0
@@ -42,7 +42,7 @@ class QcSettings(Settings):
     )
     max_grain: float = knob(2.0, "Most noise of the face as a multiple of the plate's.", group=LIMITS, ge=1.0, le=100.0)
     max_seam: float = knob(
-        3.0,
+        2.0,
         "Steepest step across the matte's edge that the plate has not, per 1/256 of the face's square.",
         group=LIMITS,
         ge=0.0,
@@ -50,7 +50,7 @@ class QcSettings(Settings):
         unit="%",
     )
     max_flicker: float = knob(
-        1.0,
+        0.5,
         "Largest change of the face's mean colour from its neighbours that the plate does not make.",
         group=LIMITS,
         ge=0.0,

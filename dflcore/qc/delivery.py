@@ -224,8 +224,8 @@ def _open(path: Path) -> Any:
 
 
 def _damaged(path: Path, text: str) -> DataCorrupt:
-    reason = text or "no reason given"
-    return DataCorrupt(f"{path} cannot be read, it is damaged: {reason}", reason="FRAME_CORRUPT", path=path)
+    reason = text.rstrip(".") or "no reason given"
+    return DataCorrupt(f"{path} cannot be read, it is damaged: {reason}.", reason="FRAME_CORRUPT", path=path)
 
 
 def _pattern_of(path: Path) -> SequencePattern | None:

@@ -120,7 +120,7 @@ class FaceExaminer:
         if seam is not None:
             values["seam"] = seam.step
         trace = trace_face(square.plate, square.result, square.matte, plate_points, result_points)
-        note = f"seam worst at {seam.clock} o'clock" if seam is not None else ""
+        note = f"seam is worst at {seam.clock} o'clock" if seam is not None else ""
         return ExaminedFace(values=values, trace=trace, note=note)
 
     def typical_face(self, faceset: Faceset, names: Iterable[str] | None = None) -> FloatArray | None:

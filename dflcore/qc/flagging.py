@@ -7,6 +7,7 @@ is weak everywhere is one remark, one frame that breaks is another.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -31,9 +32,17 @@ from dflcore.qc.shot import MeasuredFace, MeasuredFrame
 MOST_SEVERE: Final = 10.0
 MIN_USUAL_FRAMES: Final = 8
 """Fewer frames of a face do not tell what is usual."""
+THROUGHOUT: Final = 0.6
+"""A reason that flags this share of the frames is a remark on the shot, not on frames."""
+MUCH_WORSE: Final = 1.5
+"""Severity of a frame that stands out all the same, as a multiple of the usual one."""
 _SHARE_OF_OTHERS: Final = 0.2
 """What further flags of a frame add to its place in the order."""
 _LEAST: Final = 1e-3
+
+
+Reason = tuple[str, str | None]
+"""Measure and face."""
 
 
 class Flagger:
@@ -60,7 +69,7 @@ class Flagger:
                 FaceFigures(face=face.label, name=printable(face.name), values=_tidy(face.values), note=face.note)
                 for face in frame.faces
             ],
-            flags=sorted(flags, key=lambda flag: (flag.level != "error", -flag.severity, flag.measure)),
+            flags=flags,
             note=printable(frame.error),
         )
 
@@ -72,44 +81,104 @@ class Flagger:
                 continue
             if label in self._untouched and name != "confidence":
                 continue
-            severity = max(_beyond(value, info), self._departed(label, value, info))
+            limit, beyond = _beyond(value, info)
+            usual, departed = self._departed(label, value, info)
+            severity = min(max(beyond, departed), MOST_SEVERE)
             if severity > 0.0:
-                severity = rounded(min(severity, MOST_SEVERE))
-                flags.append(Flag(measure=name, level=info.level, face=label, value=rounded(value), severity=severity))
+                flags.append(
+                    Flag(
+                        measure=name,
+                        level=info.level,
+                        face=label,
+                        value=rounded(value),
+                        limit=limit,
+                        usual=usual,
+                        severity=rounded(severity),
+                    )
+                )
         return flags
 
-    def _departed(self, label: str | None, value: float, info: MeasureInfo) -> float:
+    def _departed(self, label: str | None, value: float, info: MeasureInfo) -> tuple[float | None, float]:
+        """What is usual and how far beyond the allowed departure the value is; nothing where it is within."""
         usual = self._usual.get((label, info.name))
         if usual is None or info.departure is None:
-            return 0.0
+            return None, 0.0
         apart = value - usual if info.worse == "high" else usual - value
-        return apart / info.departure if apart > info.departure else 0.0
+        return (rounded(usual), apart / info.departure) if apart > info.departure else (None, 0.0)
+
+
+def mark_throughout(figures: Sequence[FrameFigures]) -> list[FrameFigures]:
+    """The same with flags marked that most of the shot has, unless a frame is much worse than the rest."""
+    severities: dict[Reason, list[float]] = {}
+    for frame in figures:
+        for flag in frame.flags:
+            severities.setdefault((flag.measure, flag.face), []).append(flag.severity)
+    measured = _count_measured(figures)
+    common = {
+        reason: float(np.median(ones))
+        for reason, ones in severities.items()
+        if len(ones) >= max(MIN_USUAL_FRAMES, THROUGHOUT * measured[reason])
+    }
+
+    def marked(flag: Flag) -> Flag:
+        usual = common.get((flag.measure, flag.face))
+        if usual is None or flag.level == "error" or flag.severity > MUCH_WORSE * usual:
+            return flag
+        return flag.model_copy(update={"throughout": True})
+
+    def order(flag: Flag) -> tuple[bool, bool, float, str]:
+        return flag.throughout, flag.level != "error", -flag.severity, flag.measure
+
+    return [
+        frame.model_copy(update={"flags": sorted((marked(flag) for flag in frame.flags), key=order)})
+        for frame in figures
+    ]
+
+
+def _count_measured(figures: Sequence[FrameFigures]) -> Counter[Reason]:
+    """In how many frames each measure of each face has a value."""
+    counts: Counter[Reason] = Counter()
+    for frame in figures:
+        counts.update((name, None) for name in frame.values)
+        for face in frame.faces:
+            counts.update((name, face.face) for name in face.values)
+    return counts
 
 
 def find_runs(figures: Sequence[FrameFigures]) -> list[Finding]:
-    """Neighbouring frames flagged for the same reason, as one finding each; errors first, then the worst."""
-    runs: dict[tuple[str, str | None], list[list[tuple[int, Flag]]]] = {}
+    """Neighbouring frames flagged for the same reason, as one finding each; errors first, then the worst.
+
+    What runs through the shot is one finding, however many gaps it has.
+    """
+    runs: dict[Reason, list[list[tuple[int, Flag]]]] = {}
+    throughout = {(flag.measure, flag.face) for frame in figures for flag in frame.flags if flag.throughout}
     for index, frame in enumerate(figures):
         for flag in frame.flags:
-            of_reason = runs.setdefault((flag.measure, flag.face), [])
-            if of_reason and of_reason[-1][-1][0] == index - 1:
+            reason = (flag.measure, flag.face)
+            of_reason = runs.setdefault(reason, [])
+            if of_reason and (reason in throughout or of_reason[-1][-1][0] == index - 1):
                 of_reason[-1].append((index, flag))
             else:
                 of_reason.append([(index, flag)])
-    found = [_finding(figures, run) for of_reason in runs.values() for run in of_reason]
+    found = [_finding(figures, run, reason in throughout) for reason, ones in runs.items() for run in ones]
     return sorted(found, key=lambda one: (one.level != "error", -one.severity, one.worst_frame, one.measure))
 
 
-def order_frames(figures: Sequence[FrameFigures]) -> list[int]:
-    """Flagged frames, the worst first."""
+def order_frames(figures: Sequence[FrameFigures], findings: Sequence[Finding]) -> list[int]:
+    """Frames that stand out, the worst first; then the worst of every reason that runs through the shot."""
+
+    def own(frame: FrameFigures) -> list[Flag]:
+        return [flag for flag in frame.flags if not flag.throughout]
 
     def rank(frame: FrameFigures) -> tuple[bool, float, int]:
-        severities = [flag.severity for flag in frame.flags]
+        severities = [flag.severity for flag in own(frame)]
         others = sum(severities) - max(severities)
         has_error = any(flag.level == "error" for flag in frame.flags)
         return not has_error, -(max(severities) + _SHARE_OF_OTHERS * others), frame.frame
 
-    return [frame.frame for frame in sorted((one for one in figures if one.flags), key=rank)]
+    standing_out = sorted((frame for frame in figures if own(frame)), key=rank)
+    examples = [one.worst_frame for one in findings if one.throughout]
+    return list(dict.fromkeys([*(frame.frame for frame in standing_out), *examples]))
 
 
 def frames_to_show(look_first: Sequence[int], findings: Sequence[Finding], count: int) -> list[int]:
@@ -169,7 +238,7 @@ def faces_of(frames: Sequence[MeasuredFrame]) -> dict[str, int | None]:
     return {label: seen[label][0].track for label in ordered}
 
 
-def _finding(figures: Sequence[FrameFigures], run: Sequence[tuple[int, Flag]]) -> Finding:
+def _finding(figures: Sequence[FrameFigures], run: Sequence[tuple[int, Flag]], throughout: bool) -> Finding:
     index, worst = max(run, key=lambda one: one[1].severity)
     return Finding(
         measure=worst.measure,
@@ -180,16 +249,17 @@ def _finding(figures: Sequence[FrameFigures], run: Sequence[tuple[int, Flag]]) -
         worst_frame=figures[index].frame,
         worst=worst.value,
         severity=worst.severity,
+        throughout=throughout,
     )
 
 
-def _beyond(value: float, info: MeasureInfo) -> float:
-    """1 and more beyond a limit, 0 within."""
+def _beyond(value: float, info: MeasureInfo) -> tuple[float | None, float]:
+    """The limit that a value is beyond, and how far: 1 and more; nothing within the limits."""
     if info.high is not None and value > info.high:
-        return value / info.high if info.high > _LEAST else 1.0 + math.log10(max(value, 1.0))
+        return info.high, value / info.high if info.high > _LEAST else 1.0 + math.log10(max(value, 1.0))
     if info.low is not None and value < info.low:
-        return 1.0 + (info.low - value) * (2.0 / info.low if info.low > _LEAST else 10.0)
-    return 0.0
+        return info.low, 1.0 + (info.low - value) * (2.0 / info.low if info.low > _LEAST else 10.0)
+    return None, 0.0
 
 
 def _usual_values(frames: Sequence[MeasuredFrame]) -> dict[tuple[str | None, str], float]:

@@ -82,7 +82,7 @@ def _integrity() -> list[Measure]:
     return [
         Measure(
             name="missing",
-            title="Missing frames",
+            title="Missing frame",
             group=INTEGRITY,
             of_face=False,
             level="error",
@@ -93,7 +93,7 @@ def _integrity() -> list[Measure]:
         ),
         Measure(
             name="unreadable",
-            title="Unreadable frames",
+            title="Unreadable frame",
             group=INTEGRITY,
             of_face=False,
             level="error",
@@ -169,7 +169,7 @@ def _faces() -> list[Measure]:
         ),
         Measure(
             name="no_face",
-            title="Frames without a face",
+            title="Frame without a face",
             group=FACES,
             of_face=False,
             high=_zero,
@@ -329,7 +329,7 @@ def _picture() -> list[Measure]:
             high=lambda settings: settings.max_grain,
             meaning="Noise of the face as a share of the plate's noise in the same place. Not measured where the plate "
             "has none.",
-            change="Below: switch grain on. Above: lower it, or sharpen less.",
+            change="Too little: switch grain on. Too much: lower it, or sharpen less.",
         ),
         Measure(
             name="seam",

@@ -15,7 +15,7 @@ from typing import Final
 
 from dflcore.frames import FrameRange
 from dflcore.qc.flagging import summary_of
-from dflcore.qc.measures import GROUPS, MEASURES, STATES
+from dflcore.qc.measures import GROUPS, IDENTITY, INTEGRITY, MEASURES, STATES
 from dflcore.qc.plots import (
     BAND_WIDTH,
     LABEL_WIDTH,
@@ -36,10 +36,20 @@ from dflcore.qc.thumbnails import FramePictures
 GENERATOR: Final = "dfl-qc"
 STYLES: Final = ("s0", "s1", "s2", "s3")
 PLATE_STYLE: Final = "s4"
+MAX_LISTED: Final = 60
+"""Frames named in a sentence."""
 MAX_TABLE_FRAMES: Final = 1500
 """Longer shots get a table of the flagged frames only."""
 _POLICY: Final = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-_TILES: Final = ("identity_to_source", "identity_to_target", "sharpness", "seam", "flicker", "boil")
+_TILES: Final = {
+    "identity_to_source": "Distance to source",
+    "identity_to_target": "Distance to target",
+    "sharpness": "Sharpness",
+    "seam": "Seam",
+    "flicker": "Flicker",
+    "boil": "Boiling",
+}
+"""Measures of the headline, with names short enough for one line."""
 
 
 def render_page(report: ShotReport, worst: Mapping[int, FramePictures], spread: Mapping[int, FramePictures]) -> str:
@@ -86,13 +96,18 @@ def shot_name(result: str) -> str:
 
 def verdict(report: ShotReport) -> tuple[str, str]:
     """A sentence that says it all, and its level."""
-    flagged, errors, total = len(report.look_first), report.error_frames, report.frame_count
+    errors, total = report.error_frames, report.frame_count
+    if not report.findings:
+        return f"Nothing is beyond its limit in {_count(total, 'frame')}.", "good"
+    words: list[str] = ["Nothing has to be repaired."]
     if errors:
-        rest = f" {flagged - errors} more are worth a look." if flagged > errors else ""
-        return f"{_count(errors, 'frame')} of {total} must be repaired before this goes out.{rest}", "error"
-    if flagged:
-        return f"{flagged} of {total} frames are worth a look. Nothing has to be repaired.", "look"
-    return f"Nothing is beyond its limit in {_count(total, 'frame')}.", "good"
+        words = [f"{errors} of {_count(total, 'frame')} must be repaired before this goes out."]
+    if rest := report.standing_out - errors:
+        words.append(f"{rest}{' more' if errors else f' of {total}'} {'stands' if rest == 1 else 'stand'} out.")
+    if throughout := [one for one in report.findings if one.throughout]:
+        titles = dict.fromkeys(report.measure(one.measure).title.lower() for one in throughout)
+        words.append(f"Through the whole shot: {', '.join(titles)}.")
+    return " ".join(words), "error" if errors else "look"
 
 
 def _count(number: int, noun: str) -> str:
@@ -139,23 +154,20 @@ def _tiles(report: ShotReport) -> str:
             summary, info = main.measures.get(name), report.measure(name)
             if summary is None or (name == "identity_to_target" and "identity_to_source" in main.measures):
                 continue
-            is_peak = info.worse == "high" and info.group != "Identity"
+            is_peak = info.worse == "high" and info.group != IDENTITY
             value = summary.high if is_peak else summary.median
-            note = (
-                "95 % of frames stay below" if is_peak else f"median, worst {number_text(summary.worst, info.digits)}"
-            )
+            words = "95 % of frames below" if is_peak else f"median, worst {number_text(summary.worst, info.digits)}"
             if name == "identity_to_source" and report.source_to_target is not None:
-                note = f"median; the two people are {number_text(report.source_to_target, 2)} apart"
-            tiles.append(
-                _tile(info.title, number_text(value, min(info.digits, 2)), info.unit, note, _side(value, info))
-            )
+                words = f"source and target: {number_text(report.source_to_target, 2)}"
+            text = number_text(value, min(info.digits, 2))
+            tiles.append(_tile(_TILES[name], text, info.unit, words, _side(value, info)))
     changed = sum(frame.values.get("outside_px", 0.0) for frame in report.figures)
     if any("outside_px" in frame.values for frame in report.figures):
         level = "error" if changed else ""
-        tiles.append(_tile("Changed outside the matte", number_text(changed, 0), "px", "must be none", level))
+        tiles.append(_tile("Outside the matte", number_text(changed, 0), "px", "changed pixels", level))
     without = sum(frame.values.get("no_face", 0.0) for frame in report.figures)
-    note = f"of {report.frame_count}; the plate went through"
-    tiles.append(_tile("Frames without a face", number_text(without, 0), "", note, "look" if without else ""))
+    words = f"of {_count(report.frame_count, 'frame')}"
+    tiles.append(_tile("Without a face", number_text(without, 0), "", words, "look" if without else ""))
     return f'<section class="tiles">{"".join(tiles)}</section>'
 
 
@@ -183,20 +195,24 @@ def _look_first(report: ShotReport, worst: Mapping[int, FramePictures]) -> str:
         return ""
     by_frame = {one.frame: one for one in report.figures}
     cards = [_card(report, by_frame[frame], pictures) for frame, pictures in worst.items()]
-    shown = f"Pictures of {len(cards)} of {_count(len(report.look_first), 'flagged frame')}." if cards else ""
-    order = ", ".join(str(frame) for frame in report.look_first[:60])
-    more = " and so on" if len(report.look_first) > 60 else ""
+    order = ", ".join(_frame_link(frame, frame in worst) for frame in report.look_first[:MAX_LISTED])
+    more = " and so on" if len(report.look_first) > MAX_LISTED else ""
     return (
-        f'<h2>Look at these frames first</h2>\n<p class="lead">Worst first: {order}{more}. {shown}</p>\n'
+        f'<h2>Look at these frames first</h2>\n<p class="lead">Worst first: {order}{more}.</p>\n'
         f'<div class="frames">{"".join(cards)}</div>'
     )
+
+
+def _frame_link(frame: int, has_card: bool) -> str:
+    return f'<a href="#f{frame}">{frame}</a>' if has_card else str(frame)
 
 
 def _card(report: ShotReport, frame: FrameFigures, pictures: FramePictures) -> str:
     rows = "".join(_flag_row(report, flag) for flag in frame.flags)
     meaning = report.measure(frame.flags[0].measure).change if frame.flags else ""
-    notes = [frame.note, *(face.note for face in frame.faces if any(one.measure == "seam" for one in frame.flags))]
-    hint = " ".join(part for part in (meaning, *notes) if part)
+    has_seam = any(one.measure == "seam" for one in frame.flags)
+    places = [f"The {face.note}." for face in frame.faces if has_seam and face.note]
+    hint = " ".join(part for part in (frame.note, meaning, *places) if part)
     faces = _count(int(frame.values.get("faces", 0.0)), "face")
     return (
         f'<article class="frame" id="f{frame.frame}"><header><b>{frame.frame}</b><span>{faces}</span></header>'
@@ -207,23 +223,30 @@ def _card(report: ShotReport, frame: FrameFigures, pictures: FramePictures) -> s
 def _flag_row(report: ShotReport, flag: Flag) -> str:
     info = report.measure(flag.measure)
     title = info.title + (f", {flag.face}" if flag.face and len(report.faces) > 1 else "")
-    figure = "" if flag.measure in STATES else f"{number_text(flag.value, info.digits)} {info.unit}{_limit_words(info)}"
+    words = "through the shot" if flag.throughout else ""
+    figure = "" if flag.measure in STATES else _beyond_words(flag, info)
+    style = ' class="quiet"' if flag.throughout else ""
     return (
-        f'<li><span class="mark {flag.level}"></span>{escape(title)}'
-        f'<span class="figure">{escape(figure.strip())}</span></li>'
+        f'<li{style}><span class="mark {flag.level}"></span>{escape(title)}<small>{words}</small>'
+        f'<span class="figure">{escape(figure)}</span></li>'
     )
 
 
+def _beyond_words(flag: Flag, info: MeasureInfo) -> str:
+    """The value, and the limit or the usual value it is beyond: ``0.06 < 0.3``."""
+    value = f"{number_text(flag.value, info.digits)} {info.unit}".strip()
+    if flag.limit is not None:
+        return f"{value} {'>' if flag.value > flag.limit else '<'} {flag.limit:g}"
+    return f"{value}, usually {number_text(flag.usual or 0.0, info.digits)}"
+
+
 def _limit_words(info: MeasureInfo) -> str:
-    low = "" if info.low is None else f"from {number_text(info.low, _few(info.low, info.digits))}"
-    high = "" if info.high is None else f"up to {number_text(info.high, _few(info.high, info.digits))}"
-    words = " ".join(part for part in (low, high) if part)
-    return f" (allowed {words})" if words else ""
-
-
-def _few(limit: float, digits: int) -> int:
-    """Decimals a limit needs."""
-    return next((count for count in range(digits) if round(limit, count) == limit), digits)
+    """``at most 8``; empty for what has no limit."""
+    if info.low is not None and info.high is not None:
+        return f"between {info.low:g} and {info.high:g}"
+    if info.low is not None:
+        return f"at least {info.low:g}"
+    return "" if info.high is None else f"at most {info.high:g}"
 
 
 def _strip(pictures: FramePictures) -> str:
@@ -285,13 +308,17 @@ def _found_row(report: ShotReport, key: tuple[str, str | None], findings: Sequen
     info, worst = report.measure(key[0]), findings[0]
     frames = FrameRange.of(frame for one in findings for frame in FrameRange.parse(one.frames))
     value = "" if info.name in STATES else f"{number_text(worst.worst, info.digits)} {info.unit}".strip()
-    limits = "" if info.name in STATES else _limit_words(info).strip(" ()")
-    departs = f", or {info.departure:g} from usual" if info.departure is not None and limits else ""
+    limits = "" if info.name in STATES else _limit_words(info)
+    if limits == "at most 0":
+        limits = ""
+    if limits and info.departure is not None:
+        limits += f", and within {info.departure:g} of what is usual"
+    limits = f"Wanted: {limits}." if limits else ""
     return (
         f'<tr><td><span class="mark {info.level}"></span>{escape(_reason_words(report, key))}</td>'
         f'<td class="range">{escape(frames_text(str(frames)))}<br><small>{_count(len(frames), "frame")}</small></td>'
         f'<td class="n">{escape(value)}<br><small>at {worst.worst_frame}</small></td>'
-        f"<td>{escape(info.meaning)} <small>{escape((limits + departs).capitalize())}</small></td>"
+        f"<td>{escape(info.meaning)} <small>{escape(limits)}</small></td>"
         f"<td>{escape(info.change)}</td></tr>"
     )
 
@@ -318,19 +345,27 @@ def _stands_alone(report: ShotReport, name: str) -> bool:
 
 def _plot(report: ShotReport, info: MeasureInfo) -> str:
     series = _series(report, info, STYLES[0])
-    if not series or (info.group == "Integrity" and all(value == 0 for one in series for _, value in one.points)):
+    if not series or _is_dull(info, series):
         return ""
     beside = MEASURES[info.name].beside
     companion = _series(report, report.measure(beside), PLATE_STYLE) if beside else []
-    drawing = draw_plot(info, [*companion, *series], _scale(report), _gap(report))
+    zone = not companion
+    drawing = draw_plot(info, [*companion, *series], _scale(report), _gap(report), zone=zone)
     if beside:
         drawing = drawing.replace("<svg ", f'<svg data-beside="{escape(beside)}" ', 1)
     unit = f", {info.unit}" if info.unit else ""
+    legend = _legend(info, series, companion, has_limit='class="limit"' in drawing)
     return (
         f'<section class="measure"><header><h3>{escape(info.title + unit)}</h3>'
         f"<output>{escape(_at_rest(series, info))}</output></header>"
-        f"{_legend(report, info, series, companion)}{drawing}<p>{escape(info.meaning)}</p></section>"
+        f"{legend}{drawing}<p>{escape(info.meaning)}</p></section>"
     )
+
+
+def _is_dull(info: MeasureInfo, series: Sequence[Series]) -> bool:
+    """A flat line that says nothing: no faults of integrity, the same number of faces all the time."""
+    values = {value for one in series for _, value in one.points}
+    return len(values) == 1 and (info.name == "faces" or (info.group == INTEGRITY and values == {0.0}))
 
 
 def _series(report: ShotReport, info: MeasureInfo, style: str) -> list[Series]:
@@ -370,7 +405,7 @@ def _at_rest(series: Sequence[Series], info: MeasureInfo) -> str:
     return "; ".join(words)
 
 
-def _legend(report: ShotReport, info: MeasureInfo, series: Sequence[Series], companion: Sequence[Series]) -> str:
+def _legend(info: MeasureInfo, series: Sequence[Series], companion: Sequence[Series], *, has_limit: bool) -> str:
     entries: list[str] = []
     has_plate = bool(companion)
     if len(series) > 1 or has_plate:
@@ -380,9 +415,10 @@ def _legend(report: ShotReport, info: MeasureInfo, series: Sequence[Series], com
         ]
     if has_plate:
         entries.append(f'<span><i class="{PLATE_STYLE}"></i>{escape(_other_word(info))}</span>')
-    if words := _limit_words(info).strip(" ()"):
-        entries.append(f'<span><i class="dash"></i>{escape(words)}</span>')
-    return f'<div class="legend">{"".join(entries)}</div>' if entries else ""
+    if words := _limit_words(info):
+        mark = '<i class="dash"></i>' if has_limit else ""
+        entries.append(f"<span>{mark}{escape(words)}</span>")
+    return f'<div class="legend">{"".join(entries)}</div>'
 
 
 def _own_word(info: MeasureInfo) -> str:

@@ -58,11 +58,12 @@ class FrameScale:
         return self.left + (frame - self.first) / (self.last - self.first) * (self.right - self.left)
 
 
-def draw_plot(info: MeasureInfo, series: Sequence[Series], scale: FrameScale, gap: int) -> str:
+def draw_plot(info: MeasureInfo, series: Sequence[Series], scale: FrameScale, gap: int, *, zone: bool = True) -> str:
     """Curves of one measure over the shot, with its limits.
 
     Args:
         gap: neighbouring frames are this far apart; wider gaps break the curve.
+        zone: tint what is beyond the limits; not where a curve stands there that has none.
     """
     values = [value for one in series for _, value in one.points]
     low, high, step = _value_range(values, info)
@@ -76,7 +77,7 @@ def draw_plot(info: MeasureInfo, series: Sequence[Series], scale: FrameScale, ga
     ]
     parts += _value_axis(low, high, step, height_of)
     parts += _frame_axis(scale, BOTTOM)
-    parts += _limits(info, low, high, height_of)
+    parts += _limits(info, low, high, height_of, zone)
     for one in series:
         parts += _curve(one, scale, gap, height_of)
     for one in series:
@@ -99,10 +100,10 @@ def draw_timeline(rows: Sequence[tuple[str, Sequence[Finding]]], scale: FrameSca
             left, right = scale.at(first - gap / 2.0), scale.at(last + gap / 2.0)
             left, right = max(left, scale.left), min(right, scale.right)
             title = f"{label}: {one.frames}, worst at {one.worst_frame}"
-            parts.append(
-                f'<rect class="{one.level}" x="{left:.1f}" y="{y + 3}" width="{max(right - left, _MIN_BAR):.1f}" '
-                f'height="{ROW_HEIGHT - 6}" rx="1.5"><title>{escape(title)}</title></rect>'
-            )
+            style = f"{one.level} throughout" if one.throughout else one.level
+            width = max(right - left, _MIN_BAR)
+            place = f'x="{left:.1f}" y="{y + 3}" width="{width:.1f}" height="{ROW_HEIGHT - 6}"'
+            parts.append(f'<rect class="{style}" {place} rx="1.5"><title>{escape(title)}</title></rect>')
     parts += _frame_axis(scale, bottom)
     parts.append("</svg>")
     return "".join(parts)
@@ -185,14 +186,14 @@ def _frame_ticks(scale: FrameScale) -> list[int]:
     return [scale.first, *inner, scale.last]
 
 
-def _limits(info: MeasureInfo, low: float, high: float, height_of: Callable[[float], float]) -> list[str]:
+def _limits(info: MeasureInfo, low: float, high: float, height_of: Callable[[float], float], zone: bool) -> list[str]:
     parts: list[str] = []
     for limit, is_upper in ((info.high, True), (info.low, False)):
         if limit is None or not low <= limit <= high:
             continue
         y = height_of(limit)
         top, bottom = (TOP, y) if is_upper else (y, BOTTOM)
-        if bottom - top > 0.5:
+        if zone and bottom - top > 0.5:
             parts.append(
                 f'<rect class="beyond" x="{LEFT}" y="{top:.1f}" width="{RIGHT - LEFT}" height="{bottom - top:.1f}"/>'
             )

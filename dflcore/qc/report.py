@@ -55,7 +55,10 @@ class Flag(_Part):
     level: Level
     face: str | None = Field(description="Label of the face; null for what concerns the frame.")
     value: float
+    limit: float | None = Field(description="The limit it is beyond; null where it only departs from what is usual.")
+    usual: float | None = Field(description="The track's median it departs from; null where it does not.")
     severity: float = Field(description="1 at the limit, growing beyond it.")
+    throughout: bool = Field(default=False, description="Most of the shot has this flag; the frame is no exception.")
 
 
 class FaceFigures(_Part):
@@ -98,7 +101,7 @@ class FaceSummary(_Part):
 
 
 class Finding(_Part):
-    """Consecutive frames flagged for the same reason."""
+    """Consecutive frames flagged for the same reason, or a reason that runs through the shot."""
 
     measure: str
     level: Level
@@ -108,6 +111,7 @@ class Finding(_Part):
     worst_frame: int
     worst: float
     severity: float
+    throughout: bool = Field(default=False, description="Most of the shot is flagged for this reason.")
 
 
 class ShotReport(_Part):
@@ -133,8 +137,20 @@ class ShotReport(_Part):
     measures: list[MeasureInfo]
     faces: list[FaceSummary]
     findings: list[Finding] = Field(description="Errors first, then by how far beyond the limit.")
-    look_first: list[int] = Field(description="Flagged frames, worst first.")
+    look_first: list[int] = Field(
+        description="Frames that stand out, worst first; then the worst of each reason that runs through the shot."
+    )
     figures: list[FrameFigures] = Field(description="One entry per frame, in order.")
+
+    @property
+    def flagged_frames(self) -> int:
+        """Frames with any flag, those of reasons that run through the shot too."""
+        return sum(bool(frame.flags) for frame in self.figures)
+
+    @property
+    def standing_out(self) -> int:
+        """Frames with a flag that most of the shot has not."""
+        return sum(any(not flag.throughout for flag in frame.flags) for frame in self.figures)
 
     @property
     def error_frames(self) -> int:

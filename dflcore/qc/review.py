@@ -29,11 +29,13 @@ from dflcore.qc.flagging import (
     faces_of,
     find_runs,
     frames_to_show,
+    mark_throughout,
     order_frames,
     summarise,
     untouched_faces,
 )
 from dflcore.qc.page import GENERATOR, render_page, shot_name
+from dflcore.qc.plots import frames_text
 from dflcore.qc.report import ShotReport, printable, read_report, report_key, rounded, to_json
 from dflcore.qc.shot import Measurements, ShotMeter, face_label, smallest_gap
 from dflcore.qc.thumbnails import FramePictures, Photographer, spread_evenly, take_pictures
@@ -131,7 +133,7 @@ def review_shot(
         page=files.page,
         data=files.data,
         frames=report.frame_count,
-        flagged_frames=len(report.look_first),
+        flagged_frames=report.flagged_frames,
         error_frames=report.error_frames,
     )
 
@@ -295,7 +297,7 @@ class _Review:
                 path=self._shot.plate,
             )
         if absent := FrameRange.of(set(asked) - set(there)):
-            self._notes.append(f"The plate has no frames {absent}; they are not judged.")
+            self._notes.append(f"The plate has no frames {frames_text(str(absent))}; they are not judged.")
         return usable, open_plate(self._shot.plate, frames=usable, color_space=space, resolve_space=resolve)
 
     def _covered(self, there: FrameRange) -> FrameRange:
@@ -307,7 +309,7 @@ class _Review:
         later = [frame for frame in there if frame > merged[-1]]
         earlier = [frame for frame in there if frame < merged[0]]
         if rest := FrameRange.of([*earlier, *later]):
-            self._notes.append(f"The plate also has the frames {rest}, which lie outside the merged range.")
+            self._notes.append(f"The plate also has the frames {frames_text(str(rest))}, outside the merged range.")
         return FrameRange.of(
             frame for frame in there if merged[0] <= frame <= merged[-1] and (frame - merged[0]) % step == 0
         )
@@ -337,7 +339,8 @@ class _Review:
         untouched = untouched_faces(measured.frames)
         self._remark(measured, untouched)
         flagger = Flagger(self._settings, measured.frames, untouched)
-        figures = [flagger.figures(frame) for frame in measured.frames]
+        figures = mark_throughout([flagger.figures(frame) for frame in measured.frames])
+        findings = find_runs(figures)
         facts = self._delivery.facts
         texts = {
             "result": str(self._delivery.pattern),
@@ -360,8 +363,8 @@ class _Review:
             notes=printable(self._notes),
             measures=list(flagger.measures.values()),
             faces=summarise(figures, faces_of(measured.frames)),
-            findings=find_runs(figures),
-            look_first=order_frames(figures),
+            findings=findings,
+            look_first=order_frames(figures, findings),
             figures=figures,
         )
 

@@ -3,7 +3,7 @@
 The edge is where the matte changes. Across it, along the matte's own direction of change, the result's slope of colour
 is compared with the plate's at the same place. Slopes are averaged with their sign over a stretch of the edge: texture
 cancels out, a step that runs along the edge does not. A soft matte makes a mismatch shallow, which is what feathering
-is for.
+is for. An edge of the plate that the result lacks is no seam: what counts is at most the result's own slope.
 """
 
 from __future__ import annotations
@@ -57,26 +57,32 @@ def measure_seam(plate: FloatArray, result: FloatArray, matte: FloatArray) -> Se
     is_edge[:, :_RIM_PX] = is_edge[:, -_RIM_PX:] = False
     if int(is_edge.sum()) < MIN_SECTOR_PX:
         return None
-    difference = _blurred(np.asarray(result - plate, np.float32))
-    slope_x, slope_y = _slopes(difference)
-    length = np.maximum(steepness, 1e-6)[..., None]
-    slope = (slope_x * across[..., None] + slope_y * down[..., None]) / length
+    weights = steepness[is_edge]
+    directions = np.stack([across[is_edge], down[is_edge]], axis=1) / np.maximum(weights, 1e-6)[:, None]
+    toward = np.asarray(directions, dtype=np.float32)
+    own, wanted = (_slopes_toward(picture, is_edge, toward) for picture in (result, plate))
     sectors = _sectors(matte, is_edge)
     steps = np.zeros(SECTORS)
     for sector in range(SECTORS):
         chosen = sectors == sector
         if int(chosen.sum()) >= MIN_SECTOR_PX:
-            weights = steepness[is_edge][chosen]
-            mean = np.average(slope[is_edge][chosen], axis=0, weights=weights)
-            steps[sector] = 100.0 * float(np.abs(mean).max())
+            slope, plates = (np.average(one[chosen], axis=0, weights=weights[chosen]) for one in (own, wanted))
+            steps[sector] = 100.0 * float(np.minimum(np.abs(slope - plates), np.abs(slope)).max())
     worst = int(steps.argmax())
     return Seam(step=float(steps[worst]), clock=round(12 * (worst + 0.5) / SECTORS) % 12 or 12)
+
+
+def _slopes_toward(picture: FloatArray, is_edge: NDArray[np.bool_], toward: FloatArray) -> FloatArray:
+    """(N, 3) slope of colour at every edge pixel in the direction in which the matte grows."""
+    across, down = _slopes(_blurred(picture))
+    slope = across[is_edge] * toward[:, :1] + down[is_edge] * toward[:, 1:]
+    return np.asarray(slope, dtype=np.float32)
 
 
 def _sectors(matte: FloatArray, is_edge: NDArray[np.bool_]) -> NDArray[np.int64]:
     """For every edge pixel the number of its stretch, clockwise from the top."""
     total = float(matte.sum()) or 1.0
-    rows, columns = np.indices(matte.shape, dtype=np.float32)
+    rows, columns = np.mgrid[: matte.shape[0], : matte.shape[1]]
     middle_y, middle_x = float((rows * matte).sum()) / total, float((columns * matte).sum()) / total
     angle = np.arctan2(columns[is_edge] - middle_x, middle_y - rows[is_edge]) % (2.0 * math.pi)
     return np.asarray(np.minimum(angle / (2.0 * math.pi) * SECTORS, SECTORS - 1), dtype=np.int64)
