@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dflcore.errors import InvalidInput
+from dflcore.errors import Internal, InvalidInput
 from dflcore.frames import FrameRange
 from dflcore.merge.cast_text import OWN_MODEL, PLATE, Casting, Part, Role
 from dflcore.merge.swapper import FaceSwapper, ModelSwapper, open_swapper
@@ -121,6 +121,11 @@ class Cast:
         }
         self._casting = casting
 
+    @classmethod
+    def solo(cls, swapper: FaceSwapper) -> Cast:
+        """One model that paints everybody."""
+        return cls(Casting(), swapper, _open_nothing)
+
     def swapper_for(self, record: FaceRecord) -> FaceSwapper | None:
         """The model that paints a face, None for one that stays as it was shot."""
         return self._engagement(record).swapper
@@ -205,6 +210,10 @@ class Cast:
 
     def _engagement(self, record: FaceRecord) -> _Engagement:
         return self._others if record.track_id is None else self._by_track.get(record.track_id, self._others)
+
+
+def _open_nothing(part: Part) -> FaceSwapper:
+    raise Internal(f"A part without a folder was to be opened: {part}.")
 
 
 def _row(one: _Engagement) -> list[str]:

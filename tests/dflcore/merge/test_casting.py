@@ -93,6 +93,13 @@ def test_who_paints_whom(cast, text, own, expected):
     assert names(cast(text, own), *FACES) == expected
 
 
+def test_one_model_alone_paints_everybody():
+    own = Model("own")
+    made = Cast.solo(own)
+    assert all(made.swapper_for(one) is own for one in FACES)
+    assert (made.digest, made.swappers, made.identify(FACES)) == (own.digest, (own,), ())
+
+
 def test_every_part_is_opened_once(cast, opened):
     made = cast("track 3 = /anna; track 5 = /anna; track 9 = /anna, morph 0.5; others = /anna")
     assert [(part.model, part.morph) for part in opened] == [("/anna", 1.0), ("/anna", 0.5)]
