@@ -186,7 +186,7 @@ def _frame_request(order: wire.MergeFrameRequest, settings: Mapping[str, Any]) -
         region=regions.get(order.region),
         reduction=order.reduction or 1,
         max_side=order.max_side_px,
-        keeps_channels=order.pixel_format in (wire.PIXEL_FORMAT_UNSPECIFIED, wire.PIXEL_FORMAT_EXR),
+        for_file=order.pixel_format in (wire.PIXEL_FORMAT_UNSPECIFIED, wire.PIXEL_FORMAT_EXR),
     )
 
 

@@ -28,12 +28,13 @@ from dflcore.io.faceset import INDEX_NAME, Faceset
 from dflcore.io.pack import PACK_NAME
 from dflcore.io.plate import MetadataValue, Plate, Window, open_plate, select_frames
 from dflcore.io.png import encode_png
-from dflcore.merge.aovs import layered_frame, parse_layers
-from dflcore.merge.composite import intersect, to_float
+from dflcore.merge.aovs import LOSSLESS, FrameLayout, parse_layers
+from dflcore.merge.composite import around, intersect, to_float
 from dflcore.merge.light import PlateDeveloper, PlateLight
 from dflcore.merge.pipeline import select_records
 from dflcore.merge.proxy import (
     crop_layers,
+    crop_light,
     reduce_layers,
     reduced_display,
     reduced_window,
@@ -72,7 +73,8 @@ class FrameRequest:
             is none; a window in plate pixels from the display window's top-left corner.
         reduction: whole number by which both sides are divided. max_side: divide further until no side is longer, px;
             0 sets no limit.
-        keeps_channels: at full size, also the plate's own further channels, as a merge's file has them.
+        for_file: as a merge's file has it: channel names that its compression spares and, at full size, the plate's own
+            further channels.
     """
 
     plate: str
@@ -84,7 +86,7 @@ class FrameRequest:
     region: Window | str | None = None
     reduction: int = 1
     max_side: int = 0
-    keeps_channels: bool = False
+    for_file: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -92,7 +94,8 @@ class RenderedFrame:
     """One frame as asked for.
 
     Attributes:
-        layers: in the order asked for, the beauty without a name; pixels over ``data_window``.
+        layers: in the order asked for, the beauty without a name, several for a name that stands for several; pixels
+            over ``data_window``.
         data_window, display_window: in coordinates divided by ``reduction``.
         key: as :meth:`MergeIdentity.frame_key`. attributes: of a file's header.
         network_reused: the network's output of an earlier request was used.
@@ -270,8 +273,8 @@ class WarmFrames:
         light = self._light(request, inputs.plate, renderer, clock)
         painted = renderer.paint(light, inputs.records, inputs.masks)
         with clock.step("composite"):
-            layers, window, reduction = _compose(request, painted, names)
-        attributes = header_of(painted, identity, settings)
+            layers, window, reduction, told = _compose(request, painted, names, swapper.resolution)
+        attributes = {**header_of(painted, identity, settings), **told}
         if reduction > 1 and settings.provenance_attributes != "off":
             attributes["dfl/reduction"] = reduction
         check()
@@ -430,23 +433,31 @@ def _check_size(request: FrameRequest) -> None:
         raise InvalidInput("The window is empty.", reason="REGION_EMPTY", field="window")
 
 
-def _compose(request: FrameRequest, painted: PaintedFrame, names: Sequence[str]) -> tuple[list[ExrLayer], Window, int]:
-    """The layers asked for, what they cover in plate pixels, and by how much they are reduced."""
-    light = painted.light
-    data, display = light.data_window, light.image.display_window
+def _compose(
+    request: FrameRequest, painted: PaintedFrame, names: Sequence[str], square: int
+) -> tuple[list[ExrLayer], Window, int, Mapping[str, str]]:
+    """The layers asked for, what they cover in plate pixels, by how much they are reduced, and what headers say."""
+    data, display = painted.light.data_window, painted.light.image.display_window
     region = _region(request, painted)
     reduction = whole_reduction(region, display, request.reduction, request.max_side)
     if reduction > 1:
         region = snap(region, display, data, reduction)
-    every, _ = layered_frame(light, painted.faces, names)
-    by_name = {layer.name: layer for layer in every}
-    wanted = ["" if name == BEAUTY_NAME else name for name in dict.fromkeys(request.layers)]
-    if request.keeps_channels and reduction == 1:
-        wanted += [name for name in by_name if name and name not in names]
-    layers = crop_layers([by_name[name] for name in wanted], data, region)
+    # Layers need all of the faces; beyond these only what is asked for is put together.
+    composed = region if painted.faces is None else around([region, painted.faces.window])
+    compression = request.settings.compression if request.for_file else LOSSLESS
+    layout = FrameLayout("layered", names, square=square, compression=compression)
+    file = layout.arrange(crop_light(painted.light, composed), painted.faces)[0][""]
+    by_name = {layer.name: layer for layer in file.layers}
+    wanted: list[str] = []
+    for name in dict.fromkeys(request.layers):
+        wanted += [""] if name == BEAUTY_NAME else layout.layers_of(name)
+    if request.for_file and reduction == 1:
+        ours = {layer for name in names for layer in layout.layers_of(name)}
+        wanted += [name for name in by_name if name and name not in ours]
+    layers = crop_layers([by_name[name] for name in wanted], composed, region)
     if reduction > 1:
         layers = reduce_layers(layers, painted.faces, region, display, reduction)
-    return layers, region, reduction
+    return layers, region, reduction, file.metadata
 
 
 def _region(request: FrameRequest, painted: PaintedFrame) -> Window:

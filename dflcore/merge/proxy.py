@@ -1,8 +1,10 @@
 """Parts and reduced sizes of a merged frame.
 
 A proxy is made from the full result, by means over squares of whole pixels, not from a reduced plate: a network that
-is shown a reduced plate paints another face, softer and with another gaze, and an artist would judge what the range
-will not show. What is computed at full size is the faces' rectangle only, so little would be gained either.
+is shown a reduced plate paints another, softer face, and an artist would judge what the range will not show. Measured
+on a face of 150 px and a network of 192: half size lost 15 to 18 % of the sharpness, quarter size 32 to 39 %, pixels
+differed by up to 16 of 255; and as only the faces' rectangle is computed at full size, 1280x720 half size took 73 ms of
+processor time against 48 with a face of 350 px, and the same with one of 150 px.
 
 Convention:
     A reduction by n puts the grid of n x n squares on the display window's top-left corner. Reduced coordinates count
@@ -21,12 +23,22 @@ from numpy.typing import NDArray
 from dflcore.io.exr import ExrLayer
 from dflcore.io.plate import Window
 from dflcore.merge.composite import FaceLayers, cast, inside, intersect, quantise, to_float
+from dflcore.merge.light import PlateLight
 from dflcore.types import FloatArray
 
 INSIDE_ONLY = frozenset({"swap", "raw", "st"})
 """Layers that are 0 outside the aligned square without meaning 0: their means count pixels inside only."""
 _IDS = "crypto_"
 """Layers of that name hold ids, which have no mean: one pixel of each square is taken."""
+
+
+def crop_light(light: PlateLight, window: Window) -> PlateLight:
+    """The same light over a part of its data window, as views."""
+    if window == light.data_window:
+        return light
+    rows, columns = inside(window, light.data_window)
+    image = replace(light.image, pixels=light.image.pixels[rows, columns], data_window=window)
+    return replace(light, image=image, beauty=light.beauty[rows, columns], rgb=light.rgb[rows, columns])
 
 
 def crop_layers(layers: Sequence[ExrLayer], data_window: Window, window: Window) -> list[ExrLayer]:

@@ -2,6 +2,7 @@
 
 import datetime
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,10 +11,11 @@ from frame_shot import NOBODY, FrameShot, make_frame_shot, save_model, write_pla
 
 from dflcore.config.merge import MergeSettings
 from dflcore.errors import Cancelled, Conflict, DataCorrupt, InvalidInput, NotFound
-from dflcore.io.exr import read_exr_layers
+from dflcore.io.exr import ExrLayer, read_exr_layers
 from dflcore.io.plate import Window
 from dflcore.io.png import png_text
 from dflcore.io.stills import read_still
+from dflcore.merge import frame
 from dflcore.merge.frame import FrameRequest, WarmFrames, check_output
 from dflcore.types import Authorization
 
@@ -75,7 +77,7 @@ def test_a_frame_is_the_ranges_frame_bit_for_bit(shot: FrameShot, frames: WarmFr
     merged = (1001, 1002, NOBODY)
     shot.merge(tmp_path / "range.####.exr", merged, **look)
     for number in (*merged, 1001):  # the last with everything warm
-        rendered = frames.render(ask(shot, number, settings=look, layers=ALL, keeps_channels=True))
+        rendered = frames.render(ask(shot, number, settings=look, layers=ALL, for_file=True))
         assert rendered.face_count == (number != NOBODY)
         assert_equal_bits(pixels_of(rendered), read_exr_layers(tmp_path / f"range.{number}.exr"))
         rendered.write_exr(tmp_path / "one.exr", rendered_compression(look))
@@ -314,3 +316,75 @@ def test_little_memory_changes_nothing(shot: FrameShot, frames: WarmFrames) -> N
     assert_equal_bits(pixels_of(poor_pixels), pixels_of(frames.render(ask(shot, layers=ALL))))
     torch.manual_seed(3)  # nothing random is drawn
     assert_equal_bits(pixels_of(poor_pixels), pixels_of(frames.render(ask(shot, layers=ALL))))
+
+
+@pytest.fixture
+def odd(make_shot, fake_swapper, monkeypatch, portrait_linear):
+    """Frames of a plate with overscan, a shifted display window, alpha, depth and two faces."""
+
+    class Painter(fake_swapper):
+        def painting(self, identity, morph):
+            return self
+
+    height, width = portrait_linear.shape[:2]
+    alpha = np.full((height, width), 0.75, np.float32)
+    depth = np.arange((height + 14) * (width + 14), dtype=np.float32).reshape(height + 14, width + 14, 1)
+    shot = make_shot(
+        (1001,),
+        alpha=alpha,
+        overscan=7,
+        display_origin=(5, -3),
+        faces=((0.0, 0.0), (-60.0, 10.0)),
+        extra=(ExrLayer(name="depth", channels=("Z",), pixels=depth, pixel_type="float"),),
+    )
+    painter = Painter(tint=(1.0, 0.6, 0.6))
+    monkeypatch.setattr(frame, "open_swapper", lambda path, device: (painter, []))
+    return shot, painter
+
+
+def test_odd_plates_too(odd, frames: WarmFrames, tmp_path) -> None:
+    shot, painter = odd
+    shot.merge(swapper=painter)
+    expected = read_exr_layers(tmp_path / "out" / "swap.1001.exr")
+    request = FrameRequest(
+        plate=shot.pattern,
+        frame=1001,
+        model=tmp_path / "model",
+        faceset=shot.faceset,
+        settings=MergeSettings(),
+        layers=ALL,
+        for_file=True,
+    )
+    whole = frames.render(request)
+    assert whole.face_count == 2
+    assert_equal_bits(pixels_of(whole), expected)
+    assert "depth.Z" in expected
+    part = frames.render(replace(request, region=Window(x=-50, y=10, width=60, height=20)))
+    assert part.data_window == Window(x=-2, y=7, width=17, height=20), "from the display window's corner"
+    assert_equal_bits(pixels_of(part), {name: values[17:37, :17] for name, values in expected.items()})
+    proxy = frames.render(replace(request, reduction=4, layers=("beauty",)))
+    assert proxy.display_window == Window(x=1, y=-1, width=80, height=60)
+    assert proxy.data_window == Window(x=-1, y=-3, width=84, height=64)
+    inner = np.stack([expected[name] for name in "RGBA"], axis=2)[7:-7, 7:-7].astype(np.float32)
+    means = inner.reshape(60, 4, 80, 4, 4).mean((1, 3))
+    np.testing.assert_allclose(proxy.layers[0].pixels[2:62, 2:82], means, rtol=2e-3, atol=1e-3)
+
+
+def test_ids_are_picked_and_people_have_layers(odd, frames: WarmFrames, tmp_path) -> None:
+    shot, _ = odd
+    request = FrameRequest(
+        plate=shot.pattern,
+        frame=1001,
+        model=tmp_path / "model",
+        faceset=shot.faceset,
+        settings=MergeSettings(),
+        layers=("crypto_face", "id_mattes", "beauty"),
+    )
+    whole, proxy = frames.render(request), frames.render(replace(request, reduction=3))
+    assert whole.layers[-1].name == ""
+    assert any(name.startswith("cryptomatte/") for name in whole.attributes)
+    ids = {name: values for name, values in pixels_of(whole).items() if name.startswith("crypto_face00")}
+    small = pixels_of(proxy)
+    assert ids
+    for name, values in ids.items():
+        assert set(np.unique(small[name].view(np.uint32))) <= set(np.unique(values.view(np.uint32)))
