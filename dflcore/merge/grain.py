@@ -5,10 +5,10 @@ Convention:
     Grain is taken to be Gaussian, independent from frame to frame, its deviation a function of the channel's own light;
     between measured levels, and beyond them, it goes with the root of the light, as photon noise does.
 
-How it is measured: squares of the region, each freed of its smooth part (polynomials of second degree in x and y). In
-every range of light the calm quarter of the squares counts, so that edges, hair and cloth do not. What freeing a
-square of its smooth part takes from the grain too, how that depends on the grain's size, and by how much the calm
-quarter of equal squares is calmer than their mean, follow from theory and are made good.
+How it is measured: small squares of the region, each freed of its smooth part (polynomials of second degree in x and
+y). Of the squares of like light the calmest tenth counts, so that edges, hair and cloth do not. What freeing a square
+of its smooth part takes from the grain too, how that depends on the grain's size, and by how much the calmest of equal
+squares are calmer than their mean, follow from theory and are made good.
 
 Source:
     Own derivation; the idea of judging noise by the calmest blocks is old (e.g. Liu, Tanaka & Okutomi 2013,
@@ -34,21 +34,30 @@ Values = NDArray[np.float64]
 
 MAX_SIZE_PX: Final = 3.0
 """Largest grain, as the standard deviation of the blur that makes it, in plate pixels; coarser is texture."""
-LEAST_SIGMA: Final = 3e-4
+LEAST_SIGMA: Final = 5e-4
 """Deviation, as a share of the light, that counts as none: half floats round as coarsely."""
-_SQUARES_PX: Final = (16, 8)
-"""Sides of the squares grain is judged in; the smaller for faces too small for the larger."""
+_FINE_PX: Final = 8
+"""Side of the squares grain is judged in; small ones hold little else than grain."""
+_COARSE_PX: Final = 16
+_COARSE_FROM: Final = 1.0
+"""Grain larger than this is judged again in squares of :data:`_COARSE_PX`."""
 _MIN_SQUARES: Final = 12
-_SQUARES_PER_LEVEL: Final = 40
+_ENOUGH_SQUARES: Final = 1500
+"""With as many the squares need not overlap."""
+_SQUARES_PER_LEVEL: Final = 80
 _MAX_LEVELS: Final = 8
-_CALM_SHARE: Final = 0.25
-_CALM_NORMAL: Final = -0.6744898
-"""The standard normal's quantile of :data:`_CALM_SHARE`."""
-_LEVELS_TO_COMPARE: Final = 4
-_UNTRUSTED_SHARE: Final = 0.3
-_BOUND_SLACK: Final = 1.3
+_CALM: Final = (0.1, -1.2815516)
+"""The share of the squares that is calm, and the standard normal's quantile there."""
+_MIDDLE: Final = (0.5, 0.0)
+_DOUBT: Final = (1.1, 1.6)
+"""How much rougher the middle of the squares of one light may be, compared to their calm ones, than it is of pure
+grain: up to the first the squares are taken to be grain, from the second on to be mostly something else."""
+_NEAR_LIGHT: Final = 0.1
+"""Difference of the logarithm of light that counts as none."""
 _DEGREE: Final = 2
-_SIZE_STEP: Final = 0.05
+_SIZE_STEP: Final = 0.1
+_LEAST_SIZE: Final = 0.25
+"""Smaller grain is that of single pixels."""
 _LEAST_MATTE: Final = 0.1
 """Where the matte is thinner, grain is no more strengthened to make up for the plate's own that it weakens."""
 
@@ -96,11 +105,42 @@ def measure_grain(picture: FloatArray, region: NDArray[np.bool_]) -> Grain | Non
         None where the region is too small to tell: fewer than twelve squares of 8 pixels.
     """
     usable = region & np.isfinite(picture).all(axis=2)
-    for side in _SQUARES_PX:
-        squares = _squares(picture, usable, side)
+    squares = _squares(picture, usable, _FINE_PX)
+    if len(squares) < _MIN_SQUARES:
+        return None
+    grain = _judge(squares)
+    if grain.sizes_px.mean() > _COARSE_FROM:
+        squares = _squares(picture, usable, _COARSE_PX)
         if len(squares) >= _MIN_SQUARES:
-            return _judge(squares, side)
-    return None
+            return _judge(squares)
+    return grain
+
+
+def pool_grain(grains: Sequence[Grain], weights: Sequence[float] | None = None) -> Grain:
+    """One grain of several frames': steadier than any of them, where little of a plate is smooth enough to judge.
+
+    Args:
+        grains: one at least. weights: how much each counts, alike where not given.
+
+    Returns:
+        Mean variances by light, mean sizes and correlation.
+    """
+    shares = np.full(len(grains), 1.0) if weights is None else np.asarray(weights, np.float64)
+    shares = shares / shares.sum()
+    along = np.linspace(0.0, 1.0, _MAX_LEVELS)
+    levels = sum(
+        share * np.stack([np.interp(along, np.linspace(0.0, 1.0, len(row)), row) for row in grain.levels])
+        for share, grain in zip(shares, grains, strict=True)
+    )
+    levels = np.asarray(levels, np.float64)
+    light = levels.T[:, None].astype(np.float32)  # (K, 1, 3)
+    variances = sum(share * grain.sigma_at(light)[:, 0].T ** 2 for share, grain in zip(shares, grains, strict=True))
+    return Grain(
+        levels=levels,
+        sigmas=np.sqrt(np.asarray(variances, np.float64)),
+        sizes_px=np.average([grain.sizes_px for grain in grains], axis=0, weights=shares),
+        correlation=np.average([grain.correlation for grain in grains], axis=0, weights=shares),
+    )
 
 
 def add_grain(
@@ -130,11 +170,18 @@ def add_grain(
         return face
     sigma = grain.sigma_at(face)
     if own is not None:
-        sigma = np.sqrt(np.maximum(sigma * sigma - own.sigma_at(face) ** 2, np.float32(0.0)))
+        # A painted face's coarse mottle does not stand in for fine grain.
+        likeness = np.minimum(_fineness(own.sizes_px) / _fineness(grain.sizes_px), 1.0).astype(np.float32)
+        sigma = np.sqrt(np.maximum(sigma * sigma - likeness * own.sigma_at(face) ** 2, np.float32(0.0)))
     sigma *= np.float32(0.01 * amount)
     if matte is not None:
         sigma *= _edge_gain(matte)[..., None]
     return np.asarray(face + sigma * _field(grain, face.shape[:2], seed), np.float32)
+
+
+def _fineness(sizes_px: Values) -> Values:
+    """Half the mean squared difference of neighbouring pixels, over the variance, of grain of any size."""
+    return np.asarray(-np.expm1(-0.25 / np.maximum(sizes_px, 1e-3) ** 2), np.float64)
 
 
 def _edge_gain(matte: FloatArray) -> FloatArray:
@@ -182,7 +229,7 @@ def _overlap(a: Values, b: Values) -> float:
 
 def _kernel(size_px: float) -> Values:
     """Gaussian weights that leave white noise its variance (sum of squares 1)."""
-    if size_px < _SIZE_STEP:
+    if size_px < _LEAST_SIZE:
         return np.ones(1)
     reach = math.ceil(3.5 * size_px)
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / size_px) ** 2)
@@ -191,75 +238,102 @@ def _kernel(size_px: float) -> Values:
 
 
 def _squares(picture: FloatArray, usable: NDArray[np.bool_], side: int) -> FloatArray:
-    """(N, 3, side, side) squares that lie wholly in the region, half overlapping."""
+    """(N, 3, side, side) squares that lie wholly in the region, half overlapping if there are few."""
     height, width = usable.shape
     if height < side or width < side:
         return np.empty((0, 3, side, side), np.float32)
-    step = side // 2
+    step = side if np.count_nonzero(usable) > _ENOUGH_SQUARES * side * side else side // 2
     whole = sliding_window_view(usable, (side, side))[::step, ::step].all(axis=(2, 3))
     return np.ascontiguousarray(sliding_window_view(picture, (side, side), axis=(0, 1))[::step, ::step][whole])
 
 
-def _judge(squares: FloatArray, side: int) -> Grain:
+def _judge(squares: FloatArray) -> Grain:
+    side = squares.shape[-1]
     theory = _theory(side)
     levels = squares.mean(axis=(2, 3))  # (N, 3)
     residuals = squares - levels[..., None, None]
     flat = residuals.reshape(-1, side * side)
     flat -= (flat @ theory.smooth) @ theory.smooth.T
-    variances = np.square(residuals).mean(axis=(2, 3), dtype=np.float64)  # (N, 3)
-    tables = [_by_level(levels[:, channel], variances[:, channel]) for channel in range(3)]
-    calm_levels = np.stack([light for light, _ in tables])
-    calm_variances = np.stack([_bounded(light, calm) for light, calm in tables])
-    calm = _calm_squares(levels, variances, calm_levels, calm_variances)
-    sizes = np.array([theory.size_of(residuals[calm, channel]) for channel in range(3)])
-    sigmas = np.sqrt(calm_variances / theory.calm_share(sizes)[:, None])
-    sigmas[sigmas <= LEAST_SIGMA * np.abs(calm_levels)] = 0.0
-    calm_residuals = residuals[calm].reshape(len(calm), 3, side * side)
-    scale = np.sqrt(np.maximum(variances[calm], 1e-30))
-    shares = calm_residuals @ calm_residuals.transpose(0, 2, 1) / (side * side)
-    correlation = (shares / (scale[:, :, None] * scale[:, None, :])).mean(axis=0)
-    np.fill_diagonal(correlation, 1.0)
-    return Grain(levels=calm_levels, sigmas=sigmas, sizes_px=sizes, correlation=correlation)
-
-
-def _by_level(levels: FloatArray, variances: Values) -> tuple[Values, Values]:
-    """Light (K,) and the calm quarter's variance there (K,); the squares in K parts of equal number by their light."""
-    order = np.argsort(levels, kind="stable")
-    parts = np.array_split(order, min(max(len(order) // _SQUARES_PER_LEVEL, 1), _MAX_LEVELS))
-    middle = np.array([np.median(levels[part]) for part in parts], np.float64)
-    least = max(float(np.median(np.abs(levels))) * 1e-3, 1e-12)
-    calm = [
-        # Compared per light, so that a part that spans much of it is not judged by its darkest squares alone.
-        np.quantile(variances[part] / np.maximum(levels[part], least), _CALM_SHARE) * max(light, least)
-        for part, light in zip(parts, middle, strict=True)
-    ]
-    return middle, np.asarray(calm, np.float64)
-
-
-def _bounded(levels: Values, variances: Values) -> Values:
-    """Variances no level has alone: light that only structures have (a lamp, a beard) is as grainy as the rest allows.
-
-    Grain gets stronger with light, but never faster than the light itself (read noise, photons and gain all obey);
-    so every level bounds every other. A third of the bounds may be too low, by light that is cut off and has no grain.
-    """
-    if len(levels) < _LEVELS_TO_COMPARE:
-        return variances
-    ratio = np.maximum(levels[:, None], 1e-12) / np.maximum(levels[None, :], 1e-12)
-    bounds = variances[None, :] * np.maximum(ratio, 1.0) ** 2
-    bounds[np.eye(len(levels), dtype=bool)] = np.inf
-    trusted = np.sort(bounds, axis=1)[:, math.ceil(_UNTRUSTED_SHARE * (len(levels) - 1))]
-    return np.asarray(np.minimum(variances, _BOUND_SLACK * trusted), np.float64)
-
-
-def _calm_squares(
-    levels: FloatArray, variances: Values, calm_levels: Values, calm_variances: Values
-) -> NDArray[np.intp]:
-    """The half of the squares that is least rough for its light in all channels together."""
-    expected = np.stack(
-        [np.interp(levels[:, channel], calm_levels[channel], calm_variances[channel]) for channel in range(3)], axis=1
+    variances = np.square(residuals).mean(axis=(2, 3))  # (N, 3)
+    across = np.square(np.diff(residuals, axis=3)).mean(axis=(2, 3))
+    differences = 0.25 * (across + np.square(np.diff(residuals, axis=2)).mean(axis=(2, 3)))
+    tables = [_Table.of(levels[:, channel], variances[:, channel]) for channel in range(3)]
+    expected = np.stack([table.calm_at(levels[:, channel]) for channel, table in enumerate(tables)], axis=1)
+    relative = variances / expected
+    sizes = np.array(
+        [theory.size_of(_calm(differences[:, c] / expected[:, c]), _calm(relative[:, c])) for c in range(3)]
     )
-    roughness = (variances / np.maximum(expected, 1e-30)).sum(axis=1)
-    return np.argsort(roughness, kind="stable")[: max(len(roughness) // 2, 1)]
+    sigmas = np.stack([_sigmas(table, theory, float(size)) for table, size in zip(tables, sizes, strict=True)])
+    # All squares that may be pure grain: to pick the very calmest would favour those whose channels disagree.
+    usual = np.array([theory.quantile(s, -_CALM[1]) / theory.quantile(s, _CALM[1]) for s in sizes.tolist()])
+    is_calm = (relative <= usual).all(axis=1)
+    return Grain(
+        levels=np.stack([table.levels for table in tables]),
+        sigmas=sigmas,
+        sizes_px=sizes,
+        correlation=_channel_correlation(residuals / np.sqrt(expected)[..., None, None], is_calm),
+    )
+
+
+def _calm(values: Values | FloatArray) -> float:
+    return float(np.quantile(values, _CALM[0]))
+
+
+def _channel_correlation(residuals: FloatArray, is_calm: NDArray[np.bool_]) -> Values:
+    """(3, 3) from the calm ones of squares (N, 3, S, S) of comparable strength."""
+    flat = residuals[is_calm].transpose(1, 0, 2, 3).reshape(3, -1)
+    products = (flat @ flat.T).astype(np.float64)
+    scale = np.sqrt(np.maximum(np.diagonal(products), 1e-20))
+    return np.asarray(np.where(np.eye(3) > 0.0, 1.0, products / np.outer(scale, scale)), np.float64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Table:
+    """One channel's squares by their light, in K parts of equal number.
+
+    Attributes:
+        levels: (K,) middle of the light, rising. calm, middle: (K,) the squares' variance at those quantiles.
+    """
+
+    levels: Values
+    calm: Values
+    middle: Values
+
+    @classmethod
+    def of(cls, levels: FloatArray, variances: FloatArray) -> _Table:
+        order = np.argsort(levels, kind="stable")
+        parts = np.array_split(order, min(max(len(order) // _SQUARES_PER_LEVEL, 1), _MAX_LEVELS))
+        least = max(float(np.median(np.abs(levels))) * 1e-3, 1e-12)
+        rows = []
+        for part in parts:
+            light = float(np.median(levels[part]))
+            # Compared per light, so that a part that spans much of it is not judged by its darkest squares alone.
+            ratios = np.quantile(variances[part] / np.maximum(levels[part], least), (_CALM[0], _MIDDLE[0]))
+            rows.append((light, *(ratios * max(light, least))))
+        table = np.array(rows, np.float64)
+        return cls(table[:, 0], table[:, 1], table[:, 2])
+
+    def calm_at(self, levels: FloatArray) -> Values:
+        """Calm variance at any light; a tiny value where there is none."""
+        return np.maximum(np.interp(levels, self.levels, self.calm), 1e-20)
+
+
+def _sigmas(table: _Table, theory: _Theory, size: float) -> Values:
+    """(K,) deviations of the grain at a table's levels.
+
+    Light that only structures have, a lamp or a beard, shows no calm square. It is told by its squares, which differ
+    more from each other than equal grain can, and is given no more grain than light that can be trusted has.
+    """
+    calm_share, middle_share = theory.quantile(size, _CALM[1]), theory.quantile(size, _MIDDLE[1])
+    sigmas = np.sqrt(table.calm / calm_share)
+    roughness = (table.middle + 1e-20) * calm_share / ((table.calm + 1e-20) * middle_share)
+    least, most = np.log(_DOUBT)
+    trust = np.clip((most - np.log(roughness)) / (most - least), 0.0, 1.0)
+    light = np.log(np.maximum(table.levels, 1e-12))
+    weights = (trust + 1e-3) / (_NEAR_LIGHT + np.abs(np.subtract.outer(light, light)))
+    trusted = (weights @ (sigmas * np.exp(-0.5 * light))) / weights.sum(axis=1) * np.exp(0.5 * light)
+    sigmas = trust * sigmas + (1.0 - trust) * np.minimum(sigmas, trusted)
+    return np.asarray(np.where(sigmas <= LEAST_SIGMA * np.abs(table.levels), 0.0, sigmas), np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -268,62 +342,69 @@ class _Theory:
 
     Attributes:
         smooth: (S * S, 9) orthonormal basis of a square's smooth part.
-        sizes: (M,). kept: (M,) share of the variance that is left. neighbours: (M,) covariance of neighbouring
-            pixels over the variance. freedom: (M,) degrees of freedom of a square's variance.
+        sizes: (M,). kept: (M,) share of the variance that is left. freedom: (M,) degrees of freedom of a square's
+            variance. ratio: (M,) calm quantile of half the neighbours' squared differences over that of the variance.
     """
 
     smooth: FloatArray
     sizes: Values
     kept: Values
-    neighbours: Values
     freedom: Values
+    ratio: Values
 
-    def size_of(self, residuals: FloatArray) -> float:
-        """The size, pixels, of grain from squares (N, S, S)."""
-        power = float(np.square(residuals, dtype=np.float64).mean())
-        if power <= 0.0:
+    def size_of(self, differences: float, variance: float) -> float:
+        """The size, pixels, of grain with these calm quantiles."""
+        if variance <= 0.0:
             return 0.0
-        across = float((residuals[..., :-1] * residuals[..., 1:]).mean(dtype=np.float64))
-        down = float((residuals[..., :-1, :] * residuals[..., 1:, :]).mean(dtype=np.float64))
-        return float(np.interp((across + down) / (2.0 * power), self.neighbours, self.sizes))
+        return float(np.interp(-differences / variance, -self.ratio, self.sizes))
 
-    def calm_share(self, sizes: Values) -> Values:
-        """What the calm quantile of the squares' variances is, over the grain's true variance, for every size.
-
-        Source: Wilson & Hilferty 1931 for the quantile of the chi-squared distribution.
-        """
-        kept = np.interp(sizes, self.sizes, self.kept)
-        narrow = 2.0 / (9.0 * np.interp(sizes, self.sizes, self.freedom))
-        return np.asarray(kept * (1.0 - narrow + _CALM_NORMAL * np.sqrt(narrow)) ** 3, np.float64)
+    def quantile(self, size: float, normal: float) -> float:
+        """Quantile of the squares' variances, over the grain's true variance."""
+        return float(np.interp(size, self.sizes, self.kept * _chi_squared(self.freedom, normal)))
 
 
-@functools.lru_cache(maxsize=len(_SQUARES_PX))
+@functools.lru_cache(maxsize=2)
 def _theory(side: int) -> _Theory:
     positions = np.linspace(-1.0, 1.0, side)
     basis, _ = np.linalg.qr(np.stack([positions**power for power in range(_DEGREE + 1)], axis=1))
-    q = basis @ basis.T
     sizes = np.arange(0.0, MAX_SIZE_PX + _SIZE_STEP / 2.0, _SIZE_STEP)
-    rows = [_moments(q, _correlation(float(size), side)) for size in sizes]
-    kept, neighbours, freedom = (np.array(column) for column in zip(*rows, strict=True))
-    return _Theory(np.kron(basis, basis).astype(np.float32), sizes, kept, np.maximum.accumulate(neighbours), freedom)
+    rows = [_moments(basis @ basis.T, _correlation(float(size), side)) for size in sizes]
+    kept, freedom, differences, differences_freedom = (np.array(column) for column in zip(*rows, strict=True))
+    ratio = differences * _chi_squared(differences_freedom, _CALM[1]) / (kept * _chi_squared(freedom, _CALM[1]))
+    smooth = np.kron(basis, basis).astype(np.float32)
+    return _Theory(smooth, sizes, kept, freedom, np.minimum.accumulate(ratio))
 
 
-def _moments(q: Values, c: Values) -> tuple[float, float, float]:
-    """Of residuals of grain with the correlation ``c`` (S, S) along each axis, freed of what ``q`` projects onto.
+def _chi_squared(freedom: Values, normal: float) -> Values:
+    """Quantile of a chi-squared variable over its mean (Wilson & Hilferty 1931)."""
+    narrow = 2.0 / (9.0 * freedom)
+    return np.asarray((1.0 - narrow + normal * np.sqrt(narrow)) ** 3, np.float64)
 
-    With C = c x c, Q = q x q (Kronecker) the residuals' covariance is R = (1 - Q) C (1 - Q).
+
+def _moments(q: Values, c: Values) -> tuple[float, float, float, float]:
+    """Of squares of grain with the correlation ``c`` (S, S) along each axis, freed of what ``q`` projects onto.
+
+    With C = c x c and Q = q x q (Kronecker products) the residuals' covariance is R = (1 - Q) C (1 - Q); a mean of
+    squares r'Ar has the mean tr(AR) and the variance 2 tr(ARAR), which come apart into traces of one axis.
 
     Returns:
-        Mean variance, neighbours' covariance over it, degrees of freedom of the mean square.
+        Mean and degrees of freedom of the mean square, then of half the mean squared difference of neighbours.
     """
     side = len(c)
-    qc, qcq = q @ c, q @ c @ q
-    variance = (np.trace(c) ** 2 - np.trace(qc) ** 2) / side**2
-    parts = ((1.0, c), (-1.0, qc), (-1.0, qc.T), (1.0, qcq))
-    beside = sum(sign * np.trace(part, offset=1) * np.trace(part) for sign, part in parts)
-    squared = np.trace(c @ c) ** 2 - 2.0 * np.trace(qc @ c) ** 2 + np.trace(qc @ qc) ** 2
-    freedom = variance**2 * side**4 / squared
-    return float(variance), float(beside / (side * (side - 1)) / variance), float(freedom)
+    unit, steps = np.eye(side), np.diff(np.eye(side), axis=0)
+    between = steps.T @ steps
+    parts = ((1.0, c), (-1.0, q @ c), (-1.0, c @ q), (1.0, q @ c @ q))
+    forms = (((unit, unit),), ((between, unit), (unit, between)))
+    weights = (1.0 / side**2, 0.25 / (side * (side - 1)))
+    result = []
+    for form, weight in zip(forms, weights, strict=True):
+        terms = [(sign * weight, a @ part, b @ part) for a, b in form for sign, part in parts]
+        mean = sum(sign * np.trace(a) * np.trace(b) for sign, a, b in terms)
+        variance = 2.0 * sum(
+            sign * other * (a * e.T).sum() * (b * f.T).sum() for sign, a, b in terms for other, e, f in terms
+        )
+        result += [float(mean), float(2.0 * mean * mean / variance)]
+    return result[0], result[1], result[2], result[3]
 
 
 def _correlation(size_px: float, side: int) -> Values:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dflcore.merge.grain import Grain, add_grain, measure_grain
+from dflcore.merge.grain import Grain, add_grain, measure_grain, pool_grain
 
 SIDE = 320
 WHITE = np.eye(3)
@@ -57,10 +57,10 @@ def test_known_grain_is_found(law, size):
     plate = gradient(0.05, 0.9)
     picture = grainy(plate, np.random.default_rng(5), LAWS[law], size=size)
     found = measure_grain(picture, everywhere(picture))
-    inner = plate[:, 24:-24]
+    inner = plate[:, 40:-40]
     ratio = found.sigma_at(inner.astype(np.float32)) / LAWS[law](inner)
     np.testing.assert_allclose(ratio, 1.0, atol=0.15)
-    np.testing.assert_allclose(found.sizes_px, size, rtol=0.2, atol=0.3 if size == 0.0 else 0.0)
+    np.testing.assert_allclose(found.sizes_px, size, rtol=0.2, atol=0.4 if size == 0.0 else 0.0)
 
 
 @pytest.mark.parametrize("size", [0.0, 1.0])
@@ -135,7 +135,7 @@ def test_what_was_added_is_what_was_measured(size):
     twin = measure_grain(again, everywhere(again))
     light = plate[:, 24:-24].astype(np.float32)
     np.testing.assert_allclose(twin.sigma_at(light) / grain.sigma_at(light), 1.0, atol=0.12)
-    np.testing.assert_allclose(twin.sizes_px, grain.sizes_px, rtol=0.15, atol=0.3 if size == 0.0 else 0.1)
+    np.testing.assert_allclose(twin.sizes_px, grain.sizes_px, rtol=0.15, atol=0.4 if size == 0.0 else 0.1)
 
 
 def test_a_face_is_given_only_what_it_lacks():
@@ -150,6 +150,15 @@ def test_a_face_is_given_only_what_it_lacks():
     grainier = grainy(plate, rng, lambda light: 0.08 * np.sqrt(light), size=0.7)
     own = measure_grain(grainier, everywhere(face))
     np.testing.assert_array_equal(add_grain(grainier, wanted, 100.0, (1, 1), own=own), grainier)
+
+
+def test_coarse_mottle_does_not_stand_in_for_fine_grain():
+    plate = gradient(0.2, 0.6)
+    rng = np.random.default_rng(15)
+    fine = measure_grain(grainy(plate, rng, lambda light: 0.04 * np.sqrt(light), size=0.6), everywhere(plate))
+    face = grainy(plate, rng, lambda light: 0.04 * np.sqrt(light), size=2.0)
+    added = add_grain(face, fine, 100.0, (1, 1), own=measure_grain(face, everywhere(face))) - face
+    assert (added / np.sqrt(plate)).std() > 0.03
 
 
 @pytest.fixture(scope="module")
@@ -233,3 +242,21 @@ def test_grain_can_be_made_by_hand():
     added = add_grain(clean, grain, 100.0, (1,)) - clean
     np.testing.assert_allclose(added.std((0, 1)), 0.018, rtol=0.05)
     assert np.abs(added.mean((0, 1))).max() < 0.001
+
+
+def test_several_frames_tell_more_than_one():
+    plate = gradient(0.1, 0.8, (96, 96))
+    frames = [grainy(plate, np.random.default_rng(seed), LAWS["photons"], size=0.8) for seed in range(8)]
+    grains = [measure_grain(frame, everywhere(frame)) for frame in frames]
+    light = plate.astype(np.float32)[:, 8:-8]
+    wanted = LAWS["photons"](light)
+
+    def error(grain):
+        return float(np.abs(grain.sigma_at(light) / wanted - 1).max())
+
+    pooled = pool_grain(grains)
+    assert error(pooled) < np.mean([error(grain) for grain in grains])
+    assert error(pooled) < 0.1
+    np.testing.assert_allclose(pooled.sizes_px, 0.8, rtol=0.1)
+    lone = pool_grain(grains[:2], (1.0, 0.0))
+    np.testing.assert_allclose(lone.sigma_at(light), grains[0].sigma_at(light), rtol=0.05)
