@@ -1,7 +1,8 @@
 """Enhancers: what one is, which there are, and how large faces are handed to one piece by piece.
 
 Convention:
-    Faces are (N, S, S, 3) float32 RGB, sRGB-encoded, in [0, 1].
+    Faces are (N, S, S, 3) float32 RGB, sRGB-encoded, in [0, 1]. ``detail`` also takes and gives what lies beyond; any
+    enhancer does through :func:`dflcore.enhance.mix.enhance_faces`.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ ENHANCERS: Registry[EnhancerFactory] = Registry(
     {
         "faceenhancer": "dflcore.enhance.face_enhancer:create_face_enhancer",
         "onnx": "dflcore.enhance.onnx_model:create_onnx_enhancer",
+        "detail": "dflcore.enhance.detail:create_detail_enhancer",
+        "torchscript": "dflcore.enhance.torchscript_model:create_torchscript_enhancer",
     },
 )
 
@@ -55,8 +58,8 @@ def create_enhancer(name: str, store: WeightStore, *, device: str = "cpu") -> En
     """An enhancer by registry name, with an argument behind a colon where it takes one.
 
     Args:
-        name: ``faceenhancer``, ``onnx:<weights name or path>`` (see :mod:`dflcore.enhance.onnx_model`), or a
-            registered one.
+        name: ``faceenhancer``, ``detail:<folder of a detail model>``, ``onnx:<weights name or path>`` (see
+            :mod:`dflcore.enhance.onnx_model`), ``torchscript:<weights name>``, or a registered one.
 
     Raises:
         NotFound: no such enhancer, or its weights are missing.
