@@ -32,6 +32,7 @@ from dflcore.merge.composite import (
     cast,
     composite,
     cover,
+    empty_pixels,
     inside,
     intersect,
     quantise,
@@ -124,7 +125,7 @@ LAYERS: Mapping[str, LayerInfo] = {
             name="st",
             channels=("R", "G"),
             help="ST map from plate to aligned face: s right, t up, in [0, 1]; 32-bit.",
-            take=lambda face: np.stack(list(face.st), axis=2),  # several times faster than a transposed copy
+            take=lambda face: face.st.transpose(1, 2, 0),
             pixel_type="float",
         ),
     )
@@ -466,7 +467,7 @@ def _extra_layer(image: PlateImage, name: str, indices: list[int]) -> ExrLayer:
 def _fitted(info: LayerInfo, light: PlateLight, faces: FaceLayers | None, window: Window) -> ExrLayer:
     """One of the table's layers over a window, 0 where the faces' own window does not reach."""
     dtype = np.dtype(np.float32) if info.pixel_type == "float" else light.beauty.dtype
-    pixels = np.zeros((window.height, window.width, len(info.channels)), dtype)
+    pixels = empty_pixels(window, len(info.channels), dtype)
     common = None if faces is None else intersect(faces.window, window)
     if faces is not None and common is not None:
         pixels[inside(common, window)] = to_finite(info.take(faces)[inside(common, faces.window)], dtype)
@@ -483,7 +484,7 @@ def _id_layer(name: str, coverages: Coverages, person: str, light: PlateLight, w
 
 def _stretched_inverse(name: str, share: FaceShare | None, light: PlateLight) -> ExrLayer:
     if share is None:
-        pixels = np.zeros((*light.beauty.shape[:2], 2), np.float32)
+        pixels = empty_pixels(light.data_window, 2, np.float32)
     else:
         pixels = map_over_plate(share, light.image.display_window, light.data_window)
     return _layer(name, BEAUTY[:2], pixels)

@@ -170,6 +170,14 @@ def cast(values: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
     return to_half(values) if np.dtype(dtype) == np.float16 else to_float(values)
 
 
+def empty_pixels(window: Window, channel_count: int, dtype: DTypeLike) -> NDArray[Any]:
+    """(h, w, c) zeros. Only three channels lie side by side in memory, as a file's colours do; others plane by plane,
+    as EXR packs them, so that writing them costs no further copy."""
+    if channel_count == 3:
+        return np.zeros((window.height, window.width, channel_count), dtype)
+    return np.zeros((channel_count, window.height, window.width), dtype).transpose(1, 2, 0)
+
+
 def inside(window: Window, data_window: Window) -> tuple[slice, slice]:
     """Row and column slices of an array over ``data_window`` that select ``window``."""
     top, left = window.y - data_window.y, window.x - data_window.x

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dflcore.io.plate import Window
-from dflcore.merge.composite import around, inside
+from dflcore.merge.composite import around, empty_pixels, inside
 from dflcore.types import FloatArray
 
 LAYER_NAME = "crypto_face"
@@ -93,8 +93,7 @@ def ranked_layers(
     Returns:
         Layer name, (H, W, 4) float32 over the data window, for each of :data:`RANKED_LAYERS`.
     """
-    size = (data_window.height, data_window.width)
-    layers = [np.zeros((*size, 4), np.float32) for _ in range(RANKED_LAYERS)]
+    layers = [empty_pixels(data_window, len(CHANNELS), np.float32) for _ in range(RANKED_LAYERS)]
     if len(coverages) == 1:
         ((name, (window, coverage)),) = coverages.items()
         rows, columns = inside(window, data_window)

@@ -19,7 +19,7 @@ import numpy as np
 from dflcore.errors import Internal
 from dflcore.geometry import affine
 from dflcore.io.plate import Window
-from dflcore.merge.composite import FaceShare
+from dflcore.merge.composite import FaceShare, empty_pixels
 from dflcore.types import Affine, FloatArray
 
 
@@ -52,7 +52,7 @@ def _map(unit_from_pixel: Affine, window: Window) -> FloatArray:
     """Where every pixel centre of a window lies in the unit square, t up."""
     columns = window.x + np.arange(window.width) + 0.5
     rows = window.y + np.arange(window.height) + 0.5
-    values = np.empty((window.height, window.width, 2), np.float32)
+    values = empty_pixels(window, 2, np.float32)
     for index, (sign, start) in enumerate(((1.0, 0.0), (-1.0, 1.0))):
         of_x, of_y, shift = sign * unit_from_pixel[index]
         along_x = (of_x * columns + (start + shift)).astype(np.float32)
