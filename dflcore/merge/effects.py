@@ -133,7 +133,7 @@ def reduce_colors(face: FloatArray, power: float) -> FloatArray:
         return face
     steps = np.array([LUMA_STEP, CHROMA_STEP, CHROMA_STEP])
     levels = cv2.transform(face, _LUMA_CHROMA_FROM_RGB / steps[:, None])
-    rounded = cv2.transform(np.rint(levels), np.linalg.inv(_LUMA_CHROMA_FROM_RGB) * steps)
+    rounded = cv2.transform(np.rint(levels, out=levels), np.linalg.inv(_LUMA_CHROMA_FROM_RGB) * steps)
     return _mixed(face, np.asarray(rounded, np.float32), min(power / 100.0, 1.0))
 
 

@@ -43,7 +43,7 @@ _COARSE_FROM: Final = 1.0
 """Grain larger than this is judged again in squares of :data:`_COARSE_PX`."""
 _MIN_SQUARES: Final = 12
 _ENOUGH_SQUARES: Final = 1500
-"""With as many the squares need not overlap."""
+"""About as many are looked at, however large the face; they overlap by half at most."""
 _SQUARES_PER_LEVEL: Final = 80
 _MAX_LEVELS: Final = 8
 _CALM: Final = (0.1, -1.2815516)
@@ -238,11 +238,11 @@ def _kernel(size_px: float) -> Values:
 
 
 def _squares(picture: FloatArray, usable: NDArray[np.bool_], side: int) -> FloatArray:
-    """(N, 3, side, side) squares that lie wholly in the region, half overlapping if there are few."""
+    """(N, 3, side, side) squares spread over the region that lie wholly in it."""
     height, width = usable.shape
     if height < side or width < side:
         return np.empty((0, 3, side, side), np.float32)
-    step = side if np.count_nonzero(usable) > _ENOUGH_SQUARES * side * side else side // 2
+    step = max(round(math.sqrt(np.count_nonzero(usable) / _ENOUGH_SQUARES)), side // 2)
     whole = sliding_window_view(usable, (side, side))[::step, ::step].all(axis=(2, 3))
     return np.ascontiguousarray(sliding_window_view(picture, (side, side), axis=(0, 1))[::step, ::step][whole])
 
