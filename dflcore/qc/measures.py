@@ -354,7 +354,8 @@ def _time() -> list[Measure]:
             group=TIME,
             unit="%",
             high=lambda settings: settings.max_flicker,
-            meaning="Change of the face's mean colour against both neighbouring frames, less the plate's own change.",
+            meaning="Change of the face's mean colour against both neighbouring frames, less the plate's own change. A "
+            "change that lasts counts for the frame that arrives with it.",
             change="Smooth the colour transfer over time, or transfer colours with less strength.",
         ),
         Measure(

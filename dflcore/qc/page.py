@@ -210,7 +210,9 @@ def _frame_link(frame: int, has_card: bool) -> str:
 def _card(report: ShotReport, frame: FrameFigures, pictures: FramePictures) -> str:
     rows = "".join(_flag_row(report, flag) for flag in frame.flags)
     meaning = report.measure(frame.flags[0].measure).change if frame.flags else ""
-    has_seam = any(one.measure == "seam" for one in frame.flags)
+    has_seam = any(
+        one.measure == "seam" and (index == 0 or not one.throughout) for index, one in enumerate(frame.flags)
+    )
     places = [f"The {face.note}." for face in frame.faces if has_seam and face.note]
     hint = " ".join(part for part in (frame.note, meaning, *places) if part)
     faces = _count(int(frame.values.get("faces", 0.0)), "face")
@@ -298,9 +300,9 @@ def _found(report: ShotReport) -> str:
         return ""
     rows = "".join(_found_row(report, key, findings) for key, findings in _by_reason(report).items())
     return (
-        '<h2>What was found</h2>\n<table class="found"><thead><tr><th>Flagged</th><th>Frames</th>'
+        '<h2>What was found</h2>\n<div class="scroll"><table class="found"><thead><tr><th>Flagged</th><th>Frames</th>'
         '<th class="n">Worst</th><th>What it means</th><th>What to change</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table>"
+        f"<tbody>{rows}</tbody></table></div>"
     )
 
 

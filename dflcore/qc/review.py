@@ -62,7 +62,8 @@ class QcResult:
 
     Attributes:
         page, data: the files written; None where it was stopped before.
-        frames: looked at. flagged_frames: of these, beyond some limit. error_frames: of these, to be repaired.
+        frames: looked at. flagged_frames: of these, beyond some limit. standing_out: of these, beyond one that most of
+            the shot keeps. error_frames: of these, to be repaired.
         stopped: why it ended early; nothing was written then.
     """
 
@@ -70,6 +71,7 @@ class QcResult:
     data: Path | None = None
     frames: int = 0
     flagged_frames: int = 0
+    standing_out: int = 0
     error_frames: int = 0
     stopped: StopRequest | None = None
 
@@ -134,6 +136,7 @@ def review_shot(
         data=files.data,
         frames=report.frame_count,
         flagged_frames=report.flagged_frames,
+        standing_out=report.standing_out,
         error_frames=report.error_frames,
     )
 

@@ -30,7 +30,7 @@ from dflcore.qc.confidence import Confidence
 from dflcore.qc.delivery import LOSSY_COMPRESSIONS, DeliveredFrame, Delivery
 from dflcore.qc.exactness import measure_exactness
 from dflcore.qc.faces import FaceCutout, FaceExaminer, People, square_of, square_points, square_type, square_window
-from dflcore.qc.steadiness import PAIRED, FaceTrace, compare_traces, oddness
+from dflcore.qc.steadiness import PAIRED, FaceTrace, compare_traces, oddness, oddness_and_jumps
 from dflcore.types import FaceRecord, FaceType, FloatArray
 
 WAITING_FRAMES: Final = 1
@@ -243,7 +243,8 @@ class ShotMeter:
         for label in {face.label for one in self._found.frames for face in one.faces}:
             of_face = {one.frame: face for one in self._found.frames for face in one.faces if face.label == label}
             for name in PAIRED:
-                for frame, value in oddness(self._pairs.get(label, {}).get(name, {}), frames).items():
+                stands_out = oddness_and_jumps if name == "flicker" else oddness
+                for frame, value in stands_out(self._pairs.get(label, {}).get(name, {}), frames).items():
                     if frame in of_face:
                         of_face[frame].values[name] = value
             self._add_jumps(of_face)

@@ -6,12 +6,14 @@ landmarks tell. The plate's change is taken off in squares, as independent chang
     excess = sqrt(max(result² - plate², 0))
 
 A frame is odd by the smaller of its changes to the frame before and the frame after: one frame that pops is found
-without blaming its neighbours, and a cut or a blink blames nobody. The first and last frame have one neighbour; there
-the neighbour's other change is taken off, as it may be the odd one.
+without blaming its neighbours, and a cut or a blink blames nobody. Colour is stricter: a change that lasts is held
+against the frame that arrives with it, as the plate's own is taken off already. The first and last frame have one
+neighbour; there the neighbour's other change is taken off, as it may be the odd one.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +28,8 @@ from dflcore.types import FloatArray
 SMALL_PX: Final = 32
 """Side of the square in which pictures are compared: features, not pores and grain."""
 _LEAST_WEIGHT: Final = 0.5
+_EXPLAINED: Final = 0.5
+"""An odd frame explains a change to or from it that is not more than twice its own."""
 PAIRED: Final = ("flicker", "boil", "jitter")
 """What a pair of frames is measured for."""
 
@@ -112,6 +116,20 @@ def oddness(pairs: Mapping[int, float], frames: Sequence[int]) -> dict[int, floa
         elif before is not None:
             odd[frame] = _one_sided(before, pairs.get(frames[index - 2]) if index > 1 else None)
     return odd
+
+
+def oddness_and_jumps(pairs: Mapping[int, float], frames: Sequence[int]) -> dict[int, float]:
+    """As :func:`oddness`, and a change that no odd frame explains counts for the frame that arrives with it.
+
+    For changes that should not be even once: the face's colour against the plate's.
+    """
+    odd = oddness(pairs, frames)
+    found = dict(odd)
+    for before, after in itertools.pairwise(frames):
+        change = pairs.get(before, 0.0)
+        if max(odd.get(before, 0.0), odd.get(after, 0.0)) < _EXPLAINED * change:
+            found[after] = max(found.get(after, 0.0), change)
+    return found
 
 
 def _one_sided(change: float, neighbours_other: float | None) -> float:

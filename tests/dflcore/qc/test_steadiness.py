@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dflcore.qc.steadiness import compare_traces, excess, oddness, trace_face
+from dflcore.qc.steadiness import compare_traces, excess, oddness, oddness_and_jumps, trace_face
 
 FRAMES = list(range(10, 19))
 
@@ -31,6 +31,21 @@ def test_alternation_is_odd_everywhere_but_at_the_ends():
 
 def test_a_drift_is_odd_by_its_pace():
     assert odd([0.1 * index for index in range(9)])[1:-1] == pytest.approx([0.1] * 7)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0, 0, 0, 0, 1, 1, 1, 1, 1], {14: 1.0}),  # a step, once
+        ([0, 0, 0, 1, 1, 0, 0, 0, 0], {13: 1.0, 15: 1.0}),  # there and back
+        ([0, 0, 0, 1, 0, 0, 0, 0, 0], {13: 1.0}),  # one odd frame explains both its changes
+        ([1, 0, 0, 0, 0, 0, 0, 0, 0], {10: 1.0}),
+        ([0, 0, 0, 0, 0, 0, 0, 0, 1], {18: 1.0}),
+    ],
+)
+def test_colour_may_not_change_even_once(values, expected):
+    found = oddness_and_jumps(pairs([float(value) for value in values]), FRAMES)
+    assert {frame: value for frame, value in found.items() if value} == expected
 
 
 def test_gaps_are_ends():
