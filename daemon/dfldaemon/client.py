@@ -24,7 +24,7 @@ from dflcore.errors import Conflict, DflError, Internal, InvalidInput, NotFound,
 from dflcore.version import __version__
 from dfldaemon.discovery import TOKEN_NAME, UNREACHABLE_REASONS, find_session, read_token
 from dfldaemon.errors import error_from_call
-from dfldaemon.frame_slots import SlotReference, read_slot
+from dfldaemon.frame_slots import SlotReference, read_slot, room_for
 from dflproto.v1 import (
     common_pb2,
     daemon_service_pb2,
@@ -75,7 +75,7 @@ class FramePicture:
     """One merged frame: what it is, and its bytes as asked for; none where the daemon wrote a file."""
 
     header: merge_service_pb2.FrameHeader
-    data: bytes | bytearray
+    data: memoryview
 
 
 def session_endpoint(state_dir: Path) -> Endpoint:
@@ -263,11 +263,18 @@ class DaemonClient:
         return self._call(stub.GetModel, request, model_service_pb2.GetModelResponse).model
 
     def merge_frame(
-        self, request: merge_service_pb2.MergeFrameRequest, *, deadline_s: float = FRAME_DEADLINE_S
+        self,
+        request: merge_service_pb2.MergeFrameRequest,
+        *,
+        deadline_s: float = FRAME_DEADLINE_S,
+        into: bytearray | None = None,
     ) -> FramePicture:
         """Have one frame rendered, and fetch it by the road the request names.
 
         Another thread may ask meanwhile, with a client of its own: see ``MergeFrameRequest.client_key``.
+
+        Args:
+            into: memory for the bytes, used where it is large enough; the picture's data is then a view of it.
 
         Raises:
             Cancelled: a newer request of the same client key has come (reason ``SUPERSEDED``).
@@ -277,16 +284,18 @@ class DaemonClient:
         stub = cast(Any, merge_service_pb2_grpc).MergeServiceStub(self._channel)
         try:
             answers = stub.MergeFrame(request, timeout=deadline_s, metadata=_metadata())
-            header = next(answers).header
-            data: bytes | bytearray = bytearray(
-                header.size_bytes if request.road != merge_service_pb2.PIXEL_ROAD_PATH else 0
-            )
+            first = next(answers, None)
+            if first is None:
+                raise Internal("The daemon answered a frame without its header; please report it.", reason="NO_HEADER")
+            header = first.header
             if request.road == merge_service_pb2.PIXEL_ROAD_SHARED_MEMORY:
                 slot = SlotReference(header.path, header.offset_bytes, header.size_bytes, header.generation)
-                data = read_slot(slot)
+                data = read_slot(slot, into)
+            else:
+                is_file = request.road == merge_service_pb2.PIXEL_ROAD_PATH
+                data = room_for(0 if is_file else header.size_bytes, into)
             position = 0
             for answer in answers:
-                assert isinstance(data, bytearray)
                 data[position : position + len(answer.chunk)] = answer.chunk
                 position += len(answer.chunk)
         except grpc.RpcError as error:

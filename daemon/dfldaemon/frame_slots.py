@@ -136,16 +136,18 @@ class FrameSlots:
         )
 
 
-def read_slot(reference: SlotReference) -> bytearray:
-    """Copy an answer's bytes out of its slot. Reading the file costs half of mapping it and touching every page.
+def read_slot(reference: SlotReference, into: bytearray | None = None) -> memoryview:
+    """Copy an answer's bytes out of its slot.
+
+    Args:
+        into: memory to use again where it is large enough: fresh memory costs more than the copy itself.
 
     Raises:
         NotFound: the file is not there: another machine's, or gone with its worker.
         InvalidInput: it is another user's, or no slot.
         Cancelled: a later answer has been written over them.
     """
-    copied = bytearray(reference.size)
-    view = memoryview(copied)
+    view = room_for(reference.size, into)
     with _opened(reference.path) as descriptor:
         before = _generation(descriptor)
         position = 0
@@ -154,7 +156,12 @@ def read_slot(reference: SlotReference) -> bytearray:
         after = _generation(descriptor)
     if before != reference.generation or after != reference.generation or position != reference.size:
         raise Cancelled("A later picture has taken the place of this one.", reason="SUPERSEDED", path=reference.path)
-    return copied
+    return view
+
+
+def room_for(size: int, into: bytearray | None = None) -> memoryview:
+    """So many bytes of ``into``, or of new memory where that is too small."""
+    return memoryview(into if into is not None and len(into) >= size else bytearray(size))[:size]
 
 
 def iterate_slot(reference: SlotReference, chunk_bytes: int) -> Iterator[bytes]:

@@ -25,6 +25,14 @@ def test_what_is_written_is_read(slots: FrameSlots, size: int) -> None:
     assert Path(reference.path).stat().st_mode & 0o777 == 0o600
 
 
+def test_memory_is_used_again(slots: FrameSlots) -> None:
+    room = bytearray(8)
+    reference = slots.write("viewer", [b"picture"])
+    found = read_slot(reference, room)
+    assert (found, found.obj) == (b"picture", room)
+    assert read_slot(slots.write("viewer", [b"a larger picture"]), room) == b"a larger picture"
+
+
 def test_an_answer_outlives_the_next_but_not_the_one_after_it(slots: FrameSlots) -> None:
     first = slots.write("viewer", [b"first"])
     second = slots.write("viewer", [b"2nd"])

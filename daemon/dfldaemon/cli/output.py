@@ -13,6 +13,7 @@ With ``--json`` every line on stdout is an object with a ``type``:
 ``notice``          ``reason``, ``message``, ``severity``; ``job``, ``sequence``, ``time`` when a job says it
 ``interrupt``       ``job``, ``action``: ``cancel`` or ``detach``
 ``daemon``          ``running`` and what the daemon says about itself
+``merged_frame``    ``output`` and ``header`` of a single frame
 ``model``           what a model says about itself, its generations and its backups
 ``faceset``         what a faceset says about itself
 ``face``            one face of ``faceset list``, with ``sort_value`` where it was sorted
