@@ -123,11 +123,15 @@ class PlateImage:
 
     def alpha(self) -> FloatArray | None:
         """(H, W) float32 alpha that belongs to :meth:`rgb`, None where there is none."""
-        red = self.channel_names[self.color_indices()[0]]
-        layer = _split(red)[0]
+        index = self.alpha_index()
+        return None if index is None else _to_float(self.pixels[..., index])
+
+    def alpha_index(self) -> int | None:
+        """Position in ``channel_names`` of what :meth:`alpha` shows."""
+        layer = _split(self.channel_names[self.color_indices()[0]])[0]
         for index, name in enumerate(self.channel_names):
             if _split(name) == (layer, "a"):
-                return _to_float(self.pixels[..., index])
+                return index
         return None
 
     def color_indices(self) -> tuple[int, int, int]:

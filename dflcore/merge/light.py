@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +23,8 @@ from dflcore.types import FloatArray
 _PROBE_COLORS = 512
 """Random colours that must agree before a conversion is taken to treat the three channels alike and apart."""
 _PROBE_TOLERANCE = 1e-6
+_RGB_THEN_ALPHA = [0, 0, 1, 1, 2, 2, 3, 3]
+"""Pairs for ``cv2.mixChannels``: channels of a colour and a gray picture, and where they go in one with alpha."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -135,9 +138,19 @@ def _with_alpha(image: PlateImage, rgb: NDArray[Any], dtype: np.dtype[Any]) -> N
     is_rgba = image.channel_names[:4] == ("R", "G", "B", "A") and image.is_float and rgb.base is not None
     if is_rgba and image.pixels.shape[2] == 4 and image.pixels.dtype == dtype and rgb.dtype == dtype:
         return image.pixels
-    beauty = np.ones((*rgb.shape[:2], 4), dtype)
-    beauty[..., :3] = cast(rgb, dtype)
-    alpha = image.alpha()
-    if alpha is not None:
-        beauty[..., 3] = cast(alpha, dtype)
+    opacity = _opacity(image, dtype)
+    beauty = np.empty((*rgb.shape[:2], 4), dtype)
+    bits = np.uint16 if dtype == np.float16 else np.int32  # moved as they are, NaN too
+    parts: list[NDArray[Any]] = [np.ascontiguousarray(cast(rgb, dtype)).view(bits), opacity.view(bits)]
+    cv2.mixChannels(parts, [beauty.view(bits)], _RGB_THEN_ALPHA)
     return beauty
+
+
+def _opacity(image: PlateImage, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """(H, W): the plate's alpha, a float plate's bit for bit; 1 where it has none."""
+    index = image.alpha_index()
+    if index is None:
+        return np.ones(image.pixels.shape[:2], dtype)
+    alpha = np.ascontiguousarray(image.pixels[..., index]) if image.is_float else image.alpha()
+    assert alpha is not None
+    return cast(alpha, dtype)
