@@ -167,7 +167,7 @@ def _median(face: FloatArray) -> FloatArray:
 def _mixed(face: FloatArray, other: FloatArray, share: float) -> FloatArray:
     if share == 1.0:
         return other
-    return np.asarray(face + np.float32(share) * (other - face), np.float32)
+    return np.asarray(cv2.addWeighted(face, 1.0 - share, other, share, 0.0), np.float32)
 
 
 def _filter(face: FloatArray, kernel: FloatArray) -> FloatArray:
