@@ -184,3 +184,32 @@ def test_links_behind_a_pattern_do_not_lead_out(merge_work: tuple[Work, Path, Pa
     version.rmdir()
     (root / "out").rmdir()
     refused(root / "out", outside)
+
+
+@pytest.mark.parametrize("named", ["swap.####.exr", "swap.provenance.json", ""])
+def test_links_among_merged_frames_do_not_lead_out(tmp_path: Path, named: str) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    (root / "out").mkdir(parents=True)
+    outside.mkdir()
+    (root / "plate.0001.exr").touch()
+    (root / "out" / "swap.provenance.json").touch()
+    result = str(root / "out" / named) if named else str(root / "out")
+    paths = {"plate": str(root / "plate.####.exr"), "result": result, "faceset": str(root), "output": str(root / "r")}
+    work = Work(kind=JobKind.QC, paths=paths, frames="", settings={})
+    check_work_paths(work, [os.path.realpath(root)])
+    check_links(work, [os.path.realpath(root)])
+    for name in ("swap.0001.exr", "swap_matte.0001.exr"):
+        link = root / "out" / name
+        link.symlink_to(outside / "a.exr")
+        with pytest.raises(InvalidInput) as caught:
+            check_links(work, [os.path.realpath(root)])
+        assert caught.value.details["field"] == "result_path"
+        link.unlink()
+
+
+def test_a_review_needs_its_facesets_and_may_do_without_a_source(tmp_path: Path) -> None:
+    paths = {name: str(tmp_path / name) for name in ("plate", "result", "faceset", "output")}
+    work = Work(kind=JobKind.QC, paths=paths, frames="", settings={})
+    assert needed_folders(work) == [(paths["faceset"], FACESET_MAKERS)]
+    with_source = Work(kind=JobKind.QC, paths={**paths, "source": str(tmp_path / "s")}, frames="", settings={})
+    assert (str(tmp_path / "s"), FACESET_MAKERS) in needed_folders(with_source)

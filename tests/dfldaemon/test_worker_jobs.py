@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from dflcore.config.exchange import ModelExportSettings, ModelImportSettings
+from dflcore.config.qc import QcSettings
 from dflcore.config.train import TrainSettings
 from dflcore.errors import Cancelled, Conflict
+from dflcore.frames import FrameRange
 from dflcore.models.checkpoint import load_model
 from dflcore.progress import FrameProgress, Notice, Saved, StopRequest
+from dflcore.qc.review import QcResult, Shot
 from dflcore.train.parallel.training import TrainingTask
 from dflcore.train.trainer import TrainResult
 from dfldaemon.jobs import JobKind, Work
@@ -113,3 +116,22 @@ def test_a_training_is_told_what_the_job_says(tmp_path: Path, monkeypatch: pytes
     assert [path.name for path in people] == ["source", "target", "z", "a", "m"]
     assert (task.settings.processes, task.weights) == (2, (Path("/weights"),))
     assert task.tuning_folder is not None
+
+
+def test_a_review_is_told_what_the_job_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[Shot, Path, QcSettings]] = []
+
+    def review_shot(shot: Shot, output: Path, settings: QcSettings, control: object, *, store: object) -> QcResult:
+        told.append((shot, output, settings))
+        return QcResult(page=output / "a.html", data=output / "a.json", frames=9, flagged_frames=2, error_frames=0)
+
+    monkeypatch.setattr("dflcore.qc.review.review_shot", review_shot)
+    paths = {"plate": "/p.####.exr", "result": "/r.####.exr", "faceset": "/f", "output": str(tmp_path)}
+    settings = QcSettings(max_flicker=0.25).values()
+    outcome = run_work(Work(kind=JobKind.QC, paths=paths, frames="3-5", settings=settings), Watcher(), ())
+    assert outcome.facts["flagged_frames"] == "2"
+    assert outcome.facts["page"] == str(tmp_path / "a.html")
+    ((shot, output, given),) = told
+    assert (shot.result, shot.plate, shot.target, shot.source) == ("/r.####.exr", "/p.####.exr", Path("/f"), None)
+    assert shot.frames == FrameRange.parse("3-5")
+    assert (output, given.max_flicker) == (tmp_path, 0.25)

@@ -101,6 +101,12 @@ def converter() -> ColorConverter:
 
 
 @pytest.fixture(scope="session")
+def astronaut_points() -> np.ndarray:
+    """(68, 2) float32 in the portrait's pixels."""
+    return POINTS
+
+
+@pytest.fixture(scope="session")
 def examiner() -> FaceExaminer:
     return FaceExaminer()
 
