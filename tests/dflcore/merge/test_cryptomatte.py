@@ -54,11 +54,17 @@ def test_the_hash_agrees_with_published_values(data, seed, expected):
         ("default_555", "56c1f4ca"),
         ("leftAsset", "ce406a47"),
         ("rightAsset", "8f3ccbde"),
+        ("Box001", "6d15e631"),
     ],
 )
 def test_ids_agree_with_the_standards_own_sample_files(name, digits):
-    """Manifests of the sample images that come with the standard, and of its text."""
+    """Manifests of the sample images that come with the standard, of its text, and of a renderer's."""
     assert f"{name_bits(name):08x}" == digits
+
+
+@pytest.mark.parametrize(("layer", "key"), [("uCryptoAsset", "d593dd7"), ("crypto_object", "f834d0a")])
+def test_header_keys_are_made_as_renderers_make_them(layer, key):
+    assert f"{name_bits(layer):08x}"[:7] == key
 
 
 def test_every_id_is_a_plain_number():
