@@ -43,10 +43,10 @@ def refused(daemon: Daemon, *arguments: str | Path, code: int, says: str) -> dic
     return list(json_lines(result.stdout or result.stderr))[-1]
 
 
-def write_frame(path: Path, width: int = 320, height: int = 240) -> None:
+def write_frame(path: Path, width: int = 320, height: int = 240, channels: tuple[str, ...] = ("R", "G", "B")) -> None:
     window = Window(x=0, y=0, width=width, height=height)
-    gray = np.full((height, width, 3), 0.18, dtype=np.float16)
-    layer = ExrLayer(name="", channels=("R", "G", "B"), pixels=gray)
+    gray = np.full((height, width, len(channels)), 0.18, dtype=np.float16)
+    layer = ExrLayer(name="", channels=channels, pixels=gray)
     write_exr(path, layers=[layer], data_window=window, display_window=window, color_space="ACEScg")
 
 
@@ -87,6 +87,14 @@ def test_frames_of_differing_size(running: Daemon, tmp_path: Path) -> None:
     write_frame(tmp_path / "p.2.exr", width=400)
     text = refused(running, "extract", tmp_path / "p.#.exr", "--faceset", tmp_path / "f", code=2, says="400")
     assert "320" in json.dumps(text)
+
+
+def test_plates_without_colour(running: Daemon, tmp_path: Path) -> None:
+    for name, channels in (("alpha", ("A",)), ("xyz", ("X", "Y", "Z"))):
+        write_frame(tmp_path / f"{name}.1.exr", channels=channels)
+        pattern = tmp_path / f"{name}.#.exr"
+        error = refused(running, "extract", pattern, "--faceset", tmp_path / "f", code=2, says="no colour channels")
+        assert "NO_COLOR_CHANNELS" in json.dumps(error)
 
 
 def test_no_face_in_any_frame(running: Daemon, tmp_path: Path) -> None:
