@@ -1,6 +1,7 @@
 """The real frame worker, which misbehaves where a request names a model folder that begins with ``pretend-``.
 
-What it does is the rest of the folder's name; frames are then rendered with the folder ``model`` beside it.
+What it does is the rest of the folder's name; it makes a file ``begun`` there first. Frames are then rendered with the
+folder ``model`` beside it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Frames:
         behaviour = request.model.name
         if not behaviour.startswith(PREFIX):
             return self._real.render(request, check)
+        (request.model / "begun").touch()
         misbehave(behaviour.removeprefix(PREFIX), check)
         return self._real.render(replace(request, model=request.model.with_name("model")), check)
 

@@ -27,6 +27,8 @@ from dfldaemon.frame_folders import FALLBACK_NAME, MEMORY_FOLDER
 from dflproto.v1 import merge_service_pb2 as wire
 
 LAYERS = ["beauty", *MergeSettings().layers.split(",")]
+LATE_S = 1.0
+"""How long the pretended model ``late`` is at a frame."""
 ROADS = [wire.PIXEL_ROAD_STREAM, wire.PIXEL_ROAD_SHARED_MEMORY, wire.PIXEL_ROAD_PATH]
 
 
@@ -83,6 +85,18 @@ class Asking(threading.Thread):
         self.join(limit_s)
         assert not self.is_alive(), "the call does not end"
         return self
+
+
+def begun(shot: FrameShot, daemon: Any, behaviour: str, **fields: Any) -> Asking:
+    """A request that the process is at."""
+    mark = shot.folder / f"pretend-{behaviour}" / "begun"
+    mark.unlink(missing_ok=True)
+    asking = Asking(daemon, pretend(shot, behaviour, **fields))
+    end = time.monotonic() + 30.0
+    while not mark.exists():
+        assert time.monotonic() < end, "the request does not reach the process"
+        time.sleep(0.01)
+    return asking
 
 
 @pytest.mark.parametrize("road", ROADS)
@@ -165,8 +179,7 @@ def test_a_dragged_knob_runs_no_network(shot: FrameShot, client: DaemonClient, d
 
 def test_a_newer_request_ends_the_older(shot: FrameShot, client: DaemonClient, daemon: Any) -> None:
     client.merge_frame(shot.request())  # the process is warm
-    older = Asking(daemon, pretend(shot, "slow", client_key="viewer"))
-    time.sleep(0.5)
+    older = begun(shot, daemon, "slow", client_key="viewer")
     middle = Asking(daemon, pretend(shot, "slow", client_key="viewer"))
     older.end(5.0)
     time.sleep(0.3)
@@ -182,13 +195,12 @@ def test_a_newer_request_ends_the_older(shot: FrameShot, client: DaemonClient, d
 
 def test_other_clients_wait_their_turn(shot: FrameShot, client: DaemonClient, daemon: Any) -> None:
     client.merge_frame(shot.request())
-    first = Asking(daemon, pretend(shot, "late", client_key="one"))
-    time.sleep(0.1)
-    second = Asking(daemon, shot.request(1002, client_key="two"))
-    third = Asking(daemon, shot.request(1003))
-    for asking in (first, second, third):
+    first = begun(shot, daemon, "late", client_key="one")
+    began = time.monotonic()
+    others = [Asking(daemon, shot.request(1002, client_key="two")), Asking(daemon, shot.request(1003))]
+    for asking in (first, *others):
         assert asking.end().error is None
-    assert first.ended < second.ended < third.ended
+    assert min(asking.ended for asking in others) - began > LATE_S / 2
 
 
 @pytest.mark.parametrize("behaviour", ["killed", "crash", "exit"])
@@ -197,8 +209,7 @@ def test_a_process_that_dies_is_told_and_replaced(
 ) -> None:
     client.merge_frame(shot.request())
     before = frame_workers(daemon)
-    other = Asking(daemon, pretend(shot, "late", client_key="one"))
-    time.sleep(0.1)
+    other = begun(shot, daemon, "late", client_key="one")
     stub_error: list[grpc.StatusCode] = []
     with pytest.raises(Internal, match="ask again") as caught:
         try:
@@ -218,8 +229,7 @@ def test_a_process_that_dies_is_told_and_replaced(
 
 def test_a_process_killed_from_outside(shot: FrameShot, client: DaemonClient, daemon: Any) -> None:
     client.merge_frame(shot.request())
-    asking = Asking(daemon, pretend(shot, "slow"))
-    time.sleep(0.3)
+    asking = begun(shot, daemon, "slow")
     for pid in frame_workers(daemon):
         psutil.Process(pid).kill()
     error = asking.end(10.0).error
