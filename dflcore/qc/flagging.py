@@ -24,6 +24,7 @@ from dflcore.qc.report import (
     FrameFigures,
     MeasureInfo,
     Summary,
+    Worse,
     printable,
     rounded,
 )
@@ -201,16 +202,22 @@ def summarise(figures: Sequence[FrameFigures], faces: Mapping[str, int | None]) 
         for name, measure in MEASURES.items():
             series = [(frame, face.values[name]) for frame, face in rows if name in face.values]
             if measure.of_face and series and name not in STATES:
-                measures[name] = summary_of(series, is_low_worse=measure.worse == "low")
+                measures[name] = summary_of(series, measure.worse)
         frames = str(FrameRange.of(frame for frame, _ in rows))
         summaries.append(FaceSummary(face=label, track=track, frames=frames, measures=measures))
     return summaries
 
 
-def summary_of(series: Sequence[tuple[int, float]], *, is_low_worse: bool) -> Summary:
-    """Of (frame, value) pairs."""
+def summary_of(series: Sequence[tuple[int, float]], worse: Worse) -> Summary:
+    """Of (frame, value) pairs; of a ratio that has limits on both sides, the worst is the furthest from 1."""
     values = np.array([value for _, value in series])
-    worst_frame, worst = (min if is_low_worse else max)(series, key=lambda pair: pair[1])
+
+    def badness(pair: tuple[int, float]) -> float:
+        if worse == "both":
+            return abs(math.log(max(pair[1], _LEAST)))
+        return -pair[1] if worse == "low" else pair[1]
+
+    worst_frame, worst = max(series, key=badness)
     return Summary(
         median=rounded(float(np.median(values))),
         low=rounded(float(np.percentile(values, 5))),

@@ -260,7 +260,7 @@ def _identity() -> list[Measure]:
         ),
         Measure(
             name="perceptual",
-            title="Perceptual distance from the plate",
+            title="Perceptual distance",
             group=IDENTITY,
             digits=3,
             high=lambda settings: settings.max_perceptual,
@@ -271,13 +271,13 @@ def _identity() -> list[Measure]:
         ),
         Measure(
             name="similarity",
-            title="Structural similarity with the plate",
+            title="Similarity with the plate",
             group=IDENTITY,
             digits=3,
             low=lambda settings: settings.min_similarity,
             departure=0.15,
             meaning="SSIM of the faces' luma inside the matte. Another person is never 1; a drop is a broken frame.",
-            change="As for perceptual distance.",
+            change="Look at the picture: a broken alignment, an occluder painted over, or a model gone wrong.",
         ),
     ]
 

@@ -38,6 +38,8 @@ STYLES: Final = ("s0", "s1", "s2", "s3")
 PLATE_STYLE: Final = "s4"
 MAX_LISTED: Final = 60
 """Frames named in a sentence."""
+MAX_RUNS: Final = 6
+"""Runs of frames named in a cell of the table."""
 MAX_TABLE_FRAMES: Final = 1500
 """Longer shots get a table of the flagged frames only."""
 _POLICY: Final = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -318,11 +320,19 @@ def _found_row(report: ShotReport, key: tuple[str, str | None], findings: Sequen
     limits = f"Wanted: {limits}." if limits else ""
     return (
         f'<tr><td><span class="mark {info.level}"></span>{escape(_reason_words(report, key))}</td>'
-        f'<td class="range">{escape(frames_text(str(frames)))}<br><small>{_count(len(frames), "frame")}</small></td>'
+        f'<td class="range">{escape(_some_runs(str(frames)))}<br><small>{_count(len(frames), "frame")}</small></td>'
         f'<td class="n">{escape(value)}<br><small>at {worst.worst_frame}</small></td>'
         f"<td>{escape(info.meaning)} <small>{escape(limits)}</small></td>"
         f"<td>{escape(info.change)}</td></tr>"
     )
+
+
+def _some_runs(frames: str) -> str:
+    """A frame range, cut short where it is scattered over the shot."""
+    runs = frames.split(",")
+    if len(runs) <= MAX_RUNS:
+        return frames_text(frames)
+    return f"{frames_text(','.join(runs[: MAX_RUNS - 1]))} and {len(runs) - MAX_RUNS + 1} more"
 
 
 def _all_plots(report: ShotReport) -> str:
@@ -397,14 +407,11 @@ def _value(frame: FrameFigures, info: MeasureInfo, label: str | None) -> float |
 
 def _at_rest(series: Sequence[Series], info: MeasureInfo) -> str:
     """What stands beside a plot's title while nobody points at it."""
-    words: list[str] = []
-    for one in series:
-        summary = summary_of(one.points, is_low_worse=info.worse == "low")
-        median, worst = number_text(summary.median, info.digits), number_text(summary.worst, info.digits)
-        label = f"{one.label}: " if len(series) > 1 else ""
-        extreme = "highest" if info.worse == "" else "worst"
-        words.append(f"{label}median {median}, {extreme} {worst} at {summary.worst_frame}")
-    return "; ".join(words)
+    whole = summary_of([point for one in series for point in one.points], info.worse)
+    worst = (
+        f"{'highest' if info.worse == '' else 'worst'} {number_text(whole.worst, info.digits)} at {whole.worst_frame}"
+    )
+    return worst if len(series) > 1 else f"median {number_text(whole.median, info.digits)}, {worst}"
 
 
 def _legend(info: MeasureInfo, series: Sequence[Series], companion: Sequence[Series], *, has_limit: bool) -> str:
