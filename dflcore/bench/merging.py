@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dflcore.bench.figures import Figure, median_seconds
+from dflcore.bench.figures import Figure
 from dflcore.color.ocio import ColorConverter
 from dflcore.config.merge import MergeSettings
 from dflcore.demo.stage import load_target_portrait
@@ -126,8 +127,7 @@ def bench_files(folder: Path, size: tuple[int, int], *, repeats: int = 3) -> lis
     """Reading one frame, and writing it with all layers of a face in its middle, by compression."""
     path = folder / _PATTERN.replace("####", str(_FIRST_FRAME))
     title = f"{size[0]}x{size[1]}"
-    seconds = median_seconds(lambda: read_still(path), repeats)
-    figures = [_alone("read", seconds, f"{title} RGB half, zip")]
+    figures = [_alone("read", lambda: read_still(path), repeats, f"{title} RGB half, zip")]
     image = read_still(path)
     for what, layers in (("beauty", _layers(image)[:1]), ("all layers", _layers(image))):
         for compression in COMPRESSIONS:
@@ -142,9 +142,9 @@ def bench_files(folder: Path, size: tuple[int, int], *, repeats: int = 3) -> lis
                     compression=compression,
                 )
 
-            seconds = median_seconds(write, repeats)
+            write()
             note = f"{title}, {compression}, {target.stat().st_size / 1e6:.1f} MB, flushed to disk"
-            figures.append(_alone(f"write {what}", seconds, note))
+            figures.append(_alone(f"write {what}", write, repeats, note))
     return figures
 
 
@@ -177,7 +177,7 @@ def bench_operations(folder: Path, case: MergeCase, *, repeats: int = 7) -> list
         "ST map": lambda: st_map(transform, case.resolution, bounds),
     }
     with torch.inference_mode():
-        return [_alone(name, median_seconds(run, repeats), case.title) for name, run in operations.items()]
+        return [_alone(name, run, repeats, case.title) for name, run in operations.items()]
 
 
 def bench_merges(folder: Path, output: Path, case: MergeCase, frame_count: int) -> list[Figure]:
@@ -190,7 +190,7 @@ def bench_merges(folder: Path, output: Path, case: MergeCase, frame_count: int) 
         settings = MergeSettings(layers=layers, overwrite=True)
         target = str(output / ("all" if layers else "beauty") / "merged.####.exr")
         with Faceset.open(faceset_path) as faceset, contextlib.closing(open_plate(pattern)) as plate:
-            started = time.perf_counter()
+            started, worked = time.perf_counter(), time.process_time()
             result = merge_range(
                 plate,
                 PassingSwapper(case.resolution),
@@ -201,7 +201,9 @@ def bench_merges(folder: Path, output: Path, case: MergeCase, frame_count: int) 
                 converter=ColorConverter(),
             )
             wall_ms = 1000.0 * (time.perf_counter() - started) / frame_count
+            busy_ms = 1000.0 * (time.process_time() - worked) / frame_count
         note = f"{case.title}, half EXR in and out, {what}, {frame_count} frames, no network"
+        figures.append(_figure("merge, processor time of all threads", busy_ms, note))
         figures += _merge_figures(wall_ms, dict(result.steps_ms), note, is_reference=case == CASES[0])
     return figures
 
@@ -221,8 +223,17 @@ def _merge_figures(wall_ms: float, steps_ms: dict[str, float], note: str, *, is_
     ]
 
 
-def _alone(name: str, seconds: float, note: str) -> Figure:
-    return _figure(f"{name}, alone", 1000.0 * seconds, note)
+def _alone(name: str, run: Callable[[], object], repeats: int, note: str) -> Figure:
+    """Median time; the note has the processor time of all threads, which other work on the machine changes little."""
+    run()
+    waited, worked = [], []
+    for _ in range(repeats):
+        started, busy = time.perf_counter(), time.process_time()
+        run()
+        waited.append(time.perf_counter() - started)
+        worked.append(time.process_time() - busy)
+    note = f"{note}; {1000.0 * statistics.median(worked):.1f} ms of processor time"
+    return _figure(f"{name}, alone", 1000.0 * statistics.median(waited), note)
 
 
 def _figure(name: str, milliseconds: float, note: str) -> Figure:
