@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dflcore.color.matching.palette import Palette, measure_sample
-from dflcore.color.matching.tables import between
+from dflcore.color.matching.tables import between, in_order
 from dflcore.color.matching.weights import SRGB_LIMITS, bulk_range
 
 SAMPLE = 4096
@@ -48,7 +48,7 @@ class HistogramMatch:
 
     def apply(self, picture: Tensor, own: Palette, wanted: Palette, *, max_gain: float = math.inf) -> Tensor:
         """Bend (B, 3, H, W). See :class:`dflcore.color.matching.methods.ColorMethod`."""
-        ordered = [side.cloud("srgb").double().sort(dim=2).values for side in (own, wanted)]
+        ordered = [in_order(side.cloud("srgb")).double() for side in (own, wanted)]
         cloud, goals = (side.clamp(*bulk_range(side, SRGB_LIMITS, is_ordered=True)) for side in ordered)
         low, high, change = _tabulate(cloud, self._goals(goals), max_gain)
         pixels = picture.flatten(2)

@@ -16,7 +16,8 @@ Source:
     DeepFaceLab (measured facts of DeepFaceLab 46fc239, GPL-3.0, nothing copied). Different: its IDT goes a twentieth
     of the way in each of 20 rounds and so stops at two thirds; its directions are drawn anew for every picture;
     pixels outside a mask count there, and results are clipped. Its SOT smooths the displacement with a bilateral
-    filter, which the lattice makes needless. The gain may be bounded.
+    filter, which the lattice makes needless. The gain may be bounded, and the displacement smooth, as in Ferradans et
+    al., "Regularized discrete optimal transport", SSVM 2013, though by averaging instead of a penalty.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from torch import Tensor
 
 from dflcore.color.matching.linear import move_least
 from dflcore.color.matching.palette import Palette, measure_sample
-from dflcore.color.matching.tables import between
+from dflcore.color.matching.tables import between, in_order
 from dflcore.color.matching.weights import SRGB_LIMITS, bulk_range, moments
 
 IDT_ROUNDS = 20
@@ -47,6 +48,13 @@ BINS = 129
 """Places along a direction at which its displacement is tabulated; odd, so that a flat colour lies on one."""
 LATTICES = {2: (33, 17), 3: (25, 13, 13)}
 """Nodes along the widest, middle and narrowest axis of the picture's colours, by their number."""
+NEARBY = 0.25
+"""Where the gain is bounded, what transport adds to a linear map is averaged over colours this near, in parts of their
+spread along an axis: else the brightest skin of a face that takes over white teeth breaks into specks."""
+LEAST_NEARBY = 0.6
+"""As if every axis had at least this part of the widest one's spread."""
+_FEW = 1e-3
+"""Colours nearby that count as much as the linear map alone."""
 _SEED = 20051
 
 _LEAST_RANGE = 1e-3
@@ -88,14 +96,18 @@ class SlicedMatch:
         """
         low, high = bulk_range(cloud, limits)
         cloud, wanted = cloud.clamp(low, high), wanted.clamp(*bulk_range(wanted, limits))
-        if math.isfinite(max_gain):
-            wanted = _within_reach(cloud, wanted, max_gain)
-        dimensions, count = cloud.shape[1:]
+        dimensions = cloud.shape[1]
         lattice = _Lattice.around(cloud)
         nodes = lattice.nodes()
         rounds = _directions(self.rounds, self.bases, dimensions, cloud.device).to(cloud)
-        travelled = _transport(torch.cat([cloud, nodes], dim=2), wanted, rounds, self.step)
-        change = (travelled[:, :, count:] - nodes).view(len(cloud), dimensions, *LATTICES[dimensions])
+        if math.isinf(max_gain):
+            travelled = _transport(torch.cat([cloud, nodes], dim=2), wanted, rounds, self.step)
+            change = travelled[:, :, cloud.shape[2] :] - nodes
+        else:
+            reach = _Reach.of(cloud, wanted, max_gain)
+            travelled = _transport(cloud, reach.draw_together(wanted), rounds, self.step)
+            change = reach.map(nodes) - nodes + lattice.spread(cloud, travelled - reach.map(cloud))
+        change = change.view(len(cloud), dimensions, *LATTICES[dimensions])
         places = (
             lattice.places(pixels.clamp(low, high)).flip(1).transpose(1, 2)
         )  # grid_sample wants the last axis first
@@ -121,13 +133,37 @@ def match_sot(
     return method.apply(picture, method.measure(picture, mask), method.measure(reference, reference_mask))
 
 
-def _within_reach(cloud: Tensor, wanted: Tensor, max_gain: float) -> Tensor:
-    """The wanted sample, drawn together about its mean where its spread is over ``max_gain`` times the cloud's."""
-    covariance = moments(cloud, None)[1]
-    mean, wanted_covariance = moments(wanted, None)
-    reach = move_least(covariance, wanted_covariance, max_gain)
-    contraction = move_least(wanted_covariance, reach @ covariance @ reach).to(wanted)
-    return mean + contraction @ (wanted - mean)
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """The linear map of least displacement that goes as near to the wanted colours as a bounded gain allows.
+
+    Attributes:
+        mean, wanted_mean: (B, C, 1).
+        matrix: (B, C, C), from colours about their mean to what is in reach.
+        contraction: (B, C, C), from wanted colours about their mean to what is in reach.
+    """
+
+    mean: Tensor
+    wanted_mean: Tensor
+    matrix: Tensor
+    contraction: Tensor
+
+    @classmethod
+    def of(cls, cloud: Tensor, wanted: Tensor, max_gain: float) -> _Reach:
+        """From (B, C, M) samples."""
+        mean, covariance = moments(cloud, None)
+        wanted_mean, wanted_covariance = moments(wanted, None)
+        matrix = move_least(covariance, wanted_covariance, max_gain)
+        contraction = move_least(wanted_covariance, matrix @ covariance @ matrix)
+        return cls(mean, wanted_mean, matrix.to(cloud), contraction.to(wanted))
+
+    def map(self, colors: Tensor) -> Tensor:
+        """(B, C, N)."""
+        return torch.baddbmm(self.wanted_mean, self.matrix, colors - self.mean)
+
+    def draw_together(self, wanted: Tensor) -> Tensor:
+        """The wanted colours, nearer to their mean where their spread is out of reach."""
+        return torch.baddbmm(self.wanted_mean, self.contraction, wanted - self.wanted_mean)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +187,7 @@ class _Lattice:
         """Around (B, C, M) colours."""
         mean, covariance = moments(cloud, None)
         axes = torch.linalg.eigh(covariance).eigenvectors.flip(2).to(cloud)
-        along = (axes.transpose(1, 2) @ (cloud - mean)).sort(dim=2).values
+        along = in_order(axes.transpose(1, 2) @ (cloud - mean))
         low, high = along[..., :1], along[..., -1:]
         spare = (0.5 * _LEAST_RANGE - 0.5 * (high - low)).clamp_min(0.0)
         low, high = low - spare, high + spare
@@ -160,21 +196,43 @@ class _Lattice:
         passed = (passed - passed[..., :1]) / (passed[..., -1:] - passed[..., :1]).clamp_min(1.0 / along.shape[2])
         return cls(mean, axes, low, high, (even + passed.to(cloud)) / (even[-1] + passed[..., -1:].to(cloud)))
 
-    def nodes(self) -> Tensor:
-        """(B, C, P) colours of the nodes, the last axis fastest."""
-        positions = []
-        counts = LATTICES[self.mean.shape[1]]
-        for axis, count in enumerate(counts):
+    def marks(self) -> list[Tensor]:
+        """Where the nodes lie along every axis, (B, count) from the mean."""
+        found = []
+        for axis, count in enumerate(LATTICES[self.mean.shape[1]]):
             wanted = torch.linspace(0.0, 1.0, count, device=self.mean.device, dtype=self.mean.dtype)
             shares = self.shares[:, axis].contiguous()  # (B, BINS), rising
             right = torch.searchsorted(shares, wanted.expand(len(shares), -1).contiguous()).clamp(1, BINS - 1)
             before, after = shares.gather(1, right - 1), shares.gather(1, right)
             place = (right - 1 + (wanted - before) / (after - before)) / (BINS - 1)
-            shape = [count if other == axis else 1 for other in range(len(counts))]
-            low, high = self.low[:, axis], self.high[:, axis]
-            along = (low + (high - low) * place).view(len(shares), *shape)
-            positions.append(along.expand(-1, *counts).flatten(1))
+            found.append(self.low[:, axis] + (self.high[:, axis] - self.low[:, axis]) * place)
+        return found
+
+    def nodes(self) -> Tensor:
+        """(B, C, P) colours of the nodes, the last axis fastest."""
+        counts = LATTICES[self.mean.shape[1]]
+        positions = []
+        for axis, along in enumerate(self.marks()):
+            shape = [count if other == axis else 1 for other, count in enumerate(counts)]
+            positions.append(along.view(len(along), *shape).expand(-1, *counts).flatten(1))
         return self.axes @ torch.stack(positions, dim=1) + self.mean
+
+    def spread(self, cloud: Tensor, values: Tensor) -> Tensor:
+        """(B, C, P) at the nodes the mean of (B, C, M) values that colours nearby have, none nearby counting as zero.
+
+        How near is nearby is said by :data:`NEARBY` and :data:`LEAST_NEARBY`.
+        """
+        along = self.axes.transpose(1, 2) @ (cloud - self.mean)
+        spread = along.std(dim=2, correction=0, keepdim=True).clamp_min(_LEAST_RANGE)
+        reach = NEARBY * torch.maximum(spread, LEAST_NEARBY * spread[:, :1])
+        *others, last = [
+            torch.exp(-0.5 * ((marks[:, :, None] - along[:, axis, None]) / reach[:, axis, None]).square())
+            for axis, marks in enumerate(self.marks())
+        ]  # (B, count, M) nearness along each axis
+        nearness = others[0] if len(others) == 1 else (others[0][:, :, None] * others[1][:, None]).flatten(1, 2)
+        weighted = torch.cat([values, torch.ones_like(values[:, :1])], dim=1)[:, :, None] * last[:, None]
+        sums = nearness[:, None] @ weighted.transpose(2, 3)  # (B, C + 1, nodes of the others, nodes of the last)
+        return (sums[:, :-1] / (sums[:, -1:] + _FEW)).flatten(2)
 
     def places(self, colors: Tensor) -> Tensor:
         """(B, C, N) where colours lie among the nodes of each axis, -1 to 1; outside, at the end."""
@@ -192,8 +250,8 @@ def _transport(points: Tensor, wanted: Tensor, rounds: Tensor, step: float) -> T
     count, dimensions = wanted.shape[2], wanted.shape[1]
     for directions in rounds:
         along = directions @ points  # (B, K, P)
-        ordered = along[:, :, :count].sort(dim=2).values
-        table = (directions @ wanted).sort(dim=2).values - ordered
+        ordered = in_order(along[:, :, :count])
+        table = in_order(directions @ wanted) - ordered
         moved = _look_up(along, ordered, table)
         points = points + directions.t() @ moved * (dimensions * step / len(directions))
     return points

@@ -1,7 +1,8 @@
-"""Evenly spaced tables, looked up with straight lines between two places."""
+"""Values in rising order, and evenly spaced tables, looked up with straight lines between two places."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,3 +14,10 @@ def between(table: Tensor, place: Tensor) -> Tensor:
     index = place.to(torch.int64).clamp_max_(last - 1)
     left = table.gather(2, index)
     return torch.lerp(left, table.gather(2, index + 1), place.sub_(index))
+
+
+def in_order(values: Tensor) -> Tensor:
+    """(..., M) values, each row rising. On a CPU numpy does it, several times faster than torch with its indices."""
+    if values.device.type != "cpu":
+        return values.sort(dim=-1).values
+    return torch.from_numpy(np.sort(values.numpy(), axis=-1))

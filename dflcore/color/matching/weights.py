@@ -12,6 +12,8 @@ import functools
 import torch
 from torch import Tensor
 
+from dflcore.color.matching.tables import in_order
+
 MIN_WEIGHT = 16.0
 """Least sum of mask weights, in pixels, that statistics are made from; a mask that holds less is passed over."""
 STRAY_SHARE = 0.02
@@ -95,7 +97,7 @@ def bulk_range(sample: Tensor, limits: tuple[float, float], *, is_ordered: bool 
         sample: (B, C, M).
         is_ordered: every channel's values are in rising order already.
     """
-    ordered = sample if is_ordered else sample.sort(dim=2).values
+    ordered = sample if is_ordered else in_order(sample)
     stray = int(STRAY_SHARE * sample.shape[2])
     return ordered[..., stray, None].clamp_max(limits[0]), ordered[..., -1 - stray, None].clamp_min(limits[1])
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from dflcore.color.matching.methods import COLOR_MATCHES, MAX_GAIN, METHODS, match
 
 ALL = sorted(METHODS)
-SPREADS = ("rct", "lct", "mkl", "mix")
+TRANSPORTS = ("idt", "sot", "mix")
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -122,7 +122,11 @@ def test_training_and_merging_agree_where_no_bound_is_reached(
     name: str, picture: Tensor, reference: Tensor, soft_mask: Tensor
 ) -> None:
     training = COLOR_MATCHES[name](picture, reference, soft_mask)
-    torch.testing.assert_close(match(name, picture, reference, soft_mask, max_gain=50.0), training, atol=1e-4, rtol=0)
+    apart = (match(name, picture, reference, soft_mask, max_gain=50.0) - training).abs() * soft_mask
+    if name in TRANSPORTS:  # smooth when merging
+        assert apart.sum() / soft_mask.sum() / 3.0 < 0.04
+    else:
+        assert apart.max() < 1e-5
 
 
 @pytest.mark.parametrize("name", ALL)
