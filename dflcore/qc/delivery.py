@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +22,8 @@ from dflcore.io.plate import Window
 from dflcore.io.sequence import SequencePattern
 from dflcore.io.stills import set_limits, take_error
 from dflcore.merge.aovs import BEAUTY, PATCH
+from dflcore.merge.composite import cast, inside, intersect, to_float
+from dflcore.merge.light import PlateLight
 from dflcore.merge.output import OutputSequence
 
 MATTE: Final = "matte"
@@ -63,7 +65,7 @@ class Delivery:
     """A merged sequence, opened.
 
     Attributes:
-        pattern: of the frames with the beauty. profile: ``layered`` or ``flat``.
+        pattern: of the frames with the beauty, or the patch. profile: ``layered``, ``flat`` or ``patch``.
         frames: those on disk. facts: of the manifest.
     """
 
@@ -72,7 +74,8 @@ class Delivery:
         self.frames = frames
         self.facts = facts
         self._sequence = OutputSequence(pattern=pattern, siblings=(MATTE, PATCH))
-        self.profile = "layered" if f"{MATTE}.A" in _channel_names(pattern.path(frames.frames[0])) else "flat"
+        self._matte_channel = ""
+        self.profile = self._find_profile()
         if self.profile == "flat" and not any(self._siblings(frame)[0] for frame in frames):
             missing = " nor ".join(path.name for path in self._siblings(frames.frames[0])[1])
             raise InvalidInput(
@@ -82,6 +85,16 @@ class Delivery:
                 field="result",
                 path=pattern,
             )
+
+    def _find_profile(self) -> str:
+        if self.facts.settings.get("profile") == PATCH:
+            return PATCH
+        there = _channel_names(self.pattern.path(self.frames.frames[0]))
+        found = [name for name in (f"{MATTE}.A", f"{MATTE}.a") if name in there]
+        if not found:
+            return "flat"
+        self._matte_channel = found[0]
+        return "layered"
 
     @classmethod
     def open(cls, text: str) -> Delivery:
@@ -119,8 +132,11 @@ class Delivery:
         """
         path = self.pattern.path(frame)
         if self.profile == "layered":
-            channels, window, compression = read_channels(path, (*BEAUTY, f"{MATTE}.A"))
-            matte = channels[f"{MATTE}.A"]
+            channels, window, compression = read_channels(path, (*BEAUTY, self._matte_channel))
+            matte = channels[self._matte_channel]
+        elif self.profile == PATCH:
+            channels, window, compression = read_channels(path, BEAUTY)
+            matte = channels["A"]
         else:
             channels, window, compression = read_channels(path, BEAUTY)
             matte, matte_window = self._read_sibling(frame)
@@ -133,6 +149,22 @@ class Delivery:
                 )
         beauty = np.stack([channels[name] for name in BEAUTY], axis=2)
         return DeliveredFrame(beauty=beauty, matte=matte, window=window, compression=compression)
+
+    def over_plate(self, frame: DeliveredFrame, light: PlateLight) -> DeliveredFrame:
+        """The frame as a compositor sees it: of a patch, that laid over the plate; others are complete."""
+        window = intersect(frame.window, light.data_window)
+        if self.profile != PATCH or window is None:
+            return frame
+        beauty = light.beauty.astype(frame.beauty.dtype)
+        matte = np.zeros(beauty.shape[:2], frame.matte.dtype)
+        part, target = inside(window, frame.window), inside(window, light.data_window)
+        alpha = to_float(np.ascontiguousarray(frame.matte[part]))
+        below = to_float(np.ascontiguousarray(beauty[target][..., :3]))
+        with np.errstate(invalid="ignore"):  # the plate's infinities under a solid patch
+            mixed = below * (1.0 - alpha[..., None]) + to_float(np.ascontiguousarray(frame.beauty[part][..., :3]))
+        np.copyto(beauty[target][..., :3], cast(mixed, beauty.dtype), where=alpha[..., None] > 0.0)
+        matte[target] = frame.matte[part]
+        return replace(frame, beauty=beauty, matte=matte, window=light.data_window)
 
     def _read_sibling(self, frame: int) -> tuple[NDArray[Any], Window]:
         """The alpha of the matte's own sequence, else of the patch, which is the same matte."""

@@ -126,7 +126,7 @@ class ShotReport(_Part):
     plate: str
     target: str = Field(description="Faceset of the plate.")
     source: str = Field(description="Faceset of the identity put on; empty when none was given.")
-    profile: str = Field(description="layered or flat.")
+    profile: str = Field(description="layered, flat or patch.")
     color_space: str = Field(description="Scene-linear space of the result.")
     model: str = Field(description="As the result's manifest names it; empty without one.")
     merge_settings: dict[str, Any] = Field(description="As the result's manifest has them; empty without one.")

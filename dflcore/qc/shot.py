@@ -179,7 +179,7 @@ class ShotMeter:
     def _measure(
         self, measured: MeasuredFrame, records: Sequence[FaceRecord], image: PlateImage, result: DeliveredFrame
     ) -> None:
-        light = self._develop(image, result)
+        light, result = self._develop(image, result)
         self._found.color_space = light.color_space
         measured.values |= _frame_values(light.beauty, result)
         if result.compression in LOSSY_COMPRESSIONS:
@@ -191,15 +191,16 @@ class ShotMeter:
             if face is not None:
                 measured.faces.append(face)
 
-    def _develop(self, image: PlateImage, result: DeliveredFrame) -> PlateLight:
-        """The plate as the merge delivered it where there is no matte."""
+    def _develop(self, image: PlateImage, result: DeliveredFrame) -> tuple[PlateLight, DeliveredFrame]:
+        """The plate as the merge delivered it where there is no matte, and the result over all of it."""
         light = self._developer.develop(image, "half" if result.beauty.dtype == np.float16 else "float")
+        result = self._delivery.over_plate(result, light)
         if light.data_window != result.window:
             raise DataCorrupt(
                 f"The result covers {_words(result.window)}, its plate {_words(light.data_window)}.",
                 reason="FRAME_SIZE_DIFFERS",
             )
-        return light
+        return light, result
 
     def _face(self, record: FaceRecord, light: PlateLight, result: DeliveredFrame) -> MeasuredFace | None:
         """None for a face wholly outside the data window."""

@@ -73,6 +73,8 @@ class Photographer:
         window = _view(self._records.get(frame, ()), image)
         aspect = image.pixel_aspect
         plate = self._tile(light.beauty, light.data_window, window, light.color_space, aspect)
+        if result is not None:
+            result = self._delivery.over_plate(result, light)
         if result is None or result.window != light.data_window:
             return frame, FramePictures(plate=plate)
         rows, columns = inside(window, result.window)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -158,7 +159,10 @@ def make_shot(tmp_path, portrait_light, converter, examiner):
             if after is not None:
                 merged = after(frame, merged.copy(), own).astype(dtype)
             _write(Path(shot.plate.replace("####", str(frame))), {"": plate}, compression="zip")
-            _deliver(shot, frame, merged, own, compression)
+            if profile == "patch":
+                _deliver_patch(shot, frame, (swap * weight).astype(dtype), own)
+            else:
+                _deliver(shot, frame, merged, own, compression)
             if frame in seen:
                 origin = (origins or {}).get(frame, Origin.DETECTED)
                 records.append((_record(shot.plate, frame, points, origin), converter.to_network(light, "ACEScg")))
@@ -233,6 +237,23 @@ def _deliver(shot: MergedShot, frame: int, merged: np.ndarray, matte: np.ndarray
         _write(path, {"": beauty}, compression=compression)
         sibling = path.with_name(path.name.replace("swap.", "swap_matte."))
         _write(sibling, {"": np.repeat(matte[..., None], 4, axis=2)}, compression=compression)
+
+
+def _deliver_patch(shot: MergedShot, frame: int, premultiplied: np.ndarray, matte: np.ndarray) -> None:
+    """Only what lies in the smallest window around the matte, and the manifest that says so."""
+    rows, columns = np.flatnonzero(matte.any(axis=1)), np.flatnonzero(matte.any(axis=0))
+    part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    patch = np.concatenate([premultiplied, matte[..., None]], axis=2)[part]
+    path = Path(shot.result.replace("####", str(frame)))
+    layer = ExrLayer(name="", channels=tuple("RGBA"), pixels=patch, pixel_type="half")
+    window = Window(x=int(columns[0]), y=int(rows[0]), width=patch.shape[1], height=patch.shape[0])
+    display = Window(x=0, y=0, width=SIZE[0], height=SIZE[1])
+    write_exr(path, layers=[layer], data_window=window, display_window=display, color_space="ACEScg")
+    document = {
+        "model": {"name": "m"}, "plate": {"name": shot.plate, "color_space": "ACEScg"}, "output_space": "ACEScg",
+        "settings": {"profile": "patch"},
+    }  # fmt: skip
+    path.with_name("swap.provenance.json").write_text(json.dumps(document))
 
 
 def _write(path: Path, layers: dict[str, np.ndarray], *, compression: str) -> None:

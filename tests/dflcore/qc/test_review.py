@@ -222,6 +222,17 @@ def test_the_flat_profile_gives_the_same_figures(make_shot):
     assert all((a.values, a.faces[0].values) == (b.values, b.faces[0].values) for a, b in pairs)
 
 
+def test_a_patch_is_judged_as_it_lies_over_the_plate(make_shot, tmp_path):
+    layered = make_shot(frames=(1001, 1002), change=brighter(0.05, (1002,))).measure()
+    shot = make_shot(frames=(1001, 1002), change=brighter(0.05, (1002,)), profile="patch", name="patch")
+    patch = shot.measure()
+    assert (patch.profile, patch.error_frames, patch.model) == ("patch", 0, "m")
+    for a, b in zip(layered.figures, patch.figures, strict=True):
+        assert b.values["outside_px"] == 0.0
+        assert a.faces[0].values == pytest.approx(b.faces[0].values, rel=0.05, abs=0.05)
+    assert review(shot, tmp_path / "r").page.is_file()
+
+
 def test_float_frames_and_lossy_ones(make_shot):
     assert flags_of(make_shot(frames=(1001,), dtype=np.float32).measure()) == set()
     report = make_shot(frames=(1001, 1002), compression="dwaa", name="lossy").measure()
