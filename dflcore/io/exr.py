@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import functools
 import importlib
+import logging
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +31,8 @@ from dflcore.errors import DataCorrupt, Internal, InvalidInput, NotFound
 from dflcore.io.atomic import atomic_path
 from dflcore.io.plate import MetadataValue, Window
 from dflcore.io.stills import set_limits, take_error
+
+logger = logging.getLogger(__name__)
 
 PixelType = Literal["half", "float"]
 DEFAULT_DWA_LEVEL = 45.0
@@ -155,15 +158,8 @@ def write_exr(
     needed_bytes = sum(layer.pixels.size * (2 if layer.pixel_type == "half" else 4) for layer in layers)
     with atomic_path(path) as temporary:
         header = _make_header(temporary, describe, path, needed_bytes)
-        if header is None:
+        if header is None or not _pack(temporary, header, layers, data_window):
             _write(temporary, describe(_spec(layers, data_window)), _interleaved(layers), path, needed_bytes)
-            return
-        last = (data_window.x + data_window.width - 1, data_window.y + data_window.height - 1)
-        header["dataWindow"] = ((data_window.x, data_window.y), last)
-        try:
-            _packer().File(header, _planes(layers)).write(str(temporary))
-        except (RuntimeError, OSError) as error:
-            raise _write_error(path, str(error), temporary, needed_bytes) from error
 
 
 def read_exr_layers(path: Path) -> dict[str, NDArray[Any]]:
@@ -298,6 +294,18 @@ def _make_header(
         return None
     del header["channels"]
     return header
+
+
+def _pack(temporary: Path, header: dict[str, Any], layers: Sequence[ExrLayer], window: Window) -> bool:
+    """Let OpenEXR write the file; False where it does not, be it for the header or the disk."""
+    last = (window.x + window.width - 1, window.y + window.height - 1)
+    header["dataWindow"] = ((window.x, window.y), last)
+    try:
+        _packer().File(header, _planes(layers)).write(str(temporary))
+    except (RuntimeError, ValueError, OSError) as error:
+        logger.info("OpenEXR does not write %s (%s), OpenImageIO is asked to", temporary, error)
+        return False
+    return True
 
 
 def _planes(layers: Sequence[ExrLayer]) -> dict[str, NDArray[Any]]:

@@ -10,6 +10,7 @@ import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import OpenImageIO as oiio  # noqa: N813
@@ -203,6 +204,29 @@ def test_without_openexr_the_same_file_is_written(tmp_path, monkeypatch):
     without = _write(tmp_path / "b.exr", _mixed(), metadata=metadata, color_space="ACEScg")
     _same(without, _mixed())
     assert open_plate(str(without)).read(1).metadata == with_it.metadata
+
+
+def test_what_openexr_will_not_write_openimageio_does(tmp_path, monkeypatch):
+    module = pytest.importorskip("OpenEXR")
+
+    class Refusing:
+        def __init__(self, *arguments, **options):
+            self.inner = module.File(*arguments, **options)
+
+        def header(self):
+            return self.inner.header()
+
+        def write(self, path):
+            Path(path).write_bytes(b"half a file")
+            raise RuntimeError("an attribute without a value")
+
+    monkeypatch.setattr("dflcore.io.exr._packer", lambda: SimpleNamespace(File=Refusing))
+    _same(_write(tmp_path / "a.exr", _mixed()), _mixed())
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.exr"]
+
+
+def test_names_beyond_ascii(tmp_path):
+    _same(_write(tmp_path / "Drehbuch ü" / "plâte 画.exr", _mixed()), _mixed())
 
 
 def test_dwa_takes_a_level(tmp_path):
