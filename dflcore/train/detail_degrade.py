@@ -6,7 +6,9 @@ of the plate may lie on top. So, one after the other, each with a strength of it
     blur (two sigmas, across and along) → a blur twice as wide mixed in by a smooth random field → a coarser grid and
     back → noise → traces of compression
 
-A share of the faces keeps all of its detail: what is sharp already must come back as it is.
+A share of the faces keeps all of its detail: what is sharp already must come back as it is. The ranges are those of
+real decoders: as rough as the painting of a quick model after 8 minutes of training is the truth at 192 px under a blur
+of 0.6 to 0.8 px, and that of quick96 after as long under one of 2.2 to 2.4 px.
 
 Source: degradations in random order and strength as in Real-ESRGAN (arXiv:2107.10833), reduced to what decoders do.
 """
@@ -34,8 +36,8 @@ PAINTED_SIGMA_PX = 0.8
 """A face model's painting is blurred by at most this much more, so that the network also knows worse days."""
 DCT_PX = 8
 """Side of the blocks compression works on."""
-DCT_STEPS = (0.01, 0.12)
-"""Coarsest and finest step to which compression rounds the finest wave, as shares of white."""
+DCT_STEPS = (0.01, 0.05)
+"""Smallest and largest step to which compression rounds the finest wave, as shares of white."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -23,6 +24,8 @@ from dflcore.models.checkpoint import Generation, ModelDescription, ModelFolder,
 from dflcore.models.detail_presets import DetailPreset, DetailRecipe
 from dflcore.progress import Notice, Preview, Saved, StopRequest, TrainProgress
 from dflcore.train.detail import train_detail
+from dflcore.train.detail_batches import DetailBatches
+from dflcore.train.detail_degrade import Softness
 from dflcore.train.detail_loss import DetailLoss, gain_db, roughness
 from dflcore.train.detail_samples import DetailDecoder, DetailSamples, FacePainter, unpack
 from dflcore.types import FaceType
@@ -194,6 +197,36 @@ def test_a_face_models_own_painting_is_learnt_from(faces: Path, tmp_path: Path) 
             )
             seen = torch.from_numpy(samples.read(samples.names[3], FaceType.FULL, 32)).permute(2, 0, 1) / 255.0
             torch.testing.assert_close(soft[0] / 255.0, painter.paint(seen), atol=0.5 / 255 + 1e-6, rtol=0)
+
+
+def test_what_a_face_model_paints_outside_its_mask_is_seen_and_not_judged(faces: Path, tmp_path: Path) -> None:
+    painter = FacePainter(save_face_model(tmp_path / "face model"), torch.device("cpu"))
+    none = Softness(blur_px=0.0, noise=0.0, compression=0.0)
+    with DetailSamples([faces]) as samples:
+        decoder = DetailDecoder(samples, FaceType.FULL, 32, 2, painter)
+        batches = DetailBatches(
+            samples,
+            decoder,
+            scale=2,
+            crop_px=32,
+            softness=none,
+            painted_share=1.0,
+            batch_size=4,
+            budget_bytes=2**20,
+            seed=0,
+            device=torch.device("cpu"),
+            flip=False,
+        )
+        with contextlib.closing(batches):
+            soft, sharp, judged = batches.preview_faces
+            assert [len(one) for one in batches.make()] == [4, 4, 4]
+        for index, name in enumerate(np.array(samples.names)[[0, 2, 4, 7]]):
+            seen = torch.from_numpy(samples.read(str(name), FaceType.FULL, 32)).permute(2, 0, 1) / 255.0
+            painted = painter.paint(seen)
+            torch.testing.assert_close(soft[index], painted[:3], atol=0.01, rtol=0)
+            mask = torch.nn.functional.interpolate(painted[None, 3:], scale_factor=2, mode="bilinear")[0]
+            torch.testing.assert_close(judged[index], mask, atol=0.01, rtol=0)
+            assert sharp.shape[-1] == judged.shape[-1] == 64
 
 
 def test_a_face_model_that_does_not_fit_is_refused(faces: Path, tmp_path: Path) -> None:
