@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dflcore.errors import InvalidInput
-from dflcore.qc.exactness import measure_exactness
+from dflcore.qc.exactness import changed_outside, measure_exactness
 
 
 @pytest.fixture
@@ -84,3 +84,21 @@ def test_what_does_not_fit_is_refused(plate, matte):
         measure_exactness(plate, plate.astype(np.float32), matte)
     with pytest.raises(InvalidInput):
         measure_exactness(plate, plate, matte[1:])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_the_quick_way_finds_the_same_pixels(dtype, channels):
+    rng = np.random.default_rng(7)
+    plate = rng.standard_normal((40, 50, channels)).astype(dtype)
+    plate[3, 4, 0], plate[5, 6, 0] = np.nan, 0.0
+    matte = (rng.random((40, 50)) < 0.3).astype(dtype)
+    result = plate.copy()
+    result[rng.random((40, 50)) < 0.1] *= dtype(1.01)
+    result[5, 6, 0], matte[5, 6] = -0.0, 0.0
+    changed = changed_outside(plate, result, matte)
+    assert changed[5, 6]
+    assert not changed[3, 4] or (result[3, 4] != plate[3, 4])[1:].any()
+    assert changed.sum() == measure_exactness(plate, result, matte).differing_px > 50
+    with pytest.raises(InvalidInput):
+        changed_outside(plate, result[:-1], matte)

@@ -1,7 +1,16 @@
 import pytest
 
 from dflcore.config.qc import QcSettings
-from dflcore.qc.flagging import Flagger, faces_of, find_runs, frames_to_show, mark_throughout, order_frames, summarise
+from dflcore.qc.flagging import (
+    Flagger,
+    faces_of,
+    find_runs,
+    frames_to_show,
+    mark_throughout,
+    order_frames,
+    summarise,
+    untouched_faces,
+)
 from dflcore.qc.shot import MeasuredFace, MeasuredFrame
 
 SETTINGS = QcSettings()
@@ -97,3 +106,16 @@ def test_numbers_that_are_none_never_reach_the_report():
     found = figures(shot(flicker=[float("nan")], seam=[float("inf")]))
     assert found[0].flags == []
     assert found[0].faces[0].values == {}
+
+
+def test_a_face_that_nothing_was_put_on_is_not_judged():
+    frames = shot(flicker=[3.0] * 3, confidence=[1.0, 0.1, 1.0], empty_matte=[0.0] * 3)
+    for frame in frames:
+        values = {"empty_matte": 1.0, "confidence": 1.0, "matte_jump": 90.0}
+        frame.faces.append(MeasuredFace(label="track 7", track=7, name="g", values=values))
+    untouched = untouched_faces(frames)
+    assert untouched == ["track 7"]
+    flagger = Flagger(SETTINGS, frames, untouched)
+    flags = [flag for frame in frames for flag in flagger.figures(frame).flags]
+    assert {flag.face for flag in flags} == {"track 0"}
+    assert list(faces_of(frames)) == ["track 0", "track 7"]
