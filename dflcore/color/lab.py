@@ -18,7 +18,9 @@ from torch import Tensor
 from dflcore.color.transfer import linear_from_srgb, srgb_from_linear
 
 PIECE = 16384
-"""Pixels worked on at a time."""
+"""Pixels worked on at a time, of all pictures of a batch together."""
+_LEAST_PIECE = 1024
+"""Of each of them; with fewer the calls cost more than the cache saves."""
 
 # Linear Rec.709 → XYZ relative to the D65 white (rows divided by it), IEC 61966-2-1.
 _WHITE = torch.tensor([0.95047, 1.0, 1.08883], dtype=torch.float64)
@@ -68,11 +70,19 @@ def srgb_from_roots(roots: Tensor) -> Tensor:
     return srgb_from_linear(color_matrix("rgb_from_xyz", roots.device, roots.dtype) @ xyz)
 
 
+def piece_length(pixels: Tensor) -> int:
+    """Pixels of every picture of (..., 3, N) that are best worked on at a time: on a GPU all."""
+    if pixels.device.type != "cpu":
+        return max(1, pixels.shape[-1])
+    return max(_LEAST_PIECE, PIECE // max(1, pixels.shape[:-2].numel()))
+
+
 def in_pieces(function: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
     """Apply a pixelwise function to (..., 3, N); on a CPU in pieces whose temporaries stay in cache: twice as fast."""
     if pixels.device.type != "cpu":
         return function(pixels)
     result = torch.empty_like(pixels)
-    for piece, target in zip(torch.split(pixels, PIECE, dim=-1), torch.split(result, PIECE, dim=-1), strict=True):
+    count = piece_length(pixels)
+    for piece, target in zip(torch.split(pixels, count, dim=-1), torch.split(result, count, dim=-1), strict=True):
         target.copy_(function(piece))
     return result

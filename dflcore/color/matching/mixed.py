@@ -42,10 +42,9 @@ class MixedMatch:
 
     def measure(self, picture: Tensor, mask: Tensor | None = None) -> Palette:
         """Moments of the roots, sample of chroma. See :class:`dflcore.color.matching.methods.ColorMethod`."""
-        roots = in_pieces(roots_from_srgb, picture.flatten(2)).view_as(picture)
-        measured = measure_moments(roots, mask, space="lab")
-        to_lab = color_matrix("lab_from_roots", roots.device, roots.dtype)
-        sample = to_lab[1:] @ fair_sample(roots, pixel_shares(mask), SAMPLE) / CHROMA_UNIT
+        measured = measure_moments(picture, mask, space="lab", transform=roots_from_srgb)
+        to_lab = color_matrix("lab_from_roots", picture.device, picture.dtype)
+        sample = to_lab[1:] @ roots_from_srgb(fair_sample(picture, pixel_shares(mask), SAMPLE)) / CHROMA_UNIT
         return Palette(
             space="lab",
             weight=measured.weight,

@@ -6,7 +6,7 @@ applied with pooled palettes, it cannot change faster than they do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -59,19 +59,22 @@ class Palette:
         return f"{'moments' if self.sample is None else 'a sample'} of {self.space}"
 
 
-def measure_moments(picture: Tensor, mask: Tensor | None, *, space: str) -> Palette:
+def measure_moments(
+    picture: Tensor, mask: Tensor | None, *, space: str, transform: Callable[[Tensor], Tensor] | None = None
+) -> Palette:
     """Mean and covariance of all pixels.
 
     Args:
-        picture: (B, 3, H, W) in ``space``. mask: (B, 1, H, W) weights in [0, 1], or None for all pixels.
+        picture: (B, 3, H, W). mask: (B, 1, H, W) weights in [0, 1], or None for all pixels.
+        transform: takes pixels (B, 3, n) to ``space``, if they are not in it.
     """
     pixels = picture.flatten(2)
-    mean, covariance = moments(pixels, pixel_shares(mask))
+    mean, covariance = moments(pixels, pixel_shares(mask), transform)
     return Palette(space=space, weight=mask_weight(mask, pixels), mean=mean.double(), covariance=covariance)
 
 
 def measure_sample(picture: Tensor, mask: Tensor | None, count: int, *, space: str) -> Palette:
-    """A fair sample of ``count`` pixels. Arguments as :func:`measure_moments`."""
+    """A fair sample of ``count`` pixels, in ``space`` already. Arguments as :func:`measure_moments`."""
     sample = fair_sample(picture, pixel_shares(mask), count)
     return Palette(space=space, weight=mask_weight(mask, picture.flatten(2)), sample=sample)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from dflcore.color.lab import color_matrix, in_pieces, roots_from_srgb, srgb_from_roots
@@ -24,7 +25,7 @@ class ReinhardMatch:
 
     def measure(self, picture: Tensor, mask: Tensor | None = None) -> Palette:
         """Mean and covariance of the roots. See :class:`dflcore.color.matching.methods.ColorMethod`."""
-        return measure_moments(_roots(picture), mask, space="roots")
+        return measure_moments(picture, mask, space="roots", transform=roots_from_srgb)
 
     def apply(self, picture: Tensor, own: Palette, wanted: Palette, *, max_gain: float = math.inf) -> Tensor:
         """Map (B, 3, H, W). See :class:`dflcore.color.matching.methods.ColorMethod`."""
@@ -39,7 +40,7 @@ class ReinhardMatch:
         )
 
         def map_piece(srgb: Tensor) -> Tensor:
-            return srgb_from_roots((transfer @ roots_from_srgb(srgb)).add_(offset))
+            return srgb_from_roots(torch.baddbmm(offset, transfer, roots_from_srgb(srgb)))
 
         return in_pieces(map_piece, picture.flatten(2)).view_as(picture)
 
@@ -58,8 +59,3 @@ def lab_statistics(palette: Palette, space: str) -> tuple[Tensor, Tensor]:
 def bounded_gain(std: Tensor, wanted_std: Tensor, max_gain: float) -> Tensor:
     """Ratio of standard deviations in Lab units, no more than ``max_gain``."""
     return ((wanted_std + STD_EPSILON) / (std + STD_EPSILON)).clamp_max(max_gain)
-
-
-def _roots(picture: Tensor) -> Tensor:
-    """(B, 3, H, W) → the same of cube roots."""
-    return in_pieces(roots_from_srgb, picture.flatten(2)).view_as(picture)

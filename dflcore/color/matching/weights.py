@@ -8,14 +8,18 @@ Convention:
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from dflcore.color.lab import piece_length
 from dflcore.color.matching.tables import in_order
 
 MIN_WEIGHT = 16.0
 """Least sum of mask weights, in pixels, that statistics are made from; a mask that holds less is passed over."""
+_PREVIEW = 256
+"""Pixels or more that a first guess of the mean is made from, about which no digits are lost."""
 STRAY_SHARE = 0.02
 """Of a picture's pixels, at either end of the values of a channel."""
 SRGB_LIMITS = (0.0, 1.0)
@@ -46,17 +50,29 @@ def pixel_shares(mask: Tensor | None) -> Tensor | None:
     return weights / weights.sum(2, keepdim=True)
 
 
-def moments(pixels: Tensor, shares: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Mean (B, C, 1), in the pixels' type, and covariance (B, C, C) float64."""
-    if shares is None:
-        mean = pixels.mean(2, keepdim=True)
-        centred = pixels - mean
-        weighted = centred / pixels.shape[2]
-    else:
-        mean = (pixels * shares).sum(2, keepdim=True)
-        centred = pixels - mean
-        weighted = centred * shares
-    return mean, (weighted @ centred.transpose(1, 2)).double()
+def moments(
+    pixels: Tensor, shares: Tensor | None, transform: Callable[[Tensor], Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Mean (B, C, 1), in the pixels' type, and covariance (B, C, C) float64.
+
+    Args:
+        transform: pixelwise, applied to (B, C, n) before; without it pixels count as they are.
+    """
+    transform = transform or (lambda piece: piece)
+    total = pixels.shape[2]
+    count = piece_length(pixels)
+    shares = torch.full_like(pixels[:, :1], 1.0 / total) if shares is None else shares
+    step = max(1, total // _PREVIEW)
+    preview = transform(pixels[..., ::step]) @ shares[..., ::step].transpose(1, 2)
+    center = preview / shares[..., ::step].sum(2, keepdim=True).clamp_min(_PREVIEW * torch.finfo(pixels.dtype).tiny)
+    first = torch.zeros(*center.shape, dtype=torch.float64, device=pixels.device)
+    second = torch.zeros(*center.shape[:2], center.shape[1], dtype=torch.float64, device=pixels.device)
+    for start in range(0, total, count):
+        centred = transform(pixels[..., start : start + count]) - center
+        weighted = (centred * shares[..., start : start + count]).double()
+        first += weighted.sum(2, keepdim=True)
+        second += weighted @ centred.double().transpose(1, 2)
+    return (center + first).to(pixels), second - first @ first.transpose(1, 2)
 
 
 def fair_sample(picture: Tensor, shares: Tensor | None, count: int) -> Tensor:
