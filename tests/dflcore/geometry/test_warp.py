@@ -202,6 +202,16 @@ def test_only_the_wanted_pixels_are_filled():
     assert torch.equal(still, aligned * torch.eye(64))
 
 
+def test_tables_made_in_inference_mode_serve_outside_it():
+    image = torch.randn(3, 40, 40, generator=torch.Generator().manual_seed(8))
+    m = similarity(1.2, 0.2, 1.0, 2.0)
+    warp._weight_tables.cache_clear()
+    with torch.inference_mode():
+        within = warp.warp_to_plate(image.clone(), m, (0, 0, 30, 30))
+    inside = np.ones((30, 30), dtype=bool)
+    assert torch.equal(warp.warp_to_plate(image, m, (0, 0, 30, 30), inside=inside), within)
+
+
 def test_st_map_is_exact_far_from_the_origin():
     m = similarity(0.05, 0.7, -3000.0, 1234.5)
     window = (30000, -20000, 300, 200)
