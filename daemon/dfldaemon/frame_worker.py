@@ -107,7 +107,7 @@ class FrameDesk:
         request = _frame_request(order, settings)
         _check_links(request, self._limits.roots)
         if self._frames is None:
-            self._frames = _open_frames(self._cache_bytes)
+            self._frames = _open_frames(self._cache_bytes, self._limits.weights)
         rendered = self._frames.render(request, check)
         header = _header(request, rendered)
         started = time.perf_counter()
@@ -159,11 +159,13 @@ class FrameDesk:
             self._frames.files.submit(rendered.write_exr, path, request.settings.compression).result()
 
 
-def _open_frames(cache_bytes: int) -> WarmFrames:
+def _open_frames(cache_bytes: int, weights: Sequence[str]) -> WarmFrames:
     from dflcore.merge.frame import WarmFrames
+    from dflcore.weights.store import WeightStore
     from dfldaemon.worker_jobs import authorization_of
 
-    return WarmFrames(authorization_of, cache_bytes=cache_bytes)
+    store = WeightStore([Path(folder) for folder in weights])
+    return WarmFrames(authorization_of, cache_bytes=cache_bytes, store=store)
 
 
 def _frame_request(order: wire.MergeFrameRequest, settings: Mapping[str, Any]) -> FrameRequest:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from dflcore.config.cast_text import parse_casting
 from dflcore.config.curate import OPERATIONS
 from dflcore.errors import DflError, InvalidInput, NotFound
 from dflcore.frames import FrameRange
@@ -96,6 +97,9 @@ def check_work_paths(work: Work, roots: Sequence[str]) -> None:
     for picture in str(work.settings.get("keep_person") or "").split(os.pathsep):
         if picture:
             check_path(picture, "keep_person", roots)
+    if work.kind is JobKind.MERGE:
+        for path in _tool_paths(work.settings):
+            check_path(path, "settings", roots)
     if work.kind is JobKind.CURATE:
         _check_operation_paths(work, roots)
     if work.kind is JobKind.TRAIN_MASK and not work.facesets:
@@ -127,6 +131,18 @@ def _field_of(kind: JobKind, name: str) -> str:
     return SEVERAL_FACESETS[kind] if name.startswith(FACESET_PREFIX) else f"{name}_path"
 
 
+def _tool_paths(settings: Mapping[str, object]) -> list[str]:
+    """Networks that a merge's settings name by path."""
+    named = (str(settings.get("segmenter") or ""), _enhancer_path(str(settings.get("enhancer") or "")))
+    models = parse_casting(str(settings.get("cast") or "")).folders
+    return [path for path in (*named, *models) if os.sep in path]
+
+
+def _enhancer_path(name: str) -> str:
+    """``onnx:/path/to/file.onnx?range=unit`` → its path."""
+    return name.partition(":")[2].partition("?")[0]
+
+
 def _check_operation_paths(work: Work, roots: Sequence[str]) -> None:
     """What an operation needs is there, and nothing else. Raises InvalidInput."""
     operation = OPERATIONS[work.operation]
@@ -144,8 +160,8 @@ def _check_operation_paths(work: Work, roots: Sequence[str]) -> None:
             )
     for name in ("reference", "meta_dat", "plate", "enhancer"):
         path = str(work.settings.get(name) or "")
-        if name == "enhancer":  # onnx:/path/to/file.onnx?range=unit
-            path = path.partition(":")[2].partition("?")[0]
+        if name == "enhancer":
+            path = _enhancer_path(path)
         if os.sep in path or (path and (work.operation, name) in _ALWAYS_PATHS):
             check_path(path, name, roots)
     if work.paths.get("output") and os.path.realpath(work.paths["output"]) == os.path.realpath(work.paths["faceset"]):

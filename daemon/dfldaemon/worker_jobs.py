@@ -52,7 +52,7 @@ def run_work(work: Work, control: RunControl, weights: Sequence[str]) -> WorkOut
     runs: Mapping[JobKind, Callable[[], Any]] = {
         JobKind.EXTRACT: lambda: _extract(work, control, weights),
         JobKind.TRAIN: lambda: _train(work, control, weights),
-        JobKind.MERGE: lambda: _merge(work, control),
+        JobKind.MERGE: lambda: _merge(work, control, weights),
         JobKind.CURATE: lambda: _curate(work, control, weights),
         JobKind.TRAIN_MASK: lambda: _train_mask(work, control, weights),
         JobKind.IMPORT_MODEL: lambda: _import_model(work, control),
@@ -90,10 +90,15 @@ def _train(work: Work, control: RunControl, weights: Sequence[str]) -> Any:
     return run_training(task, control, worker=MEMBER_COMMAND)
 
 
-def _merge(work: Work, control: RunControl) -> Any:
+def _merge(work: Work, control: RunControl, weights: Sequence[str]) -> Any:
+    from dflcore.authorization import check_authorization
+    from dflcore.config.cast_text import parse_casting
+    from dflcore.merge.casting import open_cast
     from dflcore.merge.pipeline import merge_range
-    from dflcore.merge.swapper import open_swapper
+    from dflcore.merge.swapper import ModelSwapper, open_swapper
+    from dflcore.merge.tools import open_tools
     from dflcore.models.device import resolve_device
+    from dflcore.weights.store import WeightStore
 
     settings = MergeSettings.from_values(work.settings)
     converter = ColorConverter(settings.ocio_config)
@@ -101,7 +106,20 @@ def _merge(work: Work, control: RunControl) -> Any:
     model_path = Path(work.paths["model"])
     device = str(resolve_device(settings.device))
     swapper, notices = open_swapper(model_path, device, identity=settings.identity, morph=settings.morph)
-    for notice in notices:
+
+    def authorize(path: Path, model: ModelSwapper) -> None:
+        found = check_authorization(
+            authorization_of(path, model.digest),
+            f"the model {model.name}",
+            project=settings.authorization_project,
+            use=settings.authorization_use,
+        )
+        for notice in found:
+            control.emit(notice)
+
+    tools = open_tools(settings, WeightStore([Path(folder) for folder in weights]), device)
+    cast, cast_notices = open_cast(parse_casting(settings.cast), swapper, device, authorize=authorize)
+    for notice in (*notices, *tools.notices, *cast_notices):
         control.emit(notice)
     with Faceset.open(Path(work.paths["faceset"])) as faceset:
         return merge_range(
@@ -113,6 +131,8 @@ def _merge(work: Work, control: RunControl) -> Any:
             control,
             converter=converter,
             authorization=authorization_of(model_path, swapper.digest),
+            cast=cast,
+            tools=tools,
         )
 
 

@@ -25,6 +25,10 @@ class Enhancer(Protocol):
     def scale(self) -> int:
         """How many times larger the result's side is, 1 to 4."""
 
+    @property
+    def digest(self) -> str:
+        """Equal digests enhance alike."""
+
     def enhance(self, faces: FloatArray) -> FloatArray:
         """(N, S, S, 3) → (N, S * scale, S * scale, 3), both float32 RGB, sRGB-encoded, in [0, 1]."""
 

@@ -229,11 +229,14 @@ class FrameLayout:
         groups = {ID_MATTES: self._ids, ST_INVERSE: self._inverses}
         return tuple(groups[name].values()) if name in groups else (name,)
 
-    def arrange(self, light: PlateLight, faces: FaceLayers | None) -> tuple[dict[str, FrameFile], list[str]]:
+    def arrange(
+        self, light: PlateLight, faces: FaceLayers | None, *, is_over: bool = True
+    ) -> tuple[dict[str, FrameFile], list[str]]:
         """The files of one frame.
 
         Args:
             faces: all faces of the frame as one; None writes black layers.
+            is_over: whether the beauty is the composite; else it is the plate, with all layers.
 
         Returns:
             Sibling's name → file, "" for the frame's own; and the plate's own channels that could not be kept, which
@@ -241,29 +244,32 @@ class FrameLayout:
         """
         if faces is not None:
             faces = _as_delivered(light, faces)
+        beauty = _layer("", BEAUTY, _beauty(light, faces if is_over else None))
         if self._profile == "patch":
             files = self._patch_files(light, faces)
         elif self._profile == "flat":
-            files = self._flat_files(light, faces)
+            files = self._flat_files(light, faces, beauty)
         else:
-            return self._layered_files(light, faces)
+            return self._layered_files(light, faces, beauty)
         return files, [light.image.channel_names[index] for index in _extra_indices(light.image)]
 
-    def _layered_files(self, light: PlateLight, faces: FaceLayers | None) -> tuple[dict[str, FrameFile], list[str]]:
+    def _layered_files(
+        self, light: PlateLight, faces: FaceLayers | None, beauty: ExrLayer
+    ) -> tuple[dict[str, FrameFile], list[str]]:
         window = light.data_window
-        layers = [_layer("", BEAUTY, _beauty(light, faces)), *self._table_layers(light, faces, window)]
+        layers = [beauty, *self._table_layers(light, faces, window)]
         layers += self._people_layers(light, faces, window)
         for name, share in self._found_inverses(faces).items():
             layers.append(self._spared(_stretched_inverse(name, share, light)))
         kept, dropped = extra_channels(light.image, [layer.name for layer in layers])
         return {"": self._file(light, layers + kept, window, self._crypto_header())}, dropped
 
-    def _flat_files(self, light: PlateLight, faces: FaceLayers | None) -> dict[str, FrameFile]:
+    def _flat_files(self, light: PlateLight, faces: FaceLayers | None, beauty: ExrLayer) -> dict[str, FrameFile]:
         """A matte is written into all four channels, so that hosts that look at luma and hosts that look at alpha both
         find it. A map's third channel is 1 where the map says something, as hosts with UV passes expect it."""
         window = light.data_window
         pictures = {
-            "": _layer("", BEAUTY, _beauty(light, faces)),
+            "": beauty,
             PATCH: _layer("", BEAUTY, patch(light, faces, window)),
         }
         files = {name: self._file(light, [layer], window) for name, layer in pictures.items()}

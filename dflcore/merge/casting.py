@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from dflcore.config.cast_text import OWN_MODEL, PLATE, Casting, Part, Role
 from dflcore.errors import Internal, InvalidInput
 from dflcore.frames import FrameRange
-from dflcore.merge.cast_text import OWN_MODEL, PLATE, Casting, Part, Role
 from dflcore.merge.swapper import FaceSwapper, ModelSwapper, open_swapper
 from dflcore.progress import Notice
 from dflcore.types import FaceRecord
@@ -50,12 +50,15 @@ def check_tracks(casting: Casting, records: Iterable[FaceRecord]) -> None:
     )
 
 
-def open_cast(casting: Casting, own: FaceSwapper | None, device: str) -> tuple[Cast, list[Notice]]:
+def open_cast(
+    casting: Casting, own: FaceSwapper | None, device: str, *, authorize: Callable[[Path, ModelSwapper], None]
+) -> tuple[Cast, list[Notice]]:
     """A cast from models' folders, each loaded once however many parts it plays.
 
     Args:
         own: as :class:`Cast`.
         device: torch device, resolved (not ``auto``).
+        authorize: refuses a model whose permission has expired.
 
     Returns:
         The cast, and notices about damaged generations passed over.
@@ -70,6 +73,7 @@ def open_cast(casting: Casting, own: FaceSwapper | None, device: str) -> tuple[C
         if part.model in loaded:
             return loaded[part.model].painting(part.identity, part.morph)
         swapper, found = open_swapper(Path(part.model), device, identity=part.identity, morph=part.morph)
+        authorize(Path(part.model), swapper)
         loaded[part.model] = swapper
         notices.extend(found)
         return swapper

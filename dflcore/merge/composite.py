@@ -94,7 +94,7 @@ def stack_faces(faces: Sequence[FaceLayers]) -> FaceLayers | None:
     """
     if len(faces) < 2:
         return faces[0] if faces else None
-    stacked = _extended(faces[0], around([face.window for face in faces]))
+    stacked = extend_to(faces[0], around([face.window for face in faces]))
     shares = _copied(faces[0])
     for face in faces[1:]:
         _lay_over(stacked, face)
@@ -201,7 +201,26 @@ def around(windows: Sequence[Window]) -> Window:
     return Window(x=left, y=top, width=right - left, height=bottom - top)
 
 
-def _extended(face: FaceLayers, window: Window) -> FaceLayers:
+def crop_to(face: FaceLayers, window: Window) -> FaceLayers:
+    """A single face over a smaller window."""
+    if face.window == window:
+        return face
+    area = inside(window, face.window)
+    return replace(
+        face,
+        window=window,
+        swap=np.ascontiguousarray(face.swap[area]),
+        raw=np.ascontiguousarray(face.raw[area]),
+        matte=np.ascontiguousarray(face.matte[area]),
+        learned_source=face.learned_source[area],
+        learned_target=face.learned_target[area],
+        hull=face.hull[area],
+        segmentation=face.segmentation[area],
+        st=np.ascontiguousarray(face.st[:, *area]),
+    )
+
+
+def extend_to(face: FaceLayers, window: Window) -> FaceLayers:
     """A copy of the face over a larger window, 0 where it was not."""
     area = inside(face.window, window)
 

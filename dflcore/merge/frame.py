@@ -8,6 +8,7 @@ of the model, a new or deleted face, a frame rendered again.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +20,9 @@ from numpy.typing import NDArray
 
 from dflcore.authorization import check_authorization
 from dflcore.color.ocio import ColorConverter
+from dflcore.config.cast_text import Part, parse_casting
 from dflcore.config.merge import MergeSettings
-from dflcore.errors import Conflict, InvalidInput
+from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound
 from dflcore.frames import FrameRange
 from dflcore.io.aligned_image import to_uint8
 from dflcore.io.exr import ExrLayer
@@ -29,9 +31,11 @@ from dflcore.io.pack import PACK_NAME
 from dflcore.io.plate import MetadataValue, Plate, Window, open_plate, select_frames
 from dflcore.io.png import encode_png
 from dflcore.merge.aovs import LOSSLESS, FrameLayout, parse_layers
+from dflcore.merge.casting import Cast, check_tracks
 from dflcore.merge.composite import around, intersect, to_float
 from dflcore.merge.light import PlateDeveloper, PlateLight
 from dflcore.merge.pipeline import select_records
+from dflcore.merge.provenance import MergeIdentity
 from dflcore.merge.proxy import (
     crop_layers,
     crop_light,
@@ -41,15 +45,26 @@ from dflcore.merge.proxy import (
     snap,
     whole_reduction,
 )
-from dflcore.merge.rendering import FrameRenderer, PaintedFrame, header_of, merge_identity, write_layers
+from dflcore.merge.rendering import (
+    FrameRenderer,
+    PaintedFrame,
+    arrange_files,
+    frame_key,
+    header_of,
+    merge_identity,
+    write_layers,
+)
 from dflcore.merge.segmentation import Segmentation
 from dflcore.merge.stages import StepClock
 from dflcore.merge.swapper import ModelSwapper, open_swapper
+from dflcore.merge.temporal import Tracks
+from dflcore.merge.tools import MergeTools, check_tools, open_tools
 from dflcore.merge.warmth import ByteCache, NetworkMemory, RememberingSwapper
 from dflcore.models.device import resolve_device
 from dflcore.models.layout import MANIFEST_NAME, generation_folders
 from dflcore.progress import Notice
 from dflcore.types import Authorization, FaceRecord, FloatArray
+from dflcore.weights.store import WeightStore
 
 BEAUTY_NAME = "beauty"
 """What the composite is called in requests; in files it has no name."""
@@ -199,12 +214,10 @@ class _Model:
 
 @dataclass(frozen=True, slots=True)
 class _Inputs:
-    """What is read from disk for a frame."""
+    """What is read from disk for a frame: the plate, and the faces of the whole shot."""
 
     plate: Plate
-    records: Sequence[FaceRecord]
-    segmentation_text: Sequence[str]
-    masks: Mapping[str, FloatArray]
+    records: Mapping[int, Sequence[FaceRecord]]
     notices: Sequence[Notice]
 
 
@@ -216,6 +229,7 @@ class _Warm:
     plates: dict[tuple[str, str, str], _OpenPlate] = field(default_factory=dict)
     faces: dict[tuple[str, ...], _Faces] = field(default_factory=dict)
     models: dict[tuple[str, str], _Model] = field(default_factory=dict)
+    tools: dict[tuple[object, ...], MergeTools] = field(default_factory=dict)
 
 
 class WarmFrames:
@@ -227,10 +241,14 @@ class WarmFrames:
     Args:
         authorization_of: says who allowed a model's source face.
         cache_bytes: at most so much of decoded plates is kept.
+        store: where the weights of enhancers and segmenters are.
     """
 
-    def __init__(self, authorization_of: AuthorizationOf, *, cache_bytes: int) -> None:
+    def __init__(
+        self, authorization_of: AuthorizationOf, *, cache_bytes: int, store: WeightStore | None = None
+    ) -> None:
         self._authorization_of = authorization_of
+        self._store = store or WeightStore()
         self._warm = _Warm()
         self._lights: ByteCache[PlateLight] = ByteCache(cache_bytes)
         self._outputs: NetworkMemory = ByteCache(NETWORK_CACHE_BYTES)
@@ -256,24 +274,36 @@ class WarmFrames:
         converter, developer = self._converter(settings.ocio_config)
         with clock.step("model"):
             model = self._model(request)
-        permission = self._authorization_of(request.model, model.swapper.digest)
-        permission_notices = check_authorization(
-            permission,
-            f"the model {model.swapper.name}",
-            project=settings.authorization_project,
-            use=settings.authorization_use,
-        )
+        permission, permission_notices = self._check_permission(request.model, model.swapper, settings)
         with clock.step("faces"):
-            inputs = self.files.submit(self._inputs, request, converter, model.swapper).result()
-        identity = merge_identity(inputs.plate, model.swapper, settings, converter, permission)
-        key = identity.frame_key(inputs.plate.identity(request.frame), inputs.records, inputs.segmentation_text)
-        person = (settings.identity, str(settings.morph), settings.device)
-        swapper = RememberingSwapper(model.swapper, self._outputs, person)
-        renderer = FrameRenderer(swapper, converter, settings, names, clock=clock, developer=developer)
-        light = self._light(request, inputs.plate, renderer, clock)
-        painted = renderer.paint(light, inputs.records, inputs.masks)
+            inputs = self.files.submit(self._inputs, request, converter).result()
+        tools = self._tools(settings)
+        remembering = functools.partial(RememberingSwapper, memory=self._outputs)
+        own = remembering(model.swapper, person=_person(settings.identity, settings.morph, settings))
+        parts: list[RememberingSwapper] = [own]
+
+        def open_part(part: Part) -> RememberingSwapper:
+            other = self._load(Path(part.model), settings)
+            self._check_permission(Path(part.model), other.swapper, settings)
+            painting = other.swapper.painting(part.identity, part.morph)
+            parts.append(remembering(painting, person=_person(part.identity, part.morph, settings)))
+            return parts[-1]
+
+        cast = Cast(parse_casting(settings.cast), own, open_part)
+        check_tracks(parse_casting(settings.cast), (face for faces in inputs.records.values() for face in faces))
+        tracks = Tracks.steadied(inputs.records, settings.smooth_landmarks)
+        renderer = FrameRenderer(cast, converter, tracks, settings, clock=clock, developer=developer, tools=tools)
+        identity = merge_identity(inputs.plate, cast, settings, converter, permission, tools=tools.digests)
+        with clock.step("faces"):
+            key, masks = self.files.submit(self._masks, request, inputs.plate, renderer, cast, identity).result()
+        light, painted = self._paint(request, inputs.plate, renderer, masks, clock)
         with clock.step("composite"):
-            layers, window, reduction, told = _compose(request, painted, names, swapper.resolution)
+            everybody = (face for faces in tracks.records.values() for face in faces)
+            compression = settings.compression if request.for_file else LOSSLESS
+            layout = FrameLayout(
+                "layered", names, people=cast.people(everybody), square=own.resolution, compression=compression
+            )
+            layers, window, reduction, told = _compose(request, painted, names, layout)
         attributes = {**header_of(painted, identity, settings), **told}
         if reduction > 1 and settings.provenance_attributes != "off":
             attributes["dfl/reduction"] = reduction
@@ -291,7 +321,7 @@ class WarmFrames:
             attributes=attributes,
             notices=(*inputs.notices, *model.notices, *permission_notices, *painted.notices),
             steps_ms=clock.milliseconds_per(1),
-            network_reused=swapper.is_reused,
+            network_reused=any(one.is_reused for one in parts) and not any(one.has_run for one in parts),
         )
 
     def close(self) -> None:
@@ -312,30 +342,85 @@ class WarmFrames:
         return self._warm.converters[name]
 
     def _model(self, request: FrameRequest) -> _Model:
-        """The model as it was saved last, painting whom the settings say. Raises as :func:`open_swapper`."""
-        settings = request.settings
+        """The merge's own model, painting whom the settings say. Raises as :func:`open_swapper`."""
+        kept = self._load(request.model, request.settings)
+        return replace(kept, swapper=kept.swapper.painting(request.settings.identity, request.settings.morph))
+
+    def _load(self, path: Path, settings: MergeSettings) -> _Model:
+        """A model as it was saved last."""
         device = str(resolve_device(settings.device))
-        key = (str(request.model), device)
-        token = _model_token(request.model)
+        key = (str(path), device)
+        token = _model_token(path)
         kept = self._warm.models.pop(key, None)
         if kept is None or kept.token != token:
             kept = None  # the old weights go before the new ones come
             while len(self._warm.models) >= _KEPT_MODELS:
                 self._warm.models.pop(next(iter(self._warm.models)))
-            kept = _Model(token, *open_swapper(request.model, device))
+            kept = _Model(token, *open_swapper(path, device))
         self._warm.models[key] = kept
-        person = kept.swapper.painting(settings.identity, settings.morph)
-        return replace(kept, swapper=person)
+        return kept
 
-    def _inputs(self, request: FrameRequest, converter: ColorConverter, swapper: ModelSwapper) -> _Inputs:
-        """Plate, faces and masks; runs where files are read."""
+    def _check_permission(
+        self, path: Path, swapper: ModelSwapper, settings: MergeSettings
+    ) -> tuple[Authorization, list[Notice]]:
+        """Who allowed a model's face, and what to say of it. Raises InvalidInput where the permission has expired."""
+        permission = self._authorization_of(path, swapper.digest)
+        notices = check_authorization(
+            permission,
+            f"the model {swapper.name}",
+            project=settings.authorization_project,
+            use=settings.authorization_use,
+        )
+        return permission, list(notices)
+
+    def _tools(self, settings: MergeSettings) -> MergeTools:
+        """The networks the settings name, kept until others are named. Raises as :func:`open_tools`."""
+        device = str(resolve_device(settings.device))
+        named = {name: _folder_of(name) for name in (settings.segmenter, settings.enhancer)}
+        key = (device, *((name, _model_token(path)) if path else (name,) for name, path in named.items()))
+        if key not in self._warm.tools:
+            self._warm.tools = {}  # the old weights go before the new ones come
+            self._warm.tools = {key: open_tools(settings, self._store, device)}
+        tools = self._warm.tools[key]
+        check_tools(settings, tools)
+        return tools
+
+    def _inputs(self, request: FrameRequest, converter: ColorConverter) -> _Inputs:
+        """Plate and faces; runs where files are read."""
         plate = self._plate(request, converter)
         faces = self._faces(request, plate)
-        records = faces.records.get(request.frame, ())
-        segmentation = Segmentation.open(request.faceset, request.settings.segmentation, {request.frame: records})
+        return _Inputs(plate, faces.records, (*plate.notices, *faces.notices))
+
+    def _masks(
+        self, request: FrameRequest, plate: Plate, renderer: FrameRenderer, cast: Cast, identity: MergeIdentity
+    ) -> tuple[str, dict[int, dict[str, FloatArray]]]:
+        """The frame's key, and stored masks of its faces and those around it; runs where files are read."""
+        records = {number: renderer.tracks.records.get(number, ()) for number in renderer.frames_around(request.frame)}
+        segmentation = Segmentation.open(request.faceset, request.settings.segmentation, records)
         with contextlib.closing(segmentation):
-            masks = segmentation.read(records, swapper.face_type, swapper.resolution)
-            return _Inputs(plate, records, segmentation.identify(records), masks, (*plate.notices, *faces.notices))
+            masks: dict[int, dict[str, FloatArray]] = {number: {} for number in records}
+            for number, faces in records.items():
+                for swapper, theirs in cast.divide(faces):
+                    masks[number] |= segmentation.read(theirs, swapper.face_type, swapper.resolution)
+            return frame_key(request.frame, identity, plate, renderer, segmentation), masks
+
+    def _paint(
+        self,
+        request: FrameRequest,
+        plate: Plate,
+        renderer: FrameRenderer,
+        masks: Mapping[int, Mapping[str, FloatArray]],
+        clock: StepClock,
+    ) -> tuple[PlateLight, PaintedFrame]:
+        light = self._light(request, plate, renderer, clock, request.frame)
+        faces = {request.frame: renderer.prepare(light, masks[request.frame])}
+        for number in masks.keys() - {request.frame}:
+            try:
+                other = self._light(request, plate, renderer, clock, number)
+            except (NotFound, DataCorrupt):
+                continue  # it has nothing to lend
+            faces[number] = renderer.prepare(other, masks[number])
+        return light, renderer.finish(light, faces[request.frame], faces)
 
     def _plate(self, request: FrameRequest, converter: ColorConverter) -> Plate:
         """The plate with all its frames, opened anew where the frame was not there before, or its first has changed."""
@@ -367,16 +452,18 @@ class WarmFrames:
             self._warm.faces.pop(next(iter(self._warm.faces)))
         return kept
 
-    def _light(self, request: FrameRequest, plate: Plate, renderer: FrameRenderer, clock: StepClock) -> PlateLight:
+    def _light(
+        self, request: FrameRequest, plate: Plate, renderer: FrameRenderer, clock: StepClock, number: int
+    ) -> PlateLight:
         settings = request.settings
         key = (
-            *(request.plate, str(request.frame), plate.identity(request.frame), plate.color_space),
+            *(request.plate, str(number), plate.identity(number), plate.color_space),
             *(settings.ocio_config, settings.bit_depth),
         )
         light = self._lights.get(key)
         if light is None:
             with clock.step("read"):
-                image = self.files.submit(plate.read, request.frame).result()
+                image = self.files.submit(plate.read, number).result()
             light = renderer.develop(image)
             self._lights.put(key, light, _light_bytes(light))
         return light
@@ -434,9 +521,15 @@ def _check_size(request: FrameRequest) -> None:
 
 
 def _compose(
-    request: FrameRequest, painted: PaintedFrame, names: Sequence[str], square: int
+    request: FrameRequest, painted: PaintedFrame, names: Sequence[str], layout: FrameLayout
 ) -> tuple[list[ExrLayer], Window, int, Mapping[str, str]]:
-    """The layers asked for, what they cover in plate pixels, by how much they are reduced, and what headers say."""
+    """The layers asked for, what they cover in plate pixels, by how much they are reduced, and what headers say.
+
+    The square of ``raw_predict`` lies in no plate: it comes whole.
+    """
+    if painted.predicted is not None:
+        square = arrange_files(layout, painted)[0][""]
+        return square.layers, square.data_window, 1, {}
     data, display = painted.light.data_window, painted.light.image.display_window
     region = _region(request, painted)
     reduction = whole_reduction(region, display, request.reduction, request.max_side)
@@ -444,9 +537,8 @@ def _compose(
         region = snap(region, display, data, reduction)
     # Layers need all of the faces; beyond these only what is asked for is put together.
     composed = region if painted.faces is None else around([region, painted.faces.window])
-    compression = request.settings.compression if request.for_file else LOSSLESS
-    layout = FrameLayout("layered", names, square=square, compression=compression)
-    file = layout.arrange(crop_light(painted.light, composed), painted.faces)[0][""]
+    cropped = replace(painted, light=crop_light(painted.light, composed))
+    file = arrange_files(layout, cropped)[0][""]
     by_name = {layer.name: layer for layer in file.layers}
     wanted: list[str] = []
     for name in dict.fromkeys(request.layers):
@@ -478,6 +570,17 @@ def _region(request: FrameRequest, painted: PaintedFrame) -> Window:
             field="window",
         )
     return common
+
+
+def _person(identity: str, morph: float, settings: MergeSettings) -> tuple[str, ...]:
+    """What decides about a network's output beside its weights and what it is shown."""
+    return (identity, str(morph), settings.device)
+
+
+def _folder_of(name: str) -> Path | None:
+    """The model folder that a tool is named by; None for other names."""
+    path = Path(name.partition(":")[2] or name)
+    return path if name and path.is_dir() else None
 
 
 def _model_token(path: Path) -> tuple[object, ...]:

@@ -9,6 +9,7 @@ Convention:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -37,29 +38,40 @@ class MaskParts:
         learned_source: where the network painted the source's face.
         learned_target: where the network saw the target's face.
         hull: the target's landmarks, filled.
+        painted: where a mask network sees a face in what was painted; None where none looked.
+        has_stored: the target has stored masks, which are taken into account in the plate (see ``placing.take_away``).
     """
 
     learned_source: FloatArray
     learned_target: FloatArray
     hull: FloatArray
+    painted: FloatArray | None = None
+    has_stored: bool = False
 
 
 def combine_masks(parts: MaskParts, mode: MatteMode) -> FloatArray:
     """One mask from its parts. Where several are asked for all must agree: the smallest counts.
 
-    The reference multiplies instead, which darkens soft edges twice.
+    The reference multiplies instead, which darkens soft edges twice. ``segmentation_target`` leaves all of the square
+    to the stored masks; a face without any gets its hull, as a square would be no matte.
     """
     source, target = cut_haze(parts.learned_source), cut_haze(parts.learned_target)
-    if mode == "learned_source":
-        return source
-    if mode == "learned_target":
-        return target
-    if mode == "hull":
-        return parts.hull
-    if mode == "full":
-        return np.ones_like(parts.hull)
     both = np.minimum(source, target)
-    return both if mode == "learned_both" else np.minimum(both, parts.hull)
+    painted = both if parts.painted is None else parts.painted
+    choices: dict[MatteMode, Callable[[], FloatArray]] = {
+        "learned_source": lambda: source,
+        "learned_target": lambda: target,
+        "learned_both": lambda: both,
+        "learned_and_hull": lambda: np.minimum(both, parts.hull),
+        "learned_sum": lambda: np.minimum(source + target, np.float32(1.0)),
+        "hull": lambda: parts.hull,
+        "segmentation_source": lambda: painted,
+        "segmentation_target": lambda: np.ones_like(parts.hull) if parts.has_stored else parts.hull,
+        "segmentation_both": lambda: painted if parts.has_stored else np.minimum(painted, parts.hull),
+        "learned_and_segmentation": lambda: np.minimum(both, painted),
+        "full": lambda: np.ones_like(parts.hull),
+    }
+    return choices[mode]()
 
 
 def cut_haze(mask: FloatArray) -> FloatArray:

@@ -26,11 +26,14 @@ from dflcore.types import Authorization, FaceRecord, FaceType
 from dflcore.version import SOFTWARE
 
 FORMAT = 1
-MERGE_REVISION = 2
+MERGE_REVISION = 3
 """Raised by one whenever the same inputs give other pixels; part of every frame key."""
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 """IPTC's term for footage with parts made by a trained model; C2PA and platforms read it."""
 KEY_DIGITS = 32
+
+
+MANIFEST_SUFFIX = ".provenance.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +68,19 @@ class MergeIdentity:
             self.plate, self.color_space, self.output_space, self.model_digest, self.settings_digest, _code_version()
         )
 
-    def frame_key(self, plate_identity: str, records: Sequence[FaceRecord], masks: Sequence[str] = ()) -> str:
+    def frame_key(
+        self,
+        plate_identity: str,
+        records: Sequence[FaceRecord],
+        masks: Sequence[str] = (),
+        *,
+        settings_digest: str | None = None,
+    ) -> str:
         """32 hex digits over everything that decides a frame's pixels.
 
         Args:
             masks: what identifies the stored masks of the frame's faces; a frame without any says nothing.
+            settings_digest: of the settings as they hold on this frame; None where they hold on all alike.
         """
         faces = hashlib.sha256()
         for record in sorted(records, key=lambda record: record.face_index):
@@ -85,7 +96,7 @@ class MergeIdentity:
             self.color_space,
             self.output_space,
             self.model_digest,
-            self.settings_digest,
+            settings_digest or self.settings_digest,
             faces.hexdigest(),
             _code_version(),
         )
@@ -227,7 +238,7 @@ def read_manifest(path: Path) -> ManifestContent:
 
 def manifest_path(folder: Path, sequence_name: str) -> Path:
     """Where the manifest of a sequence lies."""
-    return folder / f"{sequence_name}.provenance.json"
+    return folder / f"{sequence_name}{MANIFEST_SUFFIX}"
 
 
 def file_fact(path: Path) -> dict[str, Any]:

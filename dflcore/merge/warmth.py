@@ -100,6 +100,11 @@ class RememberingSwapper:
         """It was asked and the network did not run."""
         return self._recalled > 0 and self._ran == 0
 
+    @property
+    def has_run(self) -> bool:
+        """The network ran."""
+        return self._ran > 0
+
     def swap(self, target: Tensor) -> Outputs:
         """See :meth:`FaceSwapper.swap`."""
         pixels = hashlib.blake2b(target.contiguous().numpy().data).digest()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import cast
+from typing import TypeGuard, cast
 
 import numpy as np
 
@@ -82,11 +82,30 @@ def apply_segmenter(
     """
     control = control or LoggedRun()
     check_source(source)
-    chosen, notices = _open(segmenter, store or WeightStore(), device)
+    chosen, notices = open_named_segmenter(segmenter, store or WeightStore(), device)
     for notice in notices:
         control.emit(notice)
     with Faceset.open(faceset_path) as faceset, MaskStore.open(faceset_path, create=True) as masks:
         return _Application(faceset, masks, chosen, source, control, batch_size).run()
+
+
+def open_named_segmenter(segmenter: Path | str, store: WeightStore, device: str) -> tuple[AnySegmenter, list[Notice]]:
+    """A model's folder, or a segmenter by name; a folder that is there wins over a name of the same spelling.
+
+    Raises:
+        NotFound: it is neither. Others as :func:`open_segmenter` and :func:`create_segmenter`.
+    """
+    if isinstance(segmenter, Path) or ModelFolder.exists(Path(segmenter)) or segmenter not in SEGMENTERS.names():
+        path = Path(segmenter)
+        if not isinstance(segmenter, Path) and not path.exists():
+            raise NotFound(
+                f"{segmenter!r} is neither a model's folder nor a segmenter; known segmenters are "
+                f"{', '.join(SEGMENTERS.names())}.",
+                reason="SEGMENTER_NOT_FOUND",
+                name=segmenter,
+            )
+        return open_segmenter(path, device=device)
+    return create_segmenter(segmenter, store, device=device), []
 
 
 class _Application:
@@ -142,8 +161,8 @@ class _Application:
         return current
 
     def _mask_batch(self, records: list[FaceRecord]) -> None:
-        if _reads_pixels(self._segmenter):
-            made = self._segment_pixels(records, cast("Segmenter", self._segmenter))
+        if reads_pixels(self._segmenter):
+            made = self._segment_pixels(records, self._segmenter)
         else:
             made = self._segment_landmarks(records, cast("LandmarkSegmenter", self._segmenter))
         named = [(record.name, mask) for record, mask in made]
@@ -187,22 +206,8 @@ class _Application:
             self._control.emit(Notice(message=message, reason="FACES_UNREADABLE"))
 
 
-def _open(segmenter: Path | str, store: WeightStore, device: str) -> tuple[AnySegmenter, list[Notice]]:
-    """A folder that is there wins over a registered name of the same spelling."""
-    if isinstance(segmenter, Path) or ModelFolder.exists(Path(segmenter)) or segmenter not in SEGMENTERS.names():
-        path = Path(segmenter)
-        if not isinstance(segmenter, Path) and not path.exists():
-            raise NotFound(
-                f"{segmenter!r} is neither a model's folder nor a segmenter; known segmenters are "
-                f"{', '.join(SEGMENTERS.names())}.",
-                reason="SEGMENTER_NOT_FOUND",
-                name=segmenter,
-            )
-        return open_segmenter(path, device=device)
-    return create_segmenter(segmenter, store, device=device), []
-
-
-def _reads_pixels(segmenter: AnySegmenter) -> bool:
+def reads_pixels(segmenter: AnySegmenter) -> TypeGuard[Segmenter]:
+    """It looks at pictures, not at landmarks."""
     return hasattr(segmenter, "segment")
 
 

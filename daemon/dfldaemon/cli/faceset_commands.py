@@ -18,7 +18,7 @@ from dfldaemon.cli.exit_codes import OK
 from dfldaemon.cli.flags import given_settings
 from dfldaemon.cli.session import CliSession
 from dfldaemon.cli.wire_json import message_values
-from dfldaemon.cli.work import submit_and_follow
+from dfldaemon.cli.work import submit_and_follow, with_whole_tools
 from dfldaemon.client import DaemonClient
 from dflproto.v1 import faceset_service_pb2, job_service_pb2, settings_pb2
 
@@ -181,11 +181,7 @@ def _with_whole_paths(session: CliSession, settings: dict[str, object], faceset:
         is_face = name == "reference" and Path(session.absolute(faceset), value).is_file()
         if os.sep in value or (value and not is_face and Path(session.absolute(value)).exists()):
             whole[name] = session.absolute(value)
-    kind, colon, argument = str(settings.get("enhancer", "")).partition(":")
-    path, query, rest = argument.partition("?")
-    if path and (os.sep in path or Path(session.absolute(path)).is_file()):
-        whole["enhancer"] = f"{kind}{colon}{session.absolute(path)}{query}{rest}"
-    return whole
+    return with_whole_tools(session, whole)
 
 
 def train_mask(session: CliSession, options: argparse.Namespace) -> int:

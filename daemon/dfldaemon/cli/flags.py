@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from dflcore.config.base import Audience, Settings
 from dflcore.config.describe import KnobDescription, describe_settings, in_groups
+from dflcore.config.settings_file import read_settings_file
 
 AUDIENCE_WORDS = {
     Audience.ARTIST: "",
@@ -15,6 +17,8 @@ AUDIENCE_WORDS = {
     Audience.INTERNAL: "internal",
 }
 """What stands in a heading beside its name."""
+SETTINGS_FILE = "settings_file"
+"""Where the parsed options have the settings file."""
 _TYPES = {"int": int, "float": float, "string": str, "choice": str}
 _FLAG_COLUMN = 32
 """Help texts begin there at the latest."""
@@ -49,6 +53,13 @@ def add_settings_flags(parser: argparse.ArgumentParser, settings_class: type[Set
 
     What an artist needs comes first, under the headings of the settings, then the rest under the same headings.
     """
+    parser.add_argument(
+        "--settings",
+        dest=SETTINGS_FILE,
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help="settings file (TOML) to start from; flags count more",
+    )
     groups = in_groups(describe_settings(settings_class))
     for audience in Audience:
         for heading, knobs in groups.items():
@@ -60,13 +71,16 @@ def add_settings_flags(parser: argparse.ArgumentParser, settings_class: type[Set
 
 
 def given_settings(options: argparse.Namespace, settings_class: type[Settings]) -> dict[str, object]:
-    """The settings the user gave, checked; the rest is left to the daemon's defaults.
+    """The settings the user gave, in a file or as flags, checked; the rest is left to the daemon's defaults.
 
     Raises:
         InvalidInput: lists every value that is out of range.
+        NotFound, DataCorrupt: the settings file is not there or cannot be read.
     """
     names = [knob.name for knob in describe_settings(settings_class)]
-    values = {name: getattr(options, name) for name in names if hasattr(options, name)}
+    file = getattr(options, SETTINGS_FILE, None)
+    values = {} if file is None else read_settings_file(Path(file), settings_class)
+    values |= {name: getattr(options, name) for name in names if hasattr(options, name)}
     settings_class.from_values(values)
     return values
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dflcore.config.base import Settings
+from dflcore.config.cast_text import parse_casting
 from dflcore.config.extract import ExtractSettings
 from dflcore.config.merge import MergeSettings
 from dflcore.config.train import TrainSettings
@@ -77,7 +78,7 @@ def train(session: CliSession, options: argparse.Namespace) -> int:
 
 def merge(session: CliSession, options: argparse.Namespace) -> int:
     """Run a merge. Raises DflError where it cannot be submitted or followed."""
-    settings = _plate_settings(session, options, MergeSettings)
+    settings = with_whole_tools(session, _plate_settings(session, options, MergeSettings))
     plate = _plate(session, options)
     model = session.absolute(options.model)
     with session.connect_or_start() as client:
@@ -146,6 +147,25 @@ def _plate_settings(
     settings = given_settings(options, settings_class)
     config = session.color_config(str(settings.get("ocio_config", "")))
     return {**settings, "ocio_config": config} if config else settings
+
+
+def with_whole_tools(session: CliSession, settings: dict[str, object]) -> dict[str, object]:
+    """Settings that name networks, with the whole path where it is one: the daemon does not know the user's folder."""
+    whole = dict(settings)
+    segmenter = str(settings.get("segmenter", ""))
+    if _is_path(session, segmenter):
+        whole["segmenter"] = session.absolute(segmenter)
+    kind, colon, argument = str(settings.get("enhancer", "")).partition(":")
+    path, query, rest = argument.partition("?")
+    if _is_path(session, path):
+        whole["enhancer"] = f"{kind}{colon}{session.absolute(path)}{query}{rest}"
+    if cast := str(settings.get("cast", "")):
+        whole["cast"] = str(parse_casting(cast).with_folders(session.absolute))
+    return whole
+
+
+def _is_path(session: CliSession, text: str) -> bool:
+    return bool(text) and (os.sep in text or Path(session.absolute(text)).exists())
 
 
 def _plate(session: CliSession, options: argparse.Namespace) -> job_service_pb2.PlateSpec:

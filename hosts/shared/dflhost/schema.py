@@ -13,7 +13,7 @@ DIGEST
     equals GetServerInfoResponse.schema_digest of a daemon of the same build.
 """
 
-DIGEST = "f33f25dd6c58415497d463e0c45c64d0d952c3535118ed866627a686d666fc45"
+DIGEST = "97c15d261c5f740d54982f497057e754a1018f5154039ff14bb155df27d5fe18"
 
 MESSAGES = {
     "dflproto.v1.ApplyMasksSettings": [
@@ -488,6 +488,24 @@ MESSAGES = {
         (19, "segmentation", "optional", "string", "", ""),
         (20, "identity", "optional", "string", "", ""),
         (21, "morph", "optional", "double", "", ""),
+        (22, "mode", "optional", "string", "", ""),
+        (23, "segmenter", "optional", "string", "", ""),
+        (24, "smooth_matte", "optional", "int64", "", ""),
+        (25, "color_area", "optional", "string", "", ""),
+        (26, "histogram_threshold", "optional", "double", "", ""),
+        (27, "smooth_colors", "optional", "int64", "", ""),
+        (28, "cast", "optional", "string", "", ""),
+        (29, "smooth_landmarks", "optional", "int64", "", ""),
+        (30, "sharpen", "optional", "double", "", ""),
+        (31, "sharpen_mode", "optional", "string", "", ""),
+        (32, "denoise", "optional", "double", "", ""),
+        (33, "degrade", "optional", "double", "", ""),
+        (34, "color_degrade", "optional", "double", "", ""),
+        (35, "motion_blur", "optional", "double", "", ""),
+        (36, "grain", "optional", "double", "", ""),
+        (37, "enhancer", "optional", "string", "", ""),
+        (38, "enhance_power", "optional", "double", "", ""),
+        (39, "overrides", "optional", "string", "", ""),
     ],
     "dflproto.v1.MergeSpec": [
         (1, "plate", "single", "message", "dflproto.v1.PlateSpec", ""),

@@ -195,7 +195,7 @@ class TrainSettings(_message.Message):
     def __init__(self, preset: _Optional[str] = ..., iterations: _Optional[int] = ..., minutes: _Optional[float] = ..., batch_size: _Optional[int] = ..., resolution: _Optional[int] = ..., learning_rate: _Optional[float] = ..., random_warp: bool = ..., random_flip_source: bool = ..., random_flip_target: bool = ..., masked_training: bool = ..., save_interval_s: _Optional[float] = ..., preview_interval_s: _Optional[float] = ..., keep_generations: _Optional[int] = ..., cache_mb: _Optional[int] = ..., seed: _Optional[int] = ..., device: _Optional[str] = ..., authorization_project: _Optional[str] = ..., authorization_use: _Optional[str] = ..., authorization_reference: _Optional[str] = ..., face_type: _Optional[str] = ..., precision: _Optional[str] = ..., masks: _Optional[str] = ..., fit_batch: bool = ..., letters: _Optional[str] = ..., ae_dims: _Optional[int] = ..., inter_dims: _Optional[int] = ..., e_dims: _Optional[int] = ..., d_dims: _Optional[int] = ..., d_mask_dims: _Optional[int] = ..., morph_factor: _Optional[float] = ..., ca_init: bool = ..., optimizer: _Optional[str] = ..., lr_dropout: _Optional[float] = ..., lr_cycle: _Optional[int] = ..., clip_gradients: _Optional[float] = ..., ema_decay: _Optional[float] = ..., random_hsv: _Optional[float] = ..., color_transfer: _Optional[str] = ..., uniform_yaw: bool = ..., eyes_mouth_priority: bool = ..., blur_out_mask: bool = ..., face_style_power: _Optional[float] = ..., background_style_power: _Optional[float] = ..., true_face_power: _Optional[float] = ..., gan_power: _Optional[float] = ..., gan_patch_size: _Optional[int] = ..., gan_dims: _Optional[int] = ..., pretrain: bool = ..., backup_interval_h: _Optional[float] = ..., keep_backups: _Optional[int] = ..., preview_history: _Optional[int] = ..., processes: _Optional[int] = ..., shard_optimizer: bool = ..., channels_last: _Optional[str] = ..., compile: _Optional[str] = ..., accumulate_steps: _Optional[int] = ..., checkpoint_activations: bool = ..., offload_optimizer: bool = ...) -> None: ...
 
 class MergeSettings(_message.Message):
-    __slots__ = ("profile", "layers", "matte_mode", "matte_erode", "matte_feather", "color_transfer", "opacity", "face_scale", "bit_depth", "compression", "input_colorspace", "ocio_config", "missing_frames", "overwrite", "provenance_attributes", "device", "authorization_project", "authorization_use", "segmentation", "identity", "morph")
+    __slots__ = ("profile", "layers", "matte_mode", "matte_erode", "matte_feather", "color_transfer", "opacity", "face_scale", "bit_depth", "compression", "input_colorspace", "ocio_config", "missing_frames", "overwrite", "provenance_attributes", "device", "authorization_project", "authorization_use", "segmentation", "identity", "morph", "mode", "segmenter", "smooth_matte", "color_area", "histogram_threshold", "smooth_colors", "cast", "smooth_landmarks", "sharpen", "sharpen_mode", "denoise", "degrade", "color_degrade", "motion_blur", "grain", "enhancer", "enhance_power", "overrides")
     PROFILE_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
     MATTE_MODE_FIELD_NUMBER: _ClassVar[int]
@@ -217,6 +217,24 @@ class MergeSettings(_message.Message):
     SEGMENTATION_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     MORPH_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    SEGMENTER_FIELD_NUMBER: _ClassVar[int]
+    SMOOTH_MATTE_FIELD_NUMBER: _ClassVar[int]
+    COLOR_AREA_FIELD_NUMBER: _ClassVar[int]
+    HISTOGRAM_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    SMOOTH_COLORS_FIELD_NUMBER: _ClassVar[int]
+    CAST_FIELD_NUMBER: _ClassVar[int]
+    SMOOTH_LANDMARKS_FIELD_NUMBER: _ClassVar[int]
+    SHARPEN_FIELD_NUMBER: _ClassVar[int]
+    SHARPEN_MODE_FIELD_NUMBER: _ClassVar[int]
+    DENOISE_FIELD_NUMBER: _ClassVar[int]
+    DEGRADE_FIELD_NUMBER: _ClassVar[int]
+    COLOR_DEGRADE_FIELD_NUMBER: _ClassVar[int]
+    MOTION_BLUR_FIELD_NUMBER: _ClassVar[int]
+    GRAIN_FIELD_NUMBER: _ClassVar[int]
+    ENHANCER_FIELD_NUMBER: _ClassVar[int]
+    ENHANCE_POWER_FIELD_NUMBER: _ClassVar[int]
+    OVERRIDES_FIELD_NUMBER: _ClassVar[int]
     profile: str
     layers: str
     matte_mode: str
@@ -238,7 +256,25 @@ class MergeSettings(_message.Message):
     segmentation: str
     identity: str
     morph: float
-    def __init__(self, profile: _Optional[str] = ..., layers: _Optional[str] = ..., matte_mode: _Optional[str] = ..., matte_erode: _Optional[float] = ..., matte_feather: _Optional[float] = ..., color_transfer: _Optional[str] = ..., opacity: _Optional[float] = ..., face_scale: _Optional[float] = ..., bit_depth: _Optional[str] = ..., compression: _Optional[str] = ..., input_colorspace: _Optional[str] = ..., ocio_config: _Optional[str] = ..., missing_frames: _Optional[str] = ..., overwrite: bool = ..., provenance_attributes: _Optional[str] = ..., device: _Optional[str] = ..., authorization_project: _Optional[str] = ..., authorization_use: _Optional[str] = ..., segmentation: _Optional[str] = ..., identity: _Optional[str] = ..., morph: _Optional[float] = ...) -> None: ...
+    mode: str
+    segmenter: str
+    smooth_matte: int
+    color_area: str
+    histogram_threshold: float
+    smooth_colors: int
+    cast: str
+    smooth_landmarks: int
+    sharpen: float
+    sharpen_mode: str
+    denoise: float
+    degrade: float
+    color_degrade: float
+    motion_blur: float
+    grain: float
+    enhancer: str
+    enhance_power: float
+    overrides: str
+    def __init__(self, profile: _Optional[str] = ..., layers: _Optional[str] = ..., matte_mode: _Optional[str] = ..., matte_erode: _Optional[float] = ..., matte_feather: _Optional[float] = ..., color_transfer: _Optional[str] = ..., opacity: _Optional[float] = ..., face_scale: _Optional[float] = ..., bit_depth: _Optional[str] = ..., compression: _Optional[str] = ..., input_colorspace: _Optional[str] = ..., ocio_config: _Optional[str] = ..., missing_frames: _Optional[str] = ..., overwrite: bool = ..., provenance_attributes: _Optional[str] = ..., device: _Optional[str] = ..., authorization_project: _Optional[str] = ..., authorization_use: _Optional[str] = ..., segmentation: _Optional[str] = ..., identity: _Optional[str] = ..., morph: _Optional[float] = ..., mode: _Optional[str] = ..., segmenter: _Optional[str] = ..., smooth_matte: _Optional[int] = ..., color_area: _Optional[str] = ..., histogram_threshold: _Optional[float] = ..., smooth_colors: _Optional[int] = ..., cast: _Optional[str] = ..., smooth_landmarks: _Optional[int] = ..., sharpen: _Optional[float] = ..., sharpen_mode: _Optional[str] = ..., denoise: _Optional[float] = ..., degrade: _Optional[float] = ..., color_degrade: _Optional[float] = ..., motion_blur: _Optional[float] = ..., grain: _Optional[float] = ..., enhancer: _Optional[str] = ..., enhance_power: _Optional[float] = ..., overrides: _Optional[str] = ...) -> None: ...
 
 class MeasureSettings(_message.Message):
     __slots__ = ("threads",)

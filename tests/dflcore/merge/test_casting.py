@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from dflcore.config.cast_text import parse_casting
 from dflcore.errors import InvalidInput, NotFound
-from dflcore.merge.cast_text import parse_casting
 from dflcore.merge.casting import Cast, check_tracks, open_cast
 from dflcore.merge.swapper import ModelSwapper
 from dflcore.models.registry import load_preset
@@ -128,7 +128,10 @@ def test_a_folder_is_loaded_once_however_many_parts_it_plays(monkeypatch):
         return swapper, [Notice(message="A generation was passed over.", reason="GENERATION_SKIPPED")]
 
     monkeypatch.setattr("dflcore.merge.casting.open_swapper", opened)
-    made, notices = open_cast(parse_casting("track 3 = /duo; track 5 = /duo, identity source2"), None, "cpu")
+    authorized = []
+    casting = parse_casting("track 3 = /duo; track 5 = /duo, identity source2")
+    made, notices = open_cast(casting, None, "cpu", authorize=lambda path, model: authorized.append(path))
+    assert authorized == [Path("/duo")]
     assert asked == [(Path("/duo"), "cpu", "source", 1.0)]
     assert len(notices) == 1
     faces = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))

@@ -16,7 +16,7 @@ import dflcore
 from dflcore.errors import Conflict, InvalidInput, ResourceExhausted
 from dflcore.io.exr import is_valid_exr
 from dflcore.io.sequence import SequencePattern
-from dflcore.merge import pipeline
+from dflcore.merge import rendering
 from dflcore.merge.output import OutputSequence
 from dflcore.merge.provenance import read_manifest
 from dflcore.types import Authorization
@@ -200,17 +200,17 @@ def test_a_folder_that_cannot_be_written_is_named(make_shot):
 
 def test_a_full_disk_ends_clearly_and_the_next_run_goes_on(make_shot, monkeypatch):
     shot = make_shot()
-    real = pipeline.write_exr
+    real = rendering.write_exr
 
     def full(path, **arguments):
         if "1002" in path.name:
             raise ResourceExhausted("The disk is full.", reason="DISK_FULL", path=path)
         real(path, **arguments)
 
-    monkeypatch.setattr(pipeline, "write_exr", full)
+    monkeypatch.setattr(rendering, "write_exr", full)
     with pytest.raises(ResourceExhausted):
         shot.merge()
-    monkeypatch.setattr(pipeline, "write_exr", real)
+    monkeypatch.setattr(rendering, "write_exr", real)
     result, _ = shot.merge()
     assert (result.frames_written, result.frames_kept) == (2, 1)
 

@@ -36,6 +36,10 @@ def sample_value(description):
         return "2027-12-31"
     if description.name in ("masks", "segmentation"):
         return "label & !hands > hull"
+    if description.name == "cast":
+        return "track 3 = /models/anna"
+    if description.name == "overrides":
+        return "1001: opacity=0.5"
     if description.name == "letters":
         return "ud"
     if description.type == "string":

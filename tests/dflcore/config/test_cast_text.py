@@ -2,8 +2,8 @@
 
 import pytest
 
+from dflcore.config.cast_text import OWN_MODEL, PLATE, Casting, Part, Role, check_casting, parse_casting
 from dflcore.errors import InvalidInput
-from dflcore.merge.cast_text import OWN_MODEL, PLATE, Casting, Part, Role, check_casting, parse_casting
 
 ANNA = Part(model="/models/anna")
 BOB = Part(model="/models/bob", identity="source2", morph=0.7)
