@@ -6,13 +6,15 @@ applied with pooled palettes, it cannot change faster than they do.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from dflcore.color.matching.weights import GOLDEN, fair_sample, mask_weight, moments, pixel_shares
+from dflcore.color.matching.thinning import thin_out
+from dflcore.color.matching.weights import coarse_to_fine, fair_sample, mask_weight, moments, pixel_shares
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,8 +84,8 @@ def measure_sample(picture: Tensor, mask: Tensor | None, count: int, *, space: s
 def pool(palettes: Sequence[Palette], weights: Sequence[float]) -> Palette:
     """What one would measure on several pictures together.
 
-    Moments are exact. Samples give as many of their pixels as their weight says, so the pooled one is as large as
-    each; it changes by few pixels where the weights change by little, and alike samples pool to the same again.
+    Moments are exact. The pooled sample is as large as each and stands for all of them; it changes by little where the
+    weights do, and alike samples pool to nearly the same again.
 
     Args:
         palettes: of one method and of batches of one size.
@@ -128,13 +130,12 @@ def _pool_moments(found: Sequence[tuple[Tensor, Tensor]], shares: Tensor) -> tup
 
 
 def _pool_samples(samples: Sequence[Tensor], shares: Tensor) -> Tensor:
-    """(B, C, M), every place of it from one of the samples, which take turns as the shares say.
-
-    The multiples of the golden ratio deal fairly at every length. So what is alike in all samples stays whole.
-    """
-    batch, channels, count = samples[0].shape
-    levels = (0.5 + GOLDEN * torch.arange(count, dtype=torch.float64, device=shares.device)) % 1.0
-    ends = shares.cumsum(0).t().contiguous()  # (B, F)
-    turns = torch.searchsorted(ends, levels.expand(batch, -1).contiguous(), right=True).clamp_max(len(samples) - 1)
-    places = turns[None, :, None].expand(-1, -1, channels, -1)
-    return torch.stack(list(samples)).gather(0, places)[0]
+    """(B, C, M), thinned out of all samples."""
+    counted = shares.sum(1).gt(0.0).tolist()
+    samples, shares = list(itertools.compress(samples, counted)), shares[shares.sum(1) > 0.0]
+    if len(samples) == 1:
+        return samples[0]
+    count = samples[0].shape[2]
+    weights = (shares / count).t().repeat_interleave(count, dim=1)  # (B, F * M)
+    thinned = thin_out(torch.cat(samples, dim=2), weights, count).to(samples[0])
+    return thinned[:, :, coarse_to_fine(count, thinned.device)]

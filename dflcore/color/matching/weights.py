@@ -24,7 +24,7 @@ STRAY_SHARE = 0.02
 """Of a picture's pixels, at either end of the values of a channel."""
 SRGB_LIMITS = (0.0, 1.0)
 """Ordinary values of encoded colours."""
-GOLDEN = 0.6180339887498949
+_GOLDEN = 0.6180339887498949
 """Its multiples fall most evenly into [0, 1) without ever repeating."""
 
 
@@ -91,8 +91,8 @@ def fair_sample(picture: Tensor, shares: Tensor | None, count: int) -> Tensor:
     """
     height, width = picture.shape[2:]
     walk = _walk(height, width, picture.device)
-    order = _coarse_to_fine(count, picture.device)
-    levels = (order + (0.5 + GOLDEN * order) % 1.0) / count
+    order = coarse_to_fine(count, picture.device)
+    levels = (order + (0.5 + _GOLDEN * order.double()) % 1.0) / count
     if shares is None:
         steps = (levels * len(walk)).long().expand(len(picture), -1)
     else:
@@ -129,11 +129,11 @@ def _walk(height: int, width: int, device: torch.device) -> Tensor:
 
 
 @functools.lru_cache(maxsize=16)
-def _coarse_to_fine(count: int, device: torch.device) -> Tensor:
-    """(count,) float64: 0 to count - 1 in van der Corput's order, every beginning of which is spread evenly."""
+def coarse_to_fine(count: int, device: torch.device) -> Tensor:
+    """(count,) int64: 0 to count - 1 in van der Corput's order, every beginning of which is spread evenly."""
     numbers = torch.arange(count)
     bits = max(1, (count - 1).bit_length())
     mirrored = torch.zeros_like(numbers)
     for bit in range(bits):
         mirrored |= (numbers >> bit & 1) << (bits - 1 - bit)
-    return mirrored.argsort().double().to(device)
+    return mirrored.argsort().to(device)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dflcore.color.matching.methods import METHODS
+from dflcore.color.matching.methods import MAX_GAIN, METHODS
 from dflcore.color.matching.palette import pool
 
 MOMENTS = ["rct", "lct", "mkl"]
@@ -47,8 +47,8 @@ def test_a_pooled_sample_is_as_large_as_one_and_has_the_quantiles_of_all(
     repeated = torch.cat([palettes[frame].cloud("srgb") for frame in (0, 1, 1, 2, 2, 2, 3, 3)], dim=2)
     levels = torch.linspace(0.02, 0.98, 49, dtype=torch.float64)
     found, wanted = (cloud[0].quantile(levels, dim=1) for cloud in (pooled.cloud("srgb"), repeated))
-    assert (found - wanted).abs().max() < 0.04
-    assert (found - wanted).abs().mean() < 0.005
+    assert (found - wanted).abs().max() < 0.01
+    assert (found - wanted).abs().mean() < 0.002
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
@@ -58,16 +58,20 @@ def test_one_alone_and_its_repetition_are_itself(name: str, picture: Tensor, ref
     expected = method.apply(picture, own, wanted)
     for times in (1, 2, 4):
         pooled = pool([wanted] * times, [0.3] * times)
-        torch.testing.assert_close(method.apply(picture, own, pooled), expected, atol=1e-5, rtol=0)
+        tolerance = 1e-5 if times == 1 or name in MOMENTS else 0.01
+        torch.testing.assert_close(method.apply(picture, own, pooled), expected, atol=tolerance, rtol=0)
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_a_small_change_of_weights_changes_few_colours(name: str, frames: list[Tensor]) -> None:
-    palettes = [METHODS[name].measure(frame) for frame in frames]
-    before = pool(palettes, [1.0, 1.0, 1.0, 1.0]).cloud("srgb")[0].t()
-    after = pool(palettes, [1.02, 1.0, 1.0, 0.98]).cloud("srgb")[0].t()
-    same = set(map(tuple, before.tolist())) & set(map(tuple, after.tolist()))
-    assert len(same) > 0.97 * len(set(map(tuple, before.tolist())))
+def test_a_small_change_of_weights_changes_little(name: str, picture: Tensor, frames: list[Tensor]) -> None:
+    method = METHODS[name]
+    own, palettes = method.measure(picture), [method.measure(frame.float()) for frame in frames]
+    before, after, far = (
+        method.apply(picture, own, pool(palettes, weights), max_gain=MAX_GAIN)
+        for weights in ([1.0, 1.0, 1.0, 1.0], [1.02, 1.0, 1.0, 0.98], [1.0, 0.0, 0.0, 0.0])
+    )
+    assert (after - before).abs().mean() < 0.003
+    assert (after - before).abs().mean() < 0.1 * (far - before).abs().mean()
 
 
 def test_frames_whose_masks_are_empty_do_not_count(frames: list[Tensor], masks: list[Tensor]) -> None:
@@ -100,7 +104,8 @@ def test_pictures_of_a_batch_are_pooled_each_with_its_own(
                 both.moments(both.space)[0][index], alone.moments(both.space)[0][0], atol=1e-6, rtol=0
             )
             if both.sample is not None:
-                torch.testing.assert_close(both.cloud("lab")[index], alone.cloud("lab")[0], atol=1e-6, rtol=0)
+                clouds = [side.sort(dim=1).values for side in (both.cloud("lab")[index], alone.cloud("lab")[0])]
+                assert (clouds[0] - clouds[1]).abs().mean() < 1e-3
 
 
 def test_what_does_not_go_together_is_refused(picture: Tensor) -> None:
