@@ -166,17 +166,16 @@ class DetailSteps:
         """One iteration: draw, restore, compare, learn."""
         set_learning_rate(self.optimizer, rate)
         with clock.measure_data():
-            soft, sharp, judged = self.batches.make()
+            soft, sharp = self.batches.make()
         with clock.measure_compute():
-            restored = torch.lerp(sharp, self._restore(soft), judged)
+            restored = self._restore(soft)
             losses = self._loss(restored, sharp)
             self.optimizer.zero_grad(set_to_none=True)
             losses[0].backward()
             nn.utils.clip_grad_norm_(self.network.parameters(), LONGEST_GRADIENT)
             self.optimizer.step()
             with torch.no_grad():
-                enlarged = torch.lerp(sharp, enlarge(soft, self.scale), judged)
-                gain = gain_db(restored, enlarged, sharp)
+                gain = gain_db(restored.detach(), enlarge(soft, self.scale), sharp)
             return {**dict(zip(_LOSS_NAMES, losses.detach()[1:], strict=True)), "gain_db": gain}
 
     def networks(self) -> tuple[nn.Module, ...]:
@@ -188,7 +187,7 @@ class DetailSteps:
         return dict(self.network.state_dict()), training, facts
 
     def preview(self) -> NDArray[np.uint8] | None:
-        soft, sharp, _ = self.batches.preview_faces
+        soft, sharp = self.batches.preview_faces
         if not len(soft):
             return None
         self.network.eval()

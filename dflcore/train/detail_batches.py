@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,19 +21,6 @@ from dflcore.train.segment_draws import Draws
 
 _STATE = "batches.detail."
 PREVIEW_FACES = 4
-
-
-class Pieces(NamedTuple):
-    """What one step learns from; sRGB-encoded RGB in [0, 1].
-
-    Attributes:
-        soft: (B, 3, C, C). sharp: (B, 3, sC, sC), the same pieces as they are.
-        judged: (B, 1, sC, sC) in [0, 1]: where what is made of the soft ones counts.
-    """
-
-    soft: Tensor
-    sharp: Tensor
-    judged: Tensor
 
 
 class DetailBatches:
@@ -103,8 +89,8 @@ class DetailBatches:
             flip=settings.random_flip,
         )
 
-    def make(self) -> Pieces:
-        """The next pieces, on the training device.
+    def make(self) -> tuple[Tensor, Tensor]:
+        """The next soft pieces (B, 3, C, C) and sharp ones (B, 3, sC, sC), in [0, 1], on the training device.
 
         Raises:
             DataCorrupt: no face can be read.
@@ -114,8 +100,8 @@ class DetailBatches:
         return self._make_soft(pieces, self._generator)
 
     @property
-    def preview_faces(self) -> Pieces:
-        """The same whole faces every time."""
+    def preview_faces(self) -> tuple[Tensor, Tensor]:
+        """The same soft and sharp whole faces every time: (n, 3, R, R) and (n, 3, sR, sR)."""
         return self._preview
 
     def take_notices(self) -> list[Notice]:
@@ -154,21 +140,20 @@ class DetailBatches:
             pieces.append(_mirror(piece, self._scale) if is_mirrored else piece)
         return torch.stack(pieces)
 
-    def _make_soft(self, pieces: Tensor, generator: torch.Generator) -> Pieces:
+    def _make_soft(self, pieces: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         sharp, painted = unpack(pieces, self._scale)
         plain = sharp if self._scale == 1 else F.avg_pool2d(sharp, self._scale)
         draws = Draws(len(plain), plain.shape[-1], generator, plain.device)
         soft = soften(plain, self._softness, draws)
-        everywhere = torch.ones_like(sharp[:, :1])
         if painted is None:
-            return Pieces(soft, sharp, everywhere)
+            return soft, sharp
         worn = wear(painted[:, :3], self._softness, draws)
-        is_painted = draws.chance(self._painted_share)
-        mask = F.interpolate(painted[:, 3:], scale_factor=self._scale, mode="bilinear", align_corners=False)
-        # outside its mask a model paints what it likes: it is seen, as it will be when merging, and not judged
-        return Pieces(torch.lerp(soft, worn, is_painted), sharp, torch.lerp(everywhere, mask, is_painted))
+        # Outside its mask a model paints what it likes. To show that and not to judge it taught less in more time: what
+        # is invented there is one more face to learn from.
+        share = painted[:, 3:] * draws.chance(self._painted_share)
+        return torch.lerp(soft, worn, share), sharp
 
-    def _make_preview(self, samples: DetailSamples, decoder: DetailDecoder, seed: int) -> Pieces:
+    def _make_preview(self, samples: DetailSamples, decoder: DetailDecoder, seed: int) -> tuple[Tensor, Tensor]:
         """Those of a few faces, spread over all, that can be read."""
         count = min(PREVIEW_FACES, len(samples.names))
         faces = []
@@ -179,7 +164,7 @@ class DetailBatches:
         stored = torch.stack(faces) if faces else torch.empty(0, decoder.planes, size, size, dtype=torch.uint8)
         pieces = stored.to(self._device).float() / 255.0
         if not len(pieces):
-            return Pieces(pieces[:, :3], pieces[:, :3], pieces[:, :1])
+            return pieces[:, :3], pieces[:, :3]
         return self._make_soft(pieces, torch.Generator().manual_seed(seed))
 
 

@@ -199,14 +199,13 @@ def test_a_face_models_own_painting_is_learnt_from(faces: Path, tmp_path: Path) 
             torch.testing.assert_close(soft[0] / 255.0, painter.paint(seen), atol=0.5 / 255 + 1e-6, rtol=0)
 
 
-def test_what_a_face_model_paints_outside_its_mask_is_seen_and_not_judged(faces: Path, tmp_path: Path) -> None:
+def test_a_face_models_painting_is_taken_inside_its_mask(faces: Path, tmp_path: Path) -> None:
     painter = FacePainter(save_face_model(tmp_path / "face model"), torch.device("cpu"))
     none = Softness(blur_px=0.0, noise=0.0, compression=0.0)
     with DetailSamples([faces]) as samples:
-        decoder = DetailDecoder(samples, FaceType.FULL, 32, 2, painter)
         batches = DetailBatches(
             samples,
-            decoder,
+            DetailDecoder(samples, FaceType.FULL, 32, 2, painter),
             scale=2,
             crop_px=32,
             softness=none,
@@ -218,15 +217,15 @@ def test_what_a_face_model_paints_outside_its_mask_is_seen_and_not_judged(faces:
             flip=False,
         )
         with contextlib.closing(batches):
-            soft, sharp, judged = batches.preview_faces
-            assert [len(one) for one in batches.make()] == [4, 4, 4]
+            soft, sharp = batches.preview_faces
+            assert [len(one) for one in batches.make()] == [4, 4]
         for index, name in enumerate(np.array(samples.names)[[0, 2, 4, 7]]):
             seen = torch.from_numpy(samples.read(str(name), FaceType.FULL, 32)).permute(2, 0, 1) / 255.0
-            painted = painter.paint(seen)
-            torch.testing.assert_close(soft[index], painted[:3], atol=0.01, rtol=0)
-            mask = torch.nn.functional.interpolate(painted[None, 3:], scale_factor=2, mode="bilinear")[0]
-            torch.testing.assert_close(judged[index], mask, atol=0.01, rtol=0)
-            assert sharp.shape[-1] == judged.shape[-1] == 64
+            painted, mask = painter.paint(seen).split((3, 1))
+            plain = torch.nn.functional.avg_pool2d(sharp[index], 2)
+            wrong = (soft[index] - torch.lerp(plain, painted, mask)).abs() / (1.0 - mask).clamp_min(0.05)
+            assert wrong.mean() < 0.15  # what is invented may still have a coarser grid
+            assert ((soft[index] - plain).abs() * mask).mean() > 0.02
 
 
 def test_a_face_model_that_does_not_fit_is_refused(faces: Path, tmp_path: Path) -> None:
