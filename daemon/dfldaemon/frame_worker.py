@@ -143,7 +143,8 @@ class FrameDesk:
         size = sum(layer.pixels.nbytes for layer in rendered.layers)
         with tempfile.TemporaryDirectory(dir=self._slots.scratch_folder(size), prefix="exr-") as folder:
             path = Path(folder) / "frame.exr"
-            self._frames.files.submit(rendered.write_exr, path, request.settings.compression).result()
+            settings = request.settings
+            self._frames.files.submit(rendered.write_exr, path, settings.compression, settings.dwa_level).result()
             return [path.read_bytes()]
 
     def _write_file(self, order: wire.MergeFrameRequest, request: FrameRequest, rendered: RenderedFrame) -> None:
@@ -156,7 +157,8 @@ class FrameDesk:
         if order.pixel_format == wire.PIXEL_FORMAT_PNG:
             write_bytes(path, rendered.png())
         else:
-            self._frames.files.submit(rendered.write_exr, path, request.settings.compression).result()
+            settings = request.settings
+            self._frames.files.submit(rendered.write_exr, path, settings.compression, settings.dwa_level).result()
 
 
 def _open_frames(cache_bytes: int, weights: Sequence[str]) -> WarmFrames:
@@ -214,7 +216,7 @@ def _header(request: FrameRequest, rendered: RenderedFrame) -> wire.FrameHeader:
         face_count=rendered.face_count,
         data_window=wire.PixelWindow(x=data.x, y=data.y, width=data.width, height=data.height),
         display_window=wire.PixelWindow(x=display.x, y=display.y, width=display.width, height=display.height),
-        pixel_aspect=rendered.light.image.pixel_aspect,
+        pixel_aspect=rendered.pixel_aspect,
         color_space=rendered.light.color_space,
         layers=layers,
         reduction=rendered.reduction,

@@ -29,9 +29,13 @@ STAGES = (
     "likeness",
     "ablation",
     "merge",
+    "merging",
+    "colors",
+    "blending",
 )
 QUICK_STAGES = ("exr", "extract", "tracks", "train", "merge")
 """What ``all`` measures."""
+_MERGING_FRAMES = 8
 _NEED_A_MOVIE = ("masks",)
 _NEED_TWO_MOVIES = ("likeness", "ablation")
 _NEED_FACESETS = ("train", "scaling", "merge")
@@ -51,6 +55,9 @@ what a stage measures, and about how long it takes on two cores:
   ablation   the networks, each with and without GAN and TrueFace, likewise
                                             16 times --minutes, resumable
   merge      merging, step by step                                         30 s
+  merging    its operations and totals by size of plate and face        minutes
+  colors     colour transfers, faces of 256 and 512 px                     20 s
+  blending   seamless blending beside an exact solver                      20 s
   all        exr, extract, tracks, train, merge{more}
 """
 
@@ -199,6 +206,24 @@ def _merge(folder: Path, options: argparse.Namespace) -> list[Figure]:
     return bench_merge(folder, frame_count=options.frame_count)
 
 
+def _merging(folder: Path, options: argparse.Namespace) -> list[Figure]:
+    from dflcore.bench.merging import bench_merging
+
+    return bench_merging(folder, frame_count=min(options.frame_count, _MERGING_FRAMES))
+
+
+def _colors(folder: Path, options: argparse.Namespace) -> list[Figure]:
+    from dflcore.bench.colors import bench_colors
+
+    return bench_colors()
+
+
+def _blending(folder: Path, options: argparse.Namespace) -> list[Figure]:
+    from dflcore.bench.blending import bench_blending
+
+    return bench_blending()
+
+
 _STAGE_RUNS = {
     "exr": _exr,
     "extract": _extract,
@@ -211,6 +236,9 @@ _STAGE_RUNS = {
     "likeness": _likeness,
     "ablation": _ablation,
     "merge": _merge,
+    "merging": _merging,
+    "colors": _colors,
+    "blending": _blending,
 }
 
 

@@ -30,7 +30,7 @@ ColorTransfer = Literal["none", "rct", "lct", "mkl", "idt", "sot", "mix"]
 ColorArea = Literal["matte", "square"]
 SharpenMode = Literal["gaussian", "box"]
 BitDepth = Literal["auto", "half", "float"]
-Compression = Literal["zip", "zips", "piz", "dwaa", "dwab", "none"]
+Compression = Literal["zip", "zips", "piz", "rle", "dwaa", "dwab", "none"]
 ProvenanceAttributes = Literal["full", "minimal", "off"]
 MATTE, COLOUR, EFFECTS = "matte", "colour", "effects"
 MAX_SMOOTH_FRAMES: Final = 12
@@ -204,6 +204,13 @@ class MergeSettings(Settings):
     )
     bit_depth: BitDepth = knob("auto", "Pixel type of the beauty; auto keeps the plate's, and half for integer plates.")
     compression: Compression = knob("zip", "EXR compression.", audience=Audience.TD)
+    dwa_level: float = knob(
+        45.0,
+        "How much dwaa and dwab may lose; larger makes smaller files.",
+        ge=1.0,
+        le=500.0,
+        audience=Audience.TD,
+    )
     input_colorspace: str = knob(
         "auto",
         "Colour space of the plate as OpenColorIO names it; auto reads the header, then goes by file type.",

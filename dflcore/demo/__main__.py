@@ -1,4 +1,4 @@
-"""``python -m dflcore.demo shoot|measure|review``: the parts of ``dfl demo`` that need the imaging libraries.
+"""``python -m dflcore.demo shoot|measure|review|looks``: the parts of ``dfl demo`` that need the imaging libraries.
 
 The command line itself stays free of them and runs these as processes of their own.
 """
@@ -26,6 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
             return _shoot(options)
         if options.part == "review":
             return _review(options)
+        if options.part == "looks":
+            return _looks(options)
         return _measure(options)
     except DflError as error:
         category = next((one.default_reason for one in ERROR_CLASSES if isinstance(error, one)), "INTERNAL")
@@ -42,6 +44,11 @@ def _parser() -> argparse.ArgumentParser:
     shoot.add_argument("--seed", type=int, default=7, help="seed of camera, light and noise")
     measure = parts.add_parser("measure", help="measure a finished demo and write its report")
     measure.add_argument("--demo", type=Path, required=True, help="folder of the demo")
+    looks = parts.add_parser(
+        "looks", help="a frame of a demo through every mode, colour transfer and effect"
+    )
+    looks.add_argument("--demo", type=Path, required=True, help="folder of the demo")
+    looks.add_argument("--output", type=Path, required=True, help="folder of the pictures")
     review = parts.add_parser("review", help="pictures and likeness of a swap on any footage")
     review.add_argument("--plate", type=Path, required=True, help="the plate that was merged")
     review.add_argument("--result", type=Path, required=True, help="pattern of the merged frames")
@@ -64,6 +71,15 @@ def _review(options: argparse.Namespace) -> int:
         )
     )
     sys.stdout.write(json.dumps(figures) + "\n")
+    return 0
+
+
+def _looks(options: argparse.Namespace) -> int:
+    from dflcore.demo.layout import DemoLayout
+    from dflcore.demo.looks import write_looks
+
+    for path in write_looks(DemoLayout(options.demo), options.output):
+        sys.stdout.write(f"{path}\n")
     return 0
 
 

@@ -96,15 +96,16 @@ def _frame_row(pair: FramePair, converter: ColorConverter) -> Pixels:
         shown(layer(pair.result, "")[..., :3], space, converter),
     )
     cells = [
-        _cell(as_bytes(picture), f"{title}  {pair.frame}") for title, picture in zip(COLUMNS, pictures, strict=True)
+        label_picture(as_bytes(picture), f"{title}  {pair.frame}")
+        for title, picture in zip(COLUMNS, pictures, strict=True)
     ]
     return np.concatenate(cells, axis=1)
 
 
 def _portrait_row() -> Pixels:
     """The two portraits in the middle of a row as wide as the others."""
-    source = _cell(as_bytes(load_source_portrait()), f"source: {SOURCE_CREDIT}")
-    target = _cell(as_bytes(load_target_portrait()), f"target: {TARGET_CREDIT}")
+    source = label_picture(as_bytes(load_source_portrait()), f"source: {SOURCE_CREDIT}")
+    target = label_picture(as_bytes(load_target_portrait()), f"target: {TARGET_CREDIT}")
     height = max(source.shape[0], target.shape[0])
     row = np.full((height, CELL_WIDTH_PX * len(COLUMNS), 3), _PAPER, np.uint8)
     row[: source.shape[0], CELL_WIDTH_PX : 2 * CELL_WIDTH_PX] = source
@@ -112,12 +113,12 @@ def _portrait_row() -> Pixels:
     return row
 
 
-def _cell(picture: Pixels, label: str) -> Pixels:
-    """A picture at the sheet's column width, its label above."""
-    height = round(picture.shape[0] * CELL_WIDTH_PX / picture.shape[1])
-    size = (CELL_WIDTH_PX, height)
+def label_picture(picture: Pixels, label: str, width_px: int = CELL_WIDTH_PX) -> Pixels:
+    """A picture at a sheet's column width, its label above."""
+    height = round(picture.shape[0] * width_px / picture.shape[1])
+    size = (width_px, height)
     scaled: NDArray[Any] = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    head = np.full((LABEL_HEIGHT_PX, CELL_WIDTH_PX, 3), _PAPER, np.uint8)
+    head = np.full((LABEL_HEIGHT_PX, width_px, 3), _PAPER, np.uint8)
     _write(head, label, (8, 18), 0.45)
     return np.concatenate([head, np.asarray(scaled, dtype=np.uint8)], axis=0)
 

@@ -1,8 +1,8 @@
 """One merged frame, now: what a range would write, from parts that are kept warm between requests.
 
-Kept are the network, the faceset's index, the colour config, the last plates as light, and the network's last outputs:
+Kept are the networks, the faceset's index, the colour config, the last plates as light, and the last faces as painted:
 a request in which only the look has changed runs no network. What has changed on disk meanwhile is noticed: a new save
-of the model, a new or deleted face, a frame rendered again.
+of the model, a new or deleted face or mask, a frame rendered again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,13 +26,13 @@ from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound
 from dflcore.frames import FrameRange
 from dflcore.io.aligned_image import to_uint8
 from dflcore.io.exr import ExrLayer
-from dflcore.io.faceset import INDEX_NAME, Faceset
-from dflcore.io.pack import PACK_NAME
+from dflcore.io.faceset import Faceset
 from dflcore.io.plate import MetadataValue, Plate, Window, open_plate, select_frames
 from dflcore.io.png import encode_png
 from dflcore.merge.aovs import LOSSLESS, FrameLayout, parse_layers
 from dflcore.merge.casting import Cast, check_tracks
 from dflcore.merge.composite import around, intersect, to_float
+from dflcore.merge.face import PaintedFace
 from dflcore.merge.light import PlateDeveloper, PlateLight
 from dflcore.merge.pipeline import select_records
 from dflcore.merge.provenance import MergeIdentity
@@ -59,9 +59,18 @@ from dflcore.merge.stages import StepClock
 from dflcore.merge.swapper import ModelSwapper, open_swapper
 from dflcore.merge.temporal import Tracks
 from dflcore.merge.tools import MergeTools, check_tools, open_tools
-from dflcore.merge.warmth import ByteCache, NetworkMemory, RememberingSwapper
+from dflcore.merge.warmth import (
+    ByteCache,
+    NetworkMemory,
+    RememberingSwapper,
+    WatchedClock,
+    faces_bytes,
+    folder_token,
+    light_bytes,
+    model_token,
+    plate_token,
+)
 from dflcore.models.device import resolve_device
-from dflcore.models.layout import MANIFEST_NAME, generation_folders
 from dflcore.progress import Notice
 from dflcore.types import Authorization, FaceRecord, FloatArray
 from dflcore.weights.store import WeightStore
@@ -70,6 +79,7 @@ BEAUTY_NAME = "beauty"
 """What the composite is called in requests; in files it has no name."""
 MAX_REDUCTION = 16
 NETWORK_CACHE_BYTES = 64 << 20
+FACES_CACHE_BYTES = 192 << 20
 _KEPT_PLATES = 4
 _KEPT_FACESETS = 4
 _KEPT_MODELS = 2
@@ -121,6 +131,7 @@ class RenderedFrame:
     converter: ColorConverter
     data_window: Window
     display_window: Window
+    pixel_aspect: float
     reduction: int
     key: str
     face_count: int
@@ -129,7 +140,7 @@ class RenderedFrame:
     steps_ms: Mapping[str, float]
     network_reused: bool
 
-    def write_exr(self, path: Path, compression: str) -> None:
+    def write_exr(self, path: Path, compression: str, dwa_level: float) -> None:
         """Write an EXR file; at full size and with the layers of a merge, the very file a merge writes.
 
         Call it in a thread that does no colour work. Raises as :func:`dflcore.io.exr.write_exr`.
@@ -143,6 +154,7 @@ class RenderedFrame:
             compression,
             data_window=self.data_window,
             display_window=self.display_window,
+            pixel_aspect=self.pixel_aspect,
         )
 
     def png(self) -> bytes:
@@ -173,25 +185,6 @@ class RenderedFrame:
         return to_uint8(shown)
 
 
-class WatchedClock(StepClock):
-    """A clock that asks at every step whether the result is still wanted.
-
-    Args:
-        check: raises when it is not.
-    """
-
-    def __init__(self, check: Callable[[], None]) -> None:
-        super().__init__()
-        self._check = check
-
-    @contextlib.contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Time what runs inside. Raises whatever the check raises."""
-        self._check()
-        with super().step(name):
-            yield
-
-
 @dataclass(slots=True)
 class _OpenPlate:
     plate: Plate
@@ -219,6 +212,26 @@ class _Inputs:
     plate: Plate
     records: Mapping[int, Sequence[FaceRecord]]
     notices: Sequence[Notice]
+
+
+@dataclass(frozen=True, slots=True)
+class _Near:
+    """A frame's stored masks, and what its painted faces are known by."""
+
+    masks: Mapping[str, FloatArray]
+    key: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Composed:
+    """Layers as asked for, and what they cover; windows as of :class:`RenderedFrame`."""
+
+    layers: Sequence[ExrLayer]
+    data_window: Window
+    display_window: Window
+    pixel_aspect: float
+    reduction: int
+    metadata: Mapping[str, str]
 
 
 @dataclass(slots=True)
@@ -252,6 +265,7 @@ class WarmFrames:
         self._warm = _Warm()
         self._lights: ByteCache[PlateLight] = ByteCache(cache_bytes)
         self._outputs: NetworkMemory = ByteCache(NETWORK_CACHE_BYTES)
+        self._faces_painted: ByteCache[Sequence[PaintedFace]] = ByteCache(FACES_CACHE_BYTES)
         self.files = ThreadPoolExecutor(1, thread_name_prefix="frame-files")
         """Where image files are read and written."""
 
@@ -292,36 +306,39 @@ class WarmFrames:
         cast = Cast(parse_casting(settings.cast), own, open_part)
         check_tracks(parse_casting(settings.cast), (face for faces in inputs.records.values() for face in faces))
         tracks = Tracks.steadied(inputs.records, settings.smooth_landmarks)
-        renderer = FrameRenderer(cast, converter, tracks, settings, clock=clock, developer=developer, tools=tools)
+        renderer = FrameRenderer(
+            cast, converter, tracks, settings, clock=clock, developer=developer, tools=tools, layers=names
+        )
         identity = merge_identity(inputs.plate, cast, settings, converter, permission, tools=tools.digests)
         with clock.step("faces"):
-            key, masks = self.files.submit(self._masks, request, inputs.plate, renderer, cast, identity).result()
-        light, painted = self._paint(request, inputs.plate, renderer, masks, clock)
+            key, near = self.files.submit(self._near, request, inputs.plate, renderer, cast, identity).result()
+        light, painted, is_recalled = self._paint(request, inputs.plate, renderer, near, clock)
         with clock.step("composite"):
             everybody = (face for faces in tracks.records.values() for face in faces)
             compression = settings.compression if request.for_file else LOSSLESS
             layout = FrameLayout(
                 "layered", names, people=cast.people(everybody), square=own.resolution, compression=compression
             )
-            layers, window, reduction, told = _compose(request, painted, names, layout)
-        attributes = {**header_of(painted, identity, settings), **told}
-        if reduction > 1 and settings.provenance_attributes != "off":
-            attributes["dfl/reduction"] = reduction
+            composed = _compose(request, painted, names, layout)
+        attributes = {**header_of(painted, identity, settings), **composed.metadata}
+        if composed.reduction > 1 and settings.provenance_attributes != "off":
+            attributes["dfl/reduction"] = composed.reduction
         check()
-        display = light.image.display_window
         return RenderedFrame(
-            layers=tuple(layers),
+            layers=tuple(composed.layers),
             light=light,
             converter=converter,
-            data_window=reduced_window(window, display, reduction) if reduction > 1 else window,
-            display_window=reduced_display(display, reduction) if reduction > 1 else display,
-            reduction=reduction,
+            data_window=composed.data_window,
+            display_window=composed.display_window,
+            pixel_aspect=composed.pixel_aspect,
+            reduction=composed.reduction,
             key=key,
             face_count=painted.face_count,
             attributes=attributes,
             notices=(*inputs.notices, *model.notices, *permission_notices, *painted.notices),
             steps_ms=clock.milliseconds_per(1),
-            network_reused=any(one.is_reused for one in parts) and not any(one.has_run for one in parts),
+            network_reused=(is_recalled or any(one.is_reused for one in parts))
+            and not any(one.has_run for one in parts),
         )
 
     def close(self) -> None:
@@ -332,10 +349,11 @@ class WarmFrames:
         self._warm = _Warm()
         self._lights.clear()
         self._outputs.clear()
+        self._faces_painted.clear()
 
     def _converter(self, config: str) -> tuple[ColorConverter, PlateDeveloper]:
         """Raises NotFound, InvalidInput."""
-        name = f"{config}\0{os.stat(config).st_mtime_ns}" if config and os.path.isfile(config) else config
+        name = _config_name(config)
         if name not in self._warm.converters:
             converter = ColorConverter(config)
             self._warm.converters = {name: (converter, PlateDeveloper(converter))}
@@ -350,7 +368,7 @@ class WarmFrames:
         """A model as it was saved last."""
         device = str(resolve_device(settings.device))
         key = (str(path), device)
-        token = _model_token(path)
+        token = model_token(path)
         kept = self._warm.models.pop(key, None)
         if kept is None or kept.token != token:
             kept = None  # the old weights go before the new ones come
@@ -377,7 +395,7 @@ class WarmFrames:
         """The networks the settings name, kept until others are named. Raises as :func:`open_tools`."""
         device = str(resolve_device(settings.device))
         named = {name: _folder_of(name) for name in (settings.segmenter, settings.enhancer)}
-        key = (device, *((name, _model_token(path)) if path else (name,) for name, path in named.items()))
+        key = (device, *((name, model_token(path)) if path else (name,) for name, path in named.items()))
         if key not in self._warm.tools:
             self._warm.tools = {}  # the old weights go before the new ones come
             self._warm.tools = {key: open_tools(settings, self._store, device)}
@@ -391,48 +409,75 @@ class WarmFrames:
         faces = self._faces(request, plate)
         return _Inputs(plate, faces.records, (*plate.notices, *faces.notices))
 
-    def _masks(
+    def _near(
         self, request: FrameRequest, plate: Plate, renderer: FrameRenderer, cast: Cast, identity: MergeIdentity
-    ) -> tuple[str, dict[int, dict[str, FloatArray]]]:
-        """The frame's key, and stored masks of its faces and those around it; runs where files are read."""
+    ) -> tuple[str, dict[int, _Near]]:
+        """The frame's key, and what is known of it and of those around it; runs where files are read."""
+        settings = request.settings
         records = {number: renderer.tracks.records.get(number, ()) for number in renderer.frames_around(request.frame)}
-        segmentation = Segmentation.open(request.faceset, request.settings.segmentation, records)
+        segmentation = Segmentation.open(request.faceset, settings.segmentation, records)
         with contextlib.closing(segmentation):
-            masks: dict[int, dict[str, FloatArray]] = {number: {} for number in records}
+            near: dict[int, _Near] = {}
             for number, faces in records.items():
+                masks: dict[str, FloatArray] = {}
                 for swapper, theirs in cast.divide(faces):
-                    masks[number] |= segmentation.read(theirs, swapper.face_type, swapper.resolution)
-            return frame_key(request.frame, identity, plate, renderer, segmentation), masks
+                    masks |= segmentation.read(theirs, swapper.face_type, swapper.resolution)
+                try:
+                    plate_identity = plate.identity(number)
+                except NotFound:
+                    if number == request.frame:
+                        raise
+                    continue  # it has nothing to lend
+                known = identity.frame_key(
+                    plate_identity, faces, segmentation.identify(faces), settings_digest="painted"
+                )
+                shown = [(record.name, record.track_id, record.face_index) for record in faces]
+                whom = (settings.cast, *_person(settings.identity, settings.morph, settings))
+                look = (_config_name(settings.ocio_config), settings.bit_depth, settings.segmenter, settings.enhancer)
+                near[number] = _Near(masks, (known, *shown, *whom, *look))
+            return frame_key(request.frame, identity, plate, renderer, segmentation), near
 
     def _paint(
         self,
         request: FrameRequest,
         plate: Plate,
         renderer: FrameRenderer,
-        masks: Mapping[int, Mapping[str, FloatArray]],
+        near: Mapping[int, _Near],
         clock: StepClock,
-    ) -> tuple[PlateLight, PaintedFrame]:
-        light = self._light(request, plate, renderer, clock, request.frame)
-        faces = {request.frame: renderer.prepare(light, masks[request.frame])}
-        for number in masks.keys() - {request.frame}:
-            try:
-                other = self._light(request, plate, renderer, clock, number)
-            except (NotFound, DataCorrupt):
-                continue  # it has nothing to lend
-            faces[number] = renderer.prepare(other, masks[number])
-        return light, renderer.finish(light, faces[request.frame], faces)
+    ) -> tuple[PlateLight, PaintedFrame, bool]:
+        """The frame's light and faces, and whether all that shows faces had been painted before."""
+        faces: dict[int, Sequence[PaintedFace]] = {}
+        is_recalled = False
+        light: PlateLight | None = None
+        for number, known in sorted(near.items(), key=lambda item: item[0] != request.frame):
+            painted = self._faces_painted.get(known.key)
+            is_recalled = is_recalled or bool(painted)
+            if painted is None or number == request.frame:
+                try:
+                    shown = self._light(request, plate, renderer, clock, number)
+                except (NotFound, DataCorrupt):
+                    if number == request.frame:
+                        raise
+                    continue  # it has nothing to lend
+                light = light or shown
+                if painted is None:
+                    painted = renderer.prepare(shown, known.masks)
+                    self._faces_painted.put(known.key, painted, faces_bytes(painted))
+            faces[number] = painted
+        assert light is not None
+        return light, renderer.finish(light, faces[request.frame], faces), is_recalled
 
     def _plate(self, request: FrameRequest, converter: ColorConverter) -> Plate:
         """The plate with all its frames, opened anew where the frame was not there before, or its first has changed."""
         settings = request.settings
-        key = (request.plate, settings.input_colorspace, converter.config_name)
+        key = (request.plate, settings.input_colorspace, _config_name(settings.ocio_config))
         kept = self._warm.plates.pop(key, None)
-        if kept is not None and (request.frame not in set(kept.plate.frames) or kept.token != _plate_token(kept.plate)):
+        if kept is not None and (request.frame not in set(kept.plate.frames) or kept.token != plate_token(kept.plate)):
             kept.plate.close()
             kept = None
         if kept is None:
             plate = open_plate(request.plate, color_space=settings.input_colorspace, resolve_space=converter.find)
-            kept = _OpenPlate(plate, _plate_token(plate))
+            kept = _OpenPlate(plate, plate_token(plate))
         self._warm.plates[key] = kept
         while len(self._warm.plates) > _KEPT_PLATES:
             self._warm.plates.pop(next(iter(self._warm.plates))).plate.close()
@@ -442,7 +487,7 @@ class WarmFrames:
     def _faces(self, request: FrameRequest, plate: Plate) -> _Faces:
         """Faces by frame. Raises as :meth:`Faceset.open` and :func:`select_records`."""
         key = (str(request.faceset), plate.name)
-        token = (*_folder_token(request.faceset), plate.size, plate.frames)
+        token = (*folder_token(request.faceset), plate.size, plate.frames)
         kept = self._warm.faces.pop(key, None)
         if kept is None or kept.token != token:
             with Faceset.open(request.faceset) as faceset:
@@ -458,14 +503,14 @@ class WarmFrames:
         settings = request.settings
         key = (
             *(request.plate, str(number), plate.identity(number), plate.color_space),
-            *(settings.ocio_config, settings.bit_depth),
+            *(_config_name(settings.ocio_config), settings.bit_depth),
         )
         light = self._lights.get(key)
         if light is None:
             with clock.step("read"):
                 image = self.files.submit(plate.read, number).result()
             light = renderer.develop(image)
-            self._lights.put(key, light, _light_bytes(light))
+            self._lights.put(key, light, light_bytes(light))
         return light
 
 
@@ -520,16 +565,18 @@ def _check_size(request: FrameRequest) -> None:
         raise InvalidInput("The window is empty.", reason="REGION_EMPTY", field="window")
 
 
-def _compose(
-    request: FrameRequest, painted: PaintedFrame, names: Sequence[str], layout: FrameLayout
-) -> tuple[list[ExrLayer], Window, int, Mapping[str, str]]:
-    """The layers asked for, what they cover in plate pixels, by how much they are reduced, and what headers say.
-
-    The square of ``raw_predict`` lies in no plate: it comes whole.
-    """
+def _compose(request: FrameRequest, painted: PaintedFrame, names: Sequence[str], layout: FrameLayout) -> _Composed:
+    """The layers asked for. The square of ``raw_predict`` lies in no plate: it comes whole."""
     if painted.predicted is not None:
         square = arrange_files(layout, painted)[0][""]
-        return square.layers, square.data_window, 1, {}
+        return _Composed(
+            layers=square.layers,
+            data_window=square.data_window,
+            display_window=square.display_window,
+            pixel_aspect=square.pixel_aspect,
+            reduction=1,
+            metadata=square.metadata,
+        )
     data, display = painted.light.data_window, painted.light.image.display_window
     region = _region(request, painted)
     reduction = whole_reduction(region, display, request.reduction, request.max_side)
@@ -549,7 +596,14 @@ def _compose(
     layers = crop_layers([by_name[name] for name in wanted], composed, region)
     if reduction > 1:
         layers = reduce_layers(layers, painted.faces, region, display, reduction)
-    return layers, region, reduction, file.metadata
+    return _Composed(
+        layers=layers,
+        data_window=reduced_window(region, display, reduction) if reduction > 1 else region,
+        display_window=reduced_display(display, reduction) if reduction > 1 else display,
+        pixel_aspect=painted.light.image.pixel_aspect,
+        reduction=reduction,
+        metadata=file.metadata,
+    )
 
 
 def _region(request: FrameRequest, painted: PaintedFrame) -> Window:
@@ -572,6 +626,11 @@ def _region(request: FrameRequest, painted: PaintedFrame) -> Window:
     return common
 
 
+def _config_name(config: str) -> str:
+    """A colour config as it is now: a file that was changed is another one."""
+    return f"{config}\0{os.stat(config).st_mtime_ns}" if config and os.path.isfile(config) else config
+
+
 def _person(identity: str, morph: float, settings: MergeSettings) -> tuple[str, ...]:
     """What decides about a network's output beside its weights and what it is shown."""
     return (identity, str(morph), settings.device)
@@ -581,34 +640,3 @@ def _folder_of(name: str) -> Path | None:
     """The model folder that a tool is named by; None for other names."""
     path = Path(name.partition(":")[2] or name)
     return path if name and path.is_dir() else None
-
-
-def _model_token(path: Path) -> tuple[object, ...]:
-    """Changes with every save of a model."""
-    folders = generation_folders(path)[:1]
-    with contextlib.suppress(OSError):
-        return tuple((folder.name, (folder / MANIFEST_NAME).stat().st_mtime_ns) for folder in folders)
-    return (os.urandom(8),)  # it is just being removed
-
-
-def _folder_token(path: Path) -> tuple[object, ...]:
-    """Changes when a faceset does: its index, and the files in it."""
-    tokens: list[object] = []
-    for entry in (path, path / INDEX_NAME, path / PACK_NAME):
-        with contextlib.suppress(OSError):
-            status = entry.stat()
-            tokens.append((entry.name, status.st_mtime_ns, status.st_size, status.st_ino))
-    return tuple(tokens)
-
-
-def _plate_token(plate: Plate) -> str:
-    """Changes when the frame does that says what all others are."""
-    return plate.identity(plate.frames.frames[0])
-
-
-def _light_bytes(light: PlateLight) -> int:
-    arrays = [light.image.pixels]
-    for array in (light.beauty, light.rgb):
-        if not any(np.may_share_memory(array, known) for known in arrays):
-            arrays.append(array)
-    return sum(array.nbytes for array in arrays)

@@ -470,4 +470,5 @@ class _MergeRun:
             data_window=file.data_window,
             display_window=file.display_window,
             pixel_aspect=file.pixel_aspect,
+            dwa_level=self._settings.dwa_level,
         )

@@ -47,24 +47,25 @@ def put_back(
     window = intersect(grown(Window(x=x, y=y, width=width, height=height), margin), grown(data_window, margin))
     assert window is not None, "what meets a window meets a larger one"
     box = (window.x, window.y, window.width, window.height)
-    planes = [swap, *([] if raw is None else [raw]), np.stack(masks, axis=2)]
-    stack = torch.from_numpy(np.concatenate(planes, axis=2)).permute(2, 0, 1).contiguous()
-    warped = warp_to_plate(stack, aligned_from_plate, box, padding="border").numpy()
     st = st_map(aligned_from_plate, size, box)
     is_inside = ((st >= 0.0) & (st <= 1.0)).all(axis=0)
-    warped *= is_inside
-    flat = np.clip(warped[-4:], 0.0, 1.0)
-    swap_in_plate = np.ascontiguousarray(warped[:3].transpose(1, 2, 0))
+    planes = [swap, *([] if raw is None else [raw]), np.stack(masks, axis=2)]
+    stack = torch.from_numpy(np.concatenate(planes, axis=2)).permute(2, 0, 1)  # channels stay together in memory
+    warped = warp_to_plate(stack, aligned_from_plate, box, padding="border", inside=is_inside).permute(1, 2, 0).numpy()
+    flat = np.ascontiguousarray(np.moveaxis(warped[..., -4:], 2, 0))
+    np.clip(flat, 0.0, 1.0, out=flat)
+    swap_in_plate = np.ascontiguousarray(warped[..., :3])
+    st *= is_inside
     return FaceLayers(
         window=window,
         swap=swap_in_plate,
-        raw=swap_in_plate if raw is None else np.ascontiguousarray(warped[3:6].transpose(1, 2, 0)),
+        raw=swap_in_plate if raw is None else np.ascontiguousarray(warped[..., 3:6]),
         matte=flat[0],
         learned_source=flat[1],
         learned_target=flat[2],
         hull=flat[3],
         segmentation=np.asarray(is_inside, dtype=np.float32),
-        st=st * is_inside,
+        st=st,
         person=person,
         aligned_from_plate=aligned_from_plate,
         size=size,

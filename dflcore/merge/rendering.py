@@ -65,6 +65,7 @@ class FrameRenderer:
         settings: with their overrides; what holds on a frame is looked up.
         developer: of the same converter; one that has converted before has its tables ready.
         tools: the networks the settings name beside the model.
+        layers: those that will be asked for; None takes the settings'.
     """
 
     def __init__(
@@ -77,11 +78,12 @@ class FrameRenderer:
         clock: StepClock | None = None,
         developer: PlateDeveloper | None = None,
         tools: MergeTools | None = None,
+        layers: Sequence[str] | None = None,
     ) -> None:
         self.tracks = tracks
         self.radius = max(settings.smooth_matte, settings.smooth_colors)
         self.settings = settings
-        self._needs_raw = "raw" in parse_layers(settings.layers)
+        self._needs_raw = "raw" in (parse_layers(settings.layers) if layers is None else layers)
         self._clock = clock or StepClock()
         self._developer = developer or PlateDeveloper(converter)
         self._painter = FacePainter(cast, converter, tracks, self._clock, tools or MergeTools())
@@ -238,6 +240,7 @@ def write_layers(
     data_window: Window | None = None,
     display_window: Window | None = None,
     pixel_aspect: float | None = None,
+    dwa_level: float,
 ) -> None:
     """One EXR of a frame. Windows and aspect: the plate's own unless said otherwise. Raises as :func:`write_exr`."""
     write_exr(
@@ -248,6 +251,7 @@ def write_layers(
         pixel_aspect=light.image.pixel_aspect if pixel_aspect is None else pixel_aspect,
         metadata=attributes,
         compression=compression,
+        dwa_level=dwa_level,
         color_space=light.color_space,
     )
 

@@ -13,7 +13,7 @@ DIGEST
     equals GetServerInfoResponse.schema_digest of a daemon of the same build.
 """
 
-DIGEST = "97c15d261c5f740d54982f497057e754a1018f5154039ff14bb155df27d5fe18"
+DIGEST = "467d9b41f840b7cb43c636722d4a161c10920d54bc2e0f40572436cf4ea21852"
 
 MESSAGES = {
     "dflproto.v1.ApplyMasksSettings": [
@@ -506,6 +506,7 @@ MESSAGES = {
         (37, "enhancer", "optional", "string", "", ""),
         (38, "enhance_power", "optional", "double", "", ""),
         (39, "overrides", "optional", "string", "", ""),
+        (40, "dwa_level", "optional", "double", "", ""),
     ],
     "dflproto.v1.MergeSpec": [
         (1, "plate", "single", "message", "dflproto.v1.PlateSpec", ""),

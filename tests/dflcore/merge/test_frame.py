@@ -69,6 +69,13 @@ LOOKS = [
     {"matte_erode": 4.0, "matte_feather": 11.0, "opacity": 0.5},
     {"color_transfer": "none", "matte_mode": "hull", "face_scale": 9.0},
     {"bit_depth": "float", "provenance_attributes": "full"},
+    {"mode": "seamless_histogram", "sharpen": 40.0, "grain": 50.0},
+    {"mode": "raw_rgb", "color_degrade": 30.0},
+    {"mode": "raw_predict"},
+    {"mode": "original"},
+    {"smooth_matte": 2, "smooth_colors": 2, "smooth_landmarks": 3, "color_transfer": "mkl", "motion_blur": 1.0},
+    {"overrides": "1002: opacity=0.3 mode=seamless; 1001-1003: matte_erode=0>4"},
+    {"compression": "dwaa", "layers": "matte,st"},
 ]
 
 
@@ -77,10 +84,12 @@ def test_a_frame_is_the_ranges_frame_bit_for_bit(shot: FrameShot, frames: WarmFr
     merged = (1001, 1002, NOBODY)
     shot.merge(tmp_path / "range.####.exr", merged, **look)
     for number in (*merged, 1001):  # the last with everything warm
-        rendered = frames.render(ask(shot, number, settings=look, layers=ALL, for_file=True))
+        names = ("beauty", *MergeSettings(**look).layers.split(","))
+        rendered = frames.render(ask(shot, number, settings=look, layers=names, for_file=True))
         assert rendered.face_count == (number != NOBODY)
-        assert_equal_bits(pixels_of(rendered), read_exr_layers(tmp_path / f"range.{number}.exr"))
-        rendered.write_exr(tmp_path / "one.exr", rendered_compression(look))
+        settings = MergeSettings(**look)
+        rendered.write_exr(tmp_path / "one.exr", settings.compression, settings.dwa_level)
+        assert_equal_bits(read_exr_layers(tmp_path / "one.exr"), read_exr_layers(tmp_path / f"range.{number}.exr"))
         one, range_frame = read_still(tmp_path / "one.exr"), read_still(tmp_path / f"range.{number}.exr")
         assert {name: one.value for name, one in one.metadata.items() if name != "DateTime"} == {
             name: one.value for name, one in range_frame.metadata.items() if name != "DateTime"
@@ -88,8 +97,23 @@ def test_a_frame_is_the_ranges_frame_bit_for_bit(shot: FrameShot, frames: WarmFr
         assert (one.data_window, one.display_window) == (range_frame.data_window, range_frame.display_window)
 
 
-def rendered_compression(look: dict) -> str:
-    return MergeSettings(**look).compression
+def test_turning_knobs_leaves_no_trace(shot: FrameShot, frames: WarmFrames) -> None:
+    """Whatever was looked at in between: the same look is the same picture, and that of a process just started."""
+    first = [pixels_of(frames.render(ask(shot, settings=look, layers=("beauty", "raw")))) for look in LOOKS[:6]]
+    again = [pixels_of(frames.render(ask(shot, settings=look, layers=("beauty", "raw")))) for look in LOOKS[:6]]
+    for look, one, other in zip(LOOKS, first, again, strict=False):
+        fresh = WarmFrames(lambda path, digest: ALLOWED, cache_bytes=0)
+        expected = pixels_of(fresh.render(ask(shot, settings=look, layers=("beauty", "raw"))))
+        fresh.close()
+        assert_equal_bits(one, expected)
+        assert_equal_bits(other, expected)
+
+
+def test_a_layer_the_settings_do_not_name(shot: FrameShot, frames: WarmFrames) -> None:
+    expected = pixels_of(frames.render(ask(shot, layers=("raw", "swap"))))
+    found = pixels_of(frames.render(ask(shot, settings={"layers": ""}, layers=("raw", "swap"))))
+    assert_equal_bits(found, expected)
+    assert not np.array_equal(found["raw.R"], found["swap.R"])
 
 
 def test_the_key_is_the_manifests(shot: FrameShot, frames: WarmFrames, tmp_path) -> None:
