@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from pathlib import Path
 from typing import Generic, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from dflcore.io.faceset import INDEX_NAME
+from dflcore.io.pack import PACK_NAME
+from dflcore.io.plate import Plate
+from dflcore.merge.face import PaintedFace
+from dflcore.merge.light import PlateLight
+from dflcore.merge.stages import StepClock
 from dflcore.merge.swapper import FaceSwapper
+from dflcore.models.layout import MANIFEST_NAME, generation_folders
 from dflcore.types import FaceType
 
 V = TypeVar("V")
@@ -118,3 +129,63 @@ class RememberingSwapper:
             self._recalled += 1
         face, source_mask, target_mask = (torch.clone(plane) for plane in known)
         return face, source_mask, target_mask
+
+
+class WatchedClock(StepClock):
+    """A clock that asks at every step whether the result is still wanted.
+
+    Args:
+        check: raises when it is not.
+    """
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        super().__init__()
+        self._check = check
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time what runs inside. Raises whatever the check raises."""
+        self._check()
+        with super().step(name):
+            yield
+
+
+def model_token(path: Path) -> tuple[object, ...]:
+    """Changes with every save of a model."""
+    folders = generation_folders(path)[:1]
+    with contextlib.suppress(OSError):
+        return tuple((folder.name, (folder / MANIFEST_NAME).stat().st_mtime_ns) for folder in folders)
+    return (os.urandom(8),)  # it is just being removed
+
+
+def folder_token(path: Path) -> tuple[object, ...]:
+    """Changes when a faceset does: its index, and the files in it."""
+    tokens: list[object] = []
+    for entry in (path, path / INDEX_NAME, path / PACK_NAME):
+        with contextlib.suppress(OSError):
+            status = entry.stat()
+            tokens.append((entry.name, status.st_mtime_ns, status.st_size, status.st_ino))
+    return tuple(tokens)
+
+
+def plate_token(plate: Plate) -> str:
+    """Changes when the frame does that says what all others are."""
+    return plate.identity(plate.frames.frames[0])
+
+
+def light_bytes(light: PlateLight) -> int:
+    """What a frame's light takes in memory; views count once."""
+    arrays = [light.image.pixels]
+    for array in (light.beauty, light.rgb):
+        if not any(np.may_share_memory(array, known) for known in arrays):
+            arrays.append(array)
+    return sum(array.nbytes for array in arrays)
+
+
+def faces_bytes(faces: Sequence[PaintedFace]) -> int:
+    """What painted faces take in memory."""
+    kept = []
+    for face in faces:
+        aligned = (face.aligned.seen, face.aligned.hull, face.aligned.segmentation)
+        kept += [*aligned, face.painted, face.enhanced, face.learned_source, face.learned_target, face.painted_mask]
+    return sum(array.nbytes for array in kept if array is not None)
