@@ -10,6 +10,30 @@ LIMITS = "limits"
 class QcSettings(Settings):
     """Measure a merged shot against its plate, and write a report that names the frames to look at first."""
 
+    worst_frames: int = knob(
+        12, "Pictures of so many of the frames to look at first.", ge=0, le=200, affects_pixels=False
+    )
+    spread_frames: int = knob(
+        6, "Pictures of so many frames spread evenly over the shot.", ge=0, le=200, affects_pixels=False
+    )
+    landmarker: str = knob(
+        "dlib68",
+        "Landmarker that looks at plate and result alike; the embedded one keeps figures of all machines comparable.",
+        audience=Audience.TD,
+    )
+    input_colorspace: str = knob(
+        "auto",
+        "Colour space of the plate as OpenColorIO names it; auto takes what the merge took, else what the plate says.",
+    )
+    ocio_config: str = knob(
+        "",
+        "OpenColorIO config file or built-in name; empty takes $OCIO, then the built-in.",
+        audience=Audience.TD,
+    )
+    overwrite: bool = knob(
+        False, "Replace files of the report's name that are no report of this result.", affects_pixels=False
+    )
+    device: str = knob("auto", "Torch device: auto, cpu, cuda, cuda:1.", audience=Audience.TD, affects_pixels=False)
     max_identity_distance: float = knob(
         0.6,
         "Face descriptors of result and source further apart than this are not one person; 0.6 is the encoder's own.",
@@ -91,27 +115,3 @@ class QcSettings(Settings):
         ge=0.0,
         le=1.0,
     )
-    worst_frames: int = knob(
-        12, "Pictures of so many of the frames to look at first.", ge=0, le=200, affects_pixels=False
-    )
-    spread_frames: int = knob(
-        6, "Pictures of so many frames spread evenly over the shot.", ge=0, le=200, affects_pixels=False
-    )
-    landmarker: str = knob(
-        "dlib68",
-        "Landmarker that looks at plate and result alike; the embedded one keeps figures of all machines comparable.",
-        audience=Audience.TD,
-    )
-    input_colorspace: str = knob(
-        "auto",
-        "Colour space of the plate as OpenColorIO names it; auto takes what the merge took, else what the plate says.",
-    )
-    ocio_config: str = knob(
-        "",
-        "OpenColorIO config file or built-in name; empty takes $OCIO, then the built-in.",
-        audience=Audience.TD,
-    )
-    overwrite: bool = knob(
-        False, "Replace files of the report's name that are no report of this result.", affects_pixels=False
-    )
-    device: str = knob("auto", "Torch device: auto, cpu, cuda, cuda:1.", audience=Audience.TD, affects_pixels=False)

@@ -106,7 +106,7 @@ class Delivery:
             DataCorrupt: the manifest or the first frame cannot be read.
         """
         pattern = _pattern_of(Path(text)) or SequencePattern.parse(text)
-        if pattern.suffix != ".exr":
+        if not f"{pattern.head}{pattern.tail}".lower().endswith(".exr"):
             raise InvalidInput(
                 f"The result {text} is not an EXR sequence; name the frames that `dfl merge` wrote.",
                 reason="BAD_RESULT",

@@ -6,7 +6,7 @@ figures do not depend on the plate's resolution. The same landmarker looks at bo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,6 +42,8 @@ LEAST_AREA_PERCENT: Final = 0.5
 DESCRIBED_FACES: Final = 24
 """So many faces of a faceset without descriptors are described to know whom it shows."""
 _EDGE_PX: Final = 3
+_GRAIN_PX: Final = 512
+"""Side of the plate's part that grain is measured in."""
 _MARGIN_PX: Final = 4
 """Plate pixels around the square, for the resampling filter."""
 
@@ -51,8 +53,9 @@ class FaceCutout:
     """A face in plate and result.
 
     Attributes:
-        plate, result: (h, w, 3) RGB float32, sRGB-encoded, [0, 1], the plate's own pixels around the face.
+        plate, result: (h, w, 3) RGB float32, scene-linear, finite, the plate's own pixels around the face.
         matte: (h, w) float32 in [0, 1].
+        show: light → what a display shows: sRGB-encoded, [0, 1].
         square_from_cutout: (2, 3), pixels of these arrays to pixels of the square.
         points: (68, 2) float32, the faceset's landmarks in the square.
     """
@@ -60,6 +63,7 @@ class FaceCutout:
     plate: FloatArray
     result: FloatArray
     matte: FloatArray
+    show: Callable[[FloatArray], FloatArray]
     square_from_cutout: Affine
     points: FloatArray
 
@@ -223,14 +227,14 @@ class _Square:
     def of(cls, cutout: FaceCutout) -> _Square:
         stack = np.concatenate([cutout.plate, cutout.result], axis=2)
         planes = torch.from_numpy(np.ascontiguousarray(stack)).permute(2, 0, 1)
-        colors = warp_to_aligned(planes, cutout.square_from_cutout, SQUARE_PX).clamp(0.0, 1.0)
+        colors = warp_to_aligned(planes, cutout.square_from_cutout, SQUARE_PX)
         pair = np.ascontiguousarray(colors.permute(1, 2, 0).numpy())
         plane = torch.from_numpy(np.ascontiguousarray(cutout.matte[None]))
         matte = warp_to_aligned(plane, cutout.square_from_cutout, SQUARE_PX, padding="zeros")[0].clamp(0.0, 1.0)
         full = np.asarray(matte.numpy(), dtype=np.float32)
         return cls(
-            plate=np.ascontiguousarray(pair[..., :3]),
-            result=np.ascontiguousarray(pair[..., 3:]),
+            plate=cutout.show(pair[..., :3]),
+            result=cutout.show(pair[..., 3:]),
             matte=full,
             inside=shrunk(full > INSIDE_MATTE, _EDGE_PX),
         )
@@ -241,6 +245,13 @@ def shrunk(mask: NDArray[np.bool_], margin_px: int) -> NDArray[np.bool_]:
     kernel = np.ones((2 * margin_px + 1, 2 * margin_px + 1), np.uint8)
     eroded = cv2.erode(mask.astype(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0.0)
     return np.asarray(eroded, dtype=np.bool_)
+
+
+def _middle(cutout: FaceCutout) -> tuple[slice, slice]:
+    """The part of a cutout that grain is measured in: enough of it, however large the face is."""
+    x, y = affine.apply(affine.invert(cutout.square_from_cutout), (SQUARE_PX / 2.0, SQUARE_PX / 2.0)).tolist()
+    left, top = max(int(x) - _GRAIN_PX // 2, 0), max(int(y) - _GRAIN_PX // 2, 0)
+    return slice(top, top + _GRAIN_PX), slice(left, left + _GRAIN_PX)
 
 
 def _compare_performance(plate_points: FloatArray, result_points: FloatArray) -> dict[str, float]:
@@ -265,7 +276,10 @@ def _compare_pictures(cutout: FaceCutout, square: _Square) -> dict[str, float]:
         values["sharpness"] = sharpness_ratio(result_luma, plate_luma, square.inside)
     except InvalidInput:  # too little matte, or a flat plate
         pass
-    grain = noise_ratio(cutout.result, cutout.plate, cutout.matte > INSIDE_MATTE)
+    part = _middle(cutout)
+    grain = noise_ratio(
+        cutout.show(cutout.result[part]), cutout.show(cutout.plate[part]), cutout.matte[part] > INSIDE_MATTE
+    )
     if grain is not None:
         values["grain"] = grain
     return values

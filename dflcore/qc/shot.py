@@ -28,7 +28,7 @@ from dflcore.merge.stages import run_stages
 from dflcore.progress import FrameProgress, RunControl, StopRequest
 from dflcore.qc.confidence import Confidence
 from dflcore.qc.delivery import LOSSY_COMPRESSIONS, DeliveredFrame, Delivery
-from dflcore.qc.exactness import changed_outside
+from dflcore.qc.exactness import changed_pixels
 from dflcore.qc.faces import FaceCutout, FaceExaminer, People, square_of, square_points, square_type, square_window
 from dflcore.qc.steadiness import PAIRED, FaceTrace, compare_traces, oddness, oddness_and_jumps
 from dflcore.types import FaceRecord, FaceType, FloatArray
@@ -36,6 +36,8 @@ from dflcore.types import FaceRecord, FaceType, FloatArray
 WAITING_FRAMES: Final = 1
 """Frames that may wait between two stages; at most four are in memory."""
 STAGE: Final = "measure"
+_BRIGHTEST: Final = 4.0
+"""Light above this is cut before a face is resampled, so that a sparkle is no halo; a display shows 1."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -212,8 +214,9 @@ class ShotMeter:
             return None
         rows, columns = inside(window, light.data_window)
         cutout = FaceCutout(
-            plate=self._shown(light.beauty[rows, columns, :3], light.color_space),
-            result=self._shown(result.beauty[rows, columns, :3], light.color_space),
+            plate=_limited(light.beauty[rows, columns, :3]),
+            result=_limited(result.beauty[rows, columns, :3]),
+            show=lambda linear: np.clip(self._converter.to_network(linear, light.color_space), 0.0, 1.0),
             matte=np.clip(np.nan_to_num(to_float(np.ascontiguousarray(result.matte[rows, columns]))), 0.0, 1.0),
             square_from_cutout=affine.compose(square_from_plate, affine.shift(window.x, window.y)),
             points=square_points(record, square_from_plate, display),
@@ -222,11 +225,6 @@ class ShotMeter:
         values = {**examined.values, "confidence": self._confidence.of_face(record)}
         self._follow(label, record.frame, examined.trace)
         return MeasuredFace(label=label, track=record.track_id, name=record.name, values=values, note=examined.note)
-
-    def _shown(self, rgb: NDArray[Any], space: str) -> FloatArray:
-        """(h, w, 3) as a display shows it: sRGB-encoded, [0, 1]; what is no number is black."""
-        finite = np.nan_to_num(to_float(np.ascontiguousarray(rgb)), nan=0.0, posinf=65504.0, neginf=0.0)
-        return np.clip(self._converter.to_network(finite, space), 0.0, 1.0)
 
     def _follow(self, label: str, frame: int, trace: FaceTrace | None) -> None:
         """Compare with the frame before, if that is the nearest that was asked for."""
@@ -273,19 +271,35 @@ def smallest_gap(frames: FrameRange) -> int:
 def _frame_values(plate: NDArray[Any], result: DeliveredFrame) -> dict[str, float]:
     """Figures of a whole frame: bits outside the matte, numbers that are none, highlights in the matte."""
     matte = to_float(result.matte)
-    changed = changed_outside(plate, result.beauty, matte)
-    own, wanted = to_float(result.beauty), to_float(plate)  # arithmetic with halves is many times slower
+    changed = changed_pixels(plate, result.beauty)
+    values = {"outside_px": 0.0, "not_finite_px": 0.0}
+    part = _bounds(changed | (matte > 0.0))
+    if part is None:
+        return values
+    values["outside_px"] = float(np.count_nonzero(changed[part] & (matte[part] == 0.0)))
+    own, wanted = (to_float(np.ascontiguousarray(one[part])) for one in (result.beauty, plate))  # halves are slow
     own_finite, wanted_finite = _is_finite(own), _is_finite(wanted)
-    values = {
-        "outside_px": float(np.count_nonzero(changed)),
-        "not_finite_px": float(np.count_nonzero(wanted_finite & ~own_finite)),
-    }
-    is_face = (matte > 0) & wanted_finite & own_finite
+    values["not_finite_px"] = float(np.count_nonzero(wanted_finite & ~own_finite))
+    is_face = (matte[part] > 0.0) & wanted_finite & own_finite
     if is_face.any():
         values["highlight"] = float(own[is_face][:, :3].max())
         values["highlight_plate"] = float(wanted[is_face][:, :3].max())
         values["highlight_ratio"] = max(values["highlight"], 1.0) / max(values["highlight_plate"], 1.0)
     return values
+
+
+def _bounds(mask: NDArray[np.bool_]) -> tuple[slice, slice] | None:
+    """Smallest rows and columns that hold every true pixel; None without one."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return None
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def _limited(rgb: NDArray[Any]) -> FloatArray:
+    """(h, w, 3) light that can be resampled: what is no number is black, highlights end well above what is shown."""
+    finite = np.nan_to_num(to_float(np.ascontiguousarray(rgb)), nan=0.0, posinf=_BRIGHTEST, neginf=0.0)
+    return np.clip(finite, -_BRIGHTEST, _BRIGHTEST)
 
 
 def _is_finite(pixels: FloatArray) -> NDArray[np.bool_]:
