@@ -155,6 +155,7 @@ class RenderedFrame:
             data_window=self.data_window,
             display_window=self.display_window,
             pixel_aspect=self.pixel_aspect,
+            dwa_level=dwa_level,
         )
 
     def png(self) -> bytes:
