@@ -39,7 +39,9 @@ class ColorMethod(Protocol):
 
         Args:
             own, wanted: as this method measured them, or pooled from several pictures.
-            max_gain: most by which a spread of colours is multiplied; what is beyond reach is left.
+            max_gain: most by which a spread of colours is multiplied; what is beyond reach is left. Where it is finite,
+                transports (idt, sot, mix) are smooth besides, so that single tones do not break out of their
+                neighbourhood.
 
         Returns:
             (B, 3, H, W), not clipped.

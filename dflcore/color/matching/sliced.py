@@ -92,7 +92,7 @@ class SlicedMatch:
         Args:
             pixels: (B, C, N). cloud, wanted: (B, C, M) samples of their colours and of those they shall have.
             limits: of ordinary values.
-            max_gain: of the spread along any direction of colour.
+            max_gain: of the spread along any direction of colour; where it is finite, the change is smooth besides.
         """
         low, high = bulk_range(cloud, limits)
         cloud, wanted = cloud.clamp(low, high), wanted.clamp(*bulk_range(wanted, limits))
@@ -108,9 +108,7 @@ class SlicedMatch:
             travelled = _transport(cloud, reach.draw_together(wanted), rounds, self.step)
             change = reach.map(nodes) - nodes + lattice.spread(cloud, travelled - reach.map(cloud))
         change = change.view(len(cloud), dimensions, *LATTICES[dimensions])
-        places = (
-            lattice.places(pixels.clamp(low, high)).flip(1).transpose(1, 2)
-        )  # grid_sample wants the last axis first
+        places = lattice.places(pixels.clamp(low, high)).flip(1).transpose(1, 2)  # the last axis first
         places = places.view(len(places), *(1,) * (dimensions - 1), *places.shape[1:])
         looked_up = F.grid_sample(change, places, mode="bilinear", padding_mode="border", align_corners=True)
         return pixels + looked_up.view_as(pixels)
