@@ -402,7 +402,7 @@ def test_ids_are_picked_and_people_have_layers(odd, frames: WarmFrames, tmp_path
         model=tmp_path / "model",
         faceset=shot.faceset,
         settings=MergeSettings(),
-        layers=("crypto_face", "id_mattes", "beauty"),
+        layers=("crypto_face", "id_mattes", "st_inverse", "beauty"),
     )
     whole, proxy = frames.render(request), frames.render(replace(request, reduction=3))
     assert whole.layers[-1].name == ""
