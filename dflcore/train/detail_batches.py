@@ -148,8 +148,7 @@ class DetailBatches:
         if painted is None:
             return soft, sharp
         worn = wear(painted[:, :3], self._softness, draws)
-        # Outside its mask a model paints what it likes. To show that and not to judge it taught less in more time: what
-        # is invented there is one more face to learn from.
+        # outside its mask a model paints what it likes; what is invented there is one more face to learn from
         share = painted[:, 3:] * draws.chance(self._painted_share)
         return torch.lerp(soft, worn, share), sharp
 
