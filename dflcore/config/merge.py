@@ -29,6 +29,7 @@ MatteMode = Literal[
 ColorTransfer = Literal["none", "rct", "lct", "mkl", "idt", "sot", "mix"]
 ColorArea = Literal["matte", "square"]
 SharpenMode = Literal["gaussian", "box"]
+SeamlessLight = Literal["scaled", "added"]
 BitDepth = Literal["auto", "half", "float"]
 Compression = Literal["zip", "zips", "piz", "rle", "dwaa", "dwab", "none"]
 ProvenanceAttributes = Literal["full", "minimal", "off"]
@@ -37,6 +38,7 @@ MAX_SMOOTH_FRAMES: Final = 12
 OVERRIDABLE: Final = frozenset(
     {
         "mode",
+        "seamless_light",
         "matte_mode",
         "matte_erode",
         "matte_feather",
@@ -79,6 +81,10 @@ class MergeSettings(Settings):
         "square, no matte; raw_predict: that square alone, as large as the network paints it; original: the plate, "
         "with all layers.",
     )
+    seamless_light: SeamlessLight = knob(
+        "scaled",
+        "What the seamless modes carry in from the edge: scaled keeps dark detail dark, added keeps differences.",
+    )
     matte_mode: MatteMode = knob(
         "learned_and_hull",
         "What the composite's matte is made from. segmentation_target is the stored masks alone; segmentation_source "
@@ -120,7 +126,7 @@ class MergeSettings(Settings):
         unit="frames",
         group=MATTE,
     )
-    color_transfer: ColorTransfer = knob("rct", "Match the swapped face's colour to the plate's.", group=COLOUR)
+    color_transfer: ColorTransfer = knob("mkl", "Match the swapped face's colour to the plate's.", group=COLOUR)
     color_area: ColorArea = knob(
         "matte", "Where both faces' colours are judged: inside the matte, or the whole aligned square.", group=COLOUR
     )

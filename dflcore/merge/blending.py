@@ -34,7 +34,9 @@ def blend(light: PlateLight, layers: FaceLayers, settings: MergeSettings, record
     """
     if settings.mode in SEAMLESS_MODES:
         plate = uncover(light.crop(layers.window), light.coverage(layers.window))
-        layers = replace(layers, swap=blend_seamlessly(layers.swap, plate, layers.matte >= SEAM_FLOOR))
+        layers = replace(
+            layers, swap=blend_seamlessly(layers.swap, plate, layers.matte >= SEAM_FLOOR, light=settings.seamless_light)
+        )
     if settings.grain > 0.0:
         layers = replace(layers, swap=_grained(light, layers, settings.grain, record))
     if settings.opacity < 1.0:

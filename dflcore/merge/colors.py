@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dflcore.color.matching.histogram import HistogramMatch
 from dflcore.color.matching.methods import MAX_GAIN, METHODS, ColorMethod
 from dflcore.color.matching.palette import Palette, pool
 from dflcore.config.merge import HISTOGRAM_MODES, MergeSettings
@@ -55,7 +56,7 @@ def match_colors(
         own = method.measure(_batch(face.painted), _weights(face, settings))
         result = _applied(method, result, own, _wanted(settings.color_transfer, face, around, settings))
     if settings.mode in HISTOGRAM_MODES:
-        method = METHODS[_HISTOGRAM]
+        method = HistogramMatch(threshold=0.01 * settings.histogram_threshold)
         own = method.measure(_batch(_shrunk(result, face.painted.shape[-1])), _weights(face, settings))
         result = _applied(method, result, own, _wanted(_HISTOGRAM, face, around, settings))
     return result

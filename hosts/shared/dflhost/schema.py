@@ -13,7 +13,7 @@ DIGEST
     equals GetServerInfoResponse.schema_digest of a daemon of the same build.
 """
 
-DIGEST = "467d9b41f840b7cb43c636722d4a161c10920d54bc2e0f40572436cf4ea21852"
+DIGEST = "f4220b1fe39049d2471da0985938d20463fe1be4caf03c2242d5d075d00807ca"
 
 MESSAGES = {
     "dflproto.v1.ApplyMasksSettings": [
@@ -507,6 +507,7 @@ MESSAGES = {
         (38, "enhance_power", "optional", "double", "", ""),
         (39, "overrides", "optional", "string", "", ""),
         (40, "dwa_level", "optional", "double", "", ""),
+        (41, "seamless_light", "optional", "string", "", ""),
     ],
     "dflproto.v1.MergeSpec": [
         (1, "plate", "single", "message", "dflproto.v1.PlateSpec", ""),
