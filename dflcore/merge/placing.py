@@ -48,7 +48,7 @@ def put_back(
     assert window is not None, "what meets a window meets a larger one"
     box = (window.x, window.y, window.width, window.height)
     st = st_map(aligned_from_plate, size, box)
-    is_inside = ((st >= 0.0) & (st <= 1.0)).all(axis=0)
+    is_inside = np.asarray(((st >= 0.0) & (st <= 1.0)).all(axis=0))
     planes = [swap, *([] if raw is None else [raw]), np.stack(masks, axis=2)]
     stack = torch.from_numpy(np.concatenate(planes, axis=2)).permute(2, 0, 1)  # channels stay together in memory
     warped = warp_to_plate(stack, aligned_from_plate, box, padding="border", inside=is_inside).permute(1, 2, 0).numpy()

@@ -6,9 +6,11 @@ import pytest
 
 from dflcore.config.curate import OPERATIONS
 from dflcore.config.describe import describe_settings, in_groups
+from dflcore.config.merge import MergeSettings
 from dflcore.config.train import TrainSettings
 from dflcore.curate.fields import fields
 from dflcore.curate.sorts import SORTS
+from dflcore.merge.aovs import LAYERS, ON_REQUEST
 from dflcore.models.registry import load_preset, preset_names
 
 
@@ -46,3 +48,21 @@ def test_every_setting_of_training_is_listed(training_manual: str) -> None:
     for group, knobs in in_groups(describe_settings(TrainSettings)).items():
         rows = "".join(f"| `{one.name}` | {one.help} |\n" for one in knobs)
         assert f"### {group.capitalize()}\n\n| setting | what it does |\n|---|---|\n{rows}" in training_manual
+
+
+@pytest.fixture(scope="module")
+def merging_manual(repository: Path) -> str:
+    return (repository / "docs" / "merging.md").read_text(encoding="utf-8")
+
+
+def test_every_setting_of_merging_is_listed(merging_manual: str) -> None:
+    for group, knobs in in_groups(describe_settings(MergeSettings)).items():
+        rows = "".join(f"| `{one.name}` | {one.help} |\n" for one in knobs)
+        title = (group or "general").capitalize()
+        assert f"### {title}\n\n| setting | what it does |\n|---|---|\n{rows}" in merging_manual
+
+
+def test_every_layer_is_listed(merging_manual: str) -> None:
+    rows = [f"| `{name}` | {', '.join(one.channels)} | {one.help} |" for name, one in LAYERS.items()]
+    rows += [f"| `{name}` | {text} |" for name, text in ON_REQUEST.items()]
+    assert not [row for row in rows if row not in merging_manual]
