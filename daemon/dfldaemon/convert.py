@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from dflcore.config.base import Audience, Settings
 from dflcore.config.curate import OPERATIONS
 from dflcore.config.describe import KnobDescription, describe_settings
+from dflcore.config.detail import DetailTrainSettings
 from dflcore.config.exchange import ModelExportSettings, ModelImportSettings
 from dflcore.config.extract import ExtractSettings
 from dflcore.config.merge import MergeSettings
@@ -40,6 +41,7 @@ SETTINGS_CLASSES: Mapping[JobKind, type[Settings]] = {
     JobKind.TRAIN: TrainSettings,
     JobKind.MERGE: MergeSettings,
     JobKind.TRAIN_MASK: MaskTrainSettings,
+    JobKind.TRAIN_DETAIL: DetailTrainSettings,
     JobKind.IMPORT_MODEL: ModelImportSettings,
     JobKind.EXPORT_MODEL: ModelExportSettings,
     JobKind.QC: QcSettings,
@@ -339,6 +341,7 @@ _PATH_NAMES: Mapping[JobKind, tuple[str, ...]] = {
     JobKind.MERGE: ("model", "faceset", "output"),
     JobKind.CURATE: ("faceset",),
     JobKind.TRAIN_MASK: ("model",),
+    JobKind.TRAIN_DETAIL: ("model",),
     JobKind.IMPORT_MODEL: ("legacy", "model"),
     JobKind.EXPORT_MODEL: ("model", "output"),
     JobKind.QC: ("result", "faceset", "source", "output"),

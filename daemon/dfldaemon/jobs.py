@@ -49,6 +49,7 @@ class JobKind(enum.Enum):
     MERGE = "merge"
     CURATE = "curate"
     TRAIN_MASK = "train_mask"
+    TRAIN_DETAIL = "train_detail"
     IMPORT_MODEL = "import_model"
     EXPORT_MODEL = "export_model"
     QC = "qc"
@@ -134,13 +135,18 @@ OUTPUT_PATHS: Mapping[JobKind, str] = {
     JobKind.MERGE: "output",
     JobKind.CURATE: "faceset",
     JobKind.TRAIN_MASK: "model",
+    JobKind.TRAIN_DETAIL: "model",
     JobKind.IMPORT_MODEL: "model",
     JobKind.EXPORT_MODEL: "output",
     JobKind.QC: "output",
 }
 """Which of its paths a job of a kind produces."""
 FACESET_PREFIX = "faceset_"
-SEVERAL_FACESETS: Mapping[JobKind, str] = {JobKind.TRAIN: "more_source_paths", JobKind.TRAIN_MASK: "faceset_paths"}
+SEVERAL_FACESETS: Mapping[JobKind, str] = {
+    JobKind.TRAIN: "more_source_paths",
+    JobKind.TRAIN_MASK: "faceset_paths",
+    JobKind.TRAIN_DETAIL: "faceset_paths",
+}
 """Kinds that take any number of facesets, and the field of their spec that lists them."""
 INSTALL_COMMAND = "pip install 'dfl-compositor[core,daemon]'"
 """What a person does about a library that is not there."""
@@ -150,6 +156,7 @@ SETTINGS_TO_LOWER: Mapping[JobKind, str] = {
     JobKind.MERGE: "the number of layers",
     JobKind.CURATE: "threads or batch_size",
     JobKind.TRAIN_MASK: "batch_size or resolution",
+    JobKind.TRAIN_DETAIL: "batch_size or cache_mb",
 }
 """What needs less memory when it is lower; kinds without such settings are left out."""
 

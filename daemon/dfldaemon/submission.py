@@ -34,6 +34,7 @@ _NEEDED_FOLDERS: Mapping[JobKind, Mapping[str, Makers]] = {
     JobKind.MERGE: {"faceset": FACESET_MAKERS, "model": MODEL_MAKERS},
     JobKind.CURATE: {"faceset": FACESET_MAKERS},
     JobKind.TRAIN_MASK: {},
+    JobKind.TRAIN_DETAIL: {},
     JobKind.IMPORT_MODEL: {"legacy": ()},
     JobKind.EXPORT_MODEL: {"model": MODEL_MAKERS},
     JobKind.QC: {"faceset": FACESET_MAKERS, "source": FACESET_MAKERS},
@@ -106,6 +107,14 @@ def check_work_paths(work: Work, roots: Sequence[str]) -> None:
         raise InvalidInput(
             "No faceset is named; name at least one with labels.", reason="PATH_MISSING", field="faceset_paths"
         )
+    if work.kind is JobKind.TRAIN_DETAIL:
+        if not work.facesets:
+            raise InvalidInput(
+                "No faceset is named; name at least one of the person's.", reason="PATH_MISSING", field="faceset_paths"
+            )
+        face_model = str(work.settings.get("face_model") or "")
+        if face_model:
+            check_path(face_model, "face_model", roots)
     plate = work.paths.get("plate")
     if plate is not None and os.path.realpath(work.output) == os.path.realpath(plate):
         raise InvalidInput(

@@ -12,6 +12,7 @@ from typing import Any
 
 from dflcore.color.ocio import ColorConverter
 from dflcore.config.curate import OPERATIONS
+from dflcore.config.detail import DetailTrainSettings
 from dflcore.config.exchange import ModelExportSettings, ModelImportSettings
 from dflcore.config.extract import ExtractSettings
 from dflcore.config.merge import MergeSettings
@@ -55,6 +56,7 @@ def run_work(work: Work, control: RunControl, weights: Sequence[str]) -> WorkOut
         JobKind.MERGE: lambda: _merge(work, control, weights),
         JobKind.CURATE: lambda: _curate(work, control, weights),
         JobKind.TRAIN_MASK: lambda: _train_mask(work, control, weights),
+        JobKind.TRAIN_DETAIL: lambda: _train_detail(work, control),
         JobKind.IMPORT_MODEL: lambda: _import_model(work, control),
         JobKind.EXPORT_MODEL: lambda: _export_model(work, control),
         JobKind.QC: lambda: _review(work, control, weights),
@@ -166,6 +168,13 @@ def _train_mask(work: Work, control: RunControl, weights: Sequence[str]) -> Any:
     return train_segmenter(
         settings, [Path(path) for path in work.facesets], Path(work.paths["model"]), control, store=store
     )
+
+
+def _train_detail(work: Work, control: RunControl) -> Any:
+    from dflcore.train.detail import train_detail
+
+    settings = DetailTrainSettings.from_values(work.settings)
+    return train_detail(settings, [Path(path) for path in work.facesets], Path(work.paths["model"]), control)
 
 
 @dataclass(frozen=True, slots=True)

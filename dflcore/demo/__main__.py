@@ -44,9 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     shoot.add_argument("--seed", type=int, default=7, help="seed of camera, light and noise")
     measure = parts.add_parser("measure", help="measure a finished demo and write its report")
     measure.add_argument("--demo", type=Path, required=True, help="folder of the demo")
-    looks = parts.add_parser(
-        "looks", help="a frame of a demo through every mode, colour transfer and effect"
-    )
+    looks = parts.add_parser("looks", help="a frame of a demo through every mode, colour transfer and effect")
     looks.add_argument("--demo", type=Path, required=True, help="folder of the demo")
     looks.add_argument("--output", type=Path, required=True, help="folder of the pictures")
     review = parts.add_parser("review", help="pictures and likeness of a swap on any footage")

@@ -7,7 +7,9 @@ Convention:
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -72,6 +74,12 @@ def create_enhancer(name: str, store: WeightStore, *, device: str = "cpu") -> En
     """
     registered, _, argument = name.partition(":")
     return ENHANCERS.load(registered)(store, device=device, argument=argument)
+
+
+def file_digest(path: Path) -> str:
+    """16 hex digits over a file of weights."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def check_faces(faces: FloatArray) -> None:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from dflcore.enhance.base import check_faces, enhance_in_tiles
+from dflcore.enhance.base import check_faces, enhance_in_tiles, file_digest
 from dflcore.errors import DataCorrupt, InvalidInput
 from dflcore.types import FloatArray
 from dflcore.weights.store import WeightStore
@@ -73,7 +73,8 @@ class FaceEnhancerNetwork(nn.Module):
 class FaceEnhancer:
     """The network with its weights; see :class:`dflcore.enhance.base.Enhancer`."""
 
-    def __init__(self, network: FaceEnhancerNetwork, device: str) -> None:
+    def __init__(self, network: FaceEnhancerNetwork, device: str, digest: str = "") -> None:
+        self.digest = digest
         self._device = torch.device(device)
         self._network = network.to(self._device).eval().requires_grad_(False)
 
@@ -114,7 +115,7 @@ def create_face_enhancer(store: WeightStore, *, device: str = "cpu", argument: s
         raise DataCorrupt(
             f"The weights {path} are not those of the face enhancer: {reason}", reason="WEIGHTS_DAMAGED", path=path
         ) from error
-    return FaceEnhancer(network.float(), device)
+    return FaceEnhancer(network.float(), device, f"faceenhancer {file_digest(path)}")
 
 
 class _Pair(nn.Sequential):

@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 
-from dflcore.enhance.base import check_faces, enhance_in_tiles
+from dflcore.enhance.base import check_faces, enhance_in_tiles, file_digest
 from dflcore.enhance.lanczos import resize_lanczos
 from dflcore.errors import DataCorrupt, InvalidInput, NotFound, Unsupported
 from dflcore.types import FloatArray
@@ -62,12 +62,14 @@ class OnnxEnhancer:
         session: an onnxruntime session, or anything with its ``get_inputs`` and ``run``.
         options: see this module.
         name: for messages.
+        digest: identifies the network.
 
     Raises:
         Unsupported: not an image-to-image network, or a scale beyond 1 to 4.
     """
 
-    def __init__(self, session: Any, options: OnnxOptions, name: str) -> None:
+    def __init__(self, session: Any, options: OnnxOptions, name: str, digest: str = "") -> None:
+        self.digest = f"{digest} {options}"
         self._session, self._options, self._label = session, options, name
         inputs = session.get_inputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in _FLOAT_TYPES:
@@ -167,7 +169,7 @@ def create_onnx_enhancer(store: WeightStore, *, device: str = "cpu", argument: s
     path = store.find(named) if named in store.names() else Path(named)
     if not path.is_file():
         raise NotFound(f"There are no weights and no file {named}.", reason="WEIGHTS_MISSING", path=path)
-    return OnnxEnhancer(_open_session(path, device), parsed, path.name)
+    return OnnxEnhancer(_open_session(path, device), parsed, path.name, file_digest(path))
 
 
 def _open_session(path: Path, device: str) -> Any:

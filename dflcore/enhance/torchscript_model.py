@@ -54,7 +54,7 @@ def create_torchscript_enhancer(store: WeightStore, *, device: str = "cpu", argu
         raise DataCorrupt(
             f"The weights {named} changed while they were read; try again.", reason="WEIGHTS_DAMAGED", name=named
         )
-    return OnnxEnhancer(_ScriptSession(_load(data, named, device), device), parsed, named)
+    return OnnxEnhancer(_ScriptSession(_load(data, named, device), device), parsed, named, info.sha256)
 
 
 def _load(data: bytes, name: str, device: str) -> Any:

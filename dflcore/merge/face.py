@@ -16,6 +16,7 @@ import torch
 
 from dflcore.color.ocio import ColorConverter
 from dflcore.config.merge import MergeSettings
+from dflcore.enhance.mix import enhance_faces, enlarge_faces
 from dflcore.errors import InvalidInput
 from dflcore.geometry import affine
 from dflcore.geometry.warp import plate_bounds
@@ -212,7 +213,7 @@ class FacePainter:
         pictures = painted.numpy()
         enhanced = masks = None
         if self._enhancer is not None:
-            found = self._enhancer.enhance(np.ascontiguousarray(pictures.transpose(0, 2, 3, 1)))
+            found = enhance_faces(np.ascontiguousarray(pictures.transpose(0, 2, 3, 1)), self._enhancer, 1.0)
             enhanced = np.ascontiguousarray(found.transpose(0, 3, 1, 2))
         if self._segmenter is not None:
             records = [face.record for face in faces]
@@ -252,9 +253,10 @@ def _parts(face: PaintedFace, around: Mapping[int, PaintedFace], radius: int) ->
 
 def _mixed(face: PaintedFace, power: float) -> FloatArray:
     """(3, N, N): the painted face, and the enhancer's version of it by ``power`` percent."""
-    if face.enhanced is None or power <= 0.0:
+    if face.enhanced is None:
         return face.painted
-    plain = _resized(face.painted.transpose(1, 2, 0), face.enhanced.shape[-1]).transpose(2, 0, 1)
+    faces = np.ascontiguousarray(face.painted.transpose(1, 2, 0))[None]
+    plain = enlarge_faces(faces, face.enhanced.shape[-1] // face.painted.shape[-1])[0].transpose(2, 0, 1)
     return np.asarray(plain + np.float32(0.01 * power) * (face.enhanced - plain), np.float32)
 
 

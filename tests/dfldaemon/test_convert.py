@@ -23,6 +23,7 @@ PATHS = {
     },
     "curate": {"faceset_path": "/f", "other_path": "/other", "output_path": "/out", "sort": {}},
     "train_mask": {"faceset_paths": ["/f", "/g"], "model_path": "/m"},
+    "train_detail": {"faceset_paths": ["/f", "/g"], "model_path": "/m"},
     "import_model": {"legacy_path": "/l", "model_path": "/m"},
     "export_model": {"model_path": "/m", "output_path": "/o.dfm"},
     "qc": {
@@ -39,6 +40,7 @@ OUTPUTS = {
     "merge": "/o.####.exr",
     "curate": "/f",
     "train_mask": "/m",
+    "train_detail": "/m",
     "import_model": "/m",
     "export_model": "/o.dfm",
     "qc": "/report",

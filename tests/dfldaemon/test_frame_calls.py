@@ -16,7 +16,6 @@ import grpc
 import numpy as np
 import psutil
 import pytest
-from frame_shot import NOBODY, FrameShot, make_frame_shot
 
 from dflcore.config.merge import MergeSettings
 from dflcore.errors import Cancelled, Conflict, DataCorrupt, DflError, Internal, InvalidInput, NotFound
@@ -25,6 +24,7 @@ from dflcore.io.png import png_text
 from dfldaemon.client import DaemonClient, FramePicture, session_endpoint
 from dfldaemon.frame_folders import FALLBACK_NAME, MEMORY_FOLDER
 from dflproto.v1 import merge_service_pb2 as wire
+from frame_shot import NOBODY, FrameShot, make_frame_shot
 
 LAYERS = ["beauty", *MergeSettings().layers.split(",")]
 LATE_S = 1.0

@@ -55,11 +55,11 @@ def test_comments_are_the_help(repository: Path, settings_class: type) -> None:
 
 
 def test_every_settings_class_is_on_the_wire() -> None:
-    from dflcore.config import curate, exchange, extract, merge, qc, segment, train
+    from dflcore.config import curate, detail, exchange, extract, merge, qc, segment, train
     from dflcore.config.base import Settings
     from dflcore.config.network import NetworkSettings
 
-    modules = (curate, exchange, extract, merge, qc, segment, train)
+    modules = (curate, detail, exchange, extract, merge, qc, segment, train)
     there = {one for module in modules for one in vars(module).values() if isinstance(one, type)}
     stages = {one for one in there if issubclass(one, Settings) and not issubclass(one, NetworkSettings)}
     assert stages - {Settings} == set(CLASSES)

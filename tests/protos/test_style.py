@@ -25,7 +25,7 @@ FILES = (
     settings_pb2,
 )
 SELF_EXPLAINING = re.compile(
-    r"(bool|int|float|string)_value|(yaw|roll)_rad|extract|train|merge|curate|train_mask|(import|export)_model|state|frame_progress|train_progress|preview"
+    r"(bool|int|float|string)_value|(yaw|roll)_rad|extract|train|merge|curate|train_mask|train_detail|(import|export)_model|state|frame_progress|train_progress|preview"
     r"|saved|notice|reason|message|details|id|path|job|faceset|model|page_token"
 )
 """Fields that repeat what their message or the field above them says."""

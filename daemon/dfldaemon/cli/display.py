@@ -19,7 +19,7 @@ from dflproto.v1 import common_pb2, job_service_pb2
 
 PLAIN_INTERVAL_S = 10.0
 """Without a terminal, progress is told at most this often."""
-TRAINING_KINDS = (common_pb2.JOB_KIND_TRAIN, common_pb2.JOB_KIND_TRAIN_MASK)
+TRAINING_KINDS = (common_pb2.JOB_KIND_TRAIN, common_pb2.JOB_KIND_TRAIN_MASK, common_pb2.JOB_KIND_TRAIN_DETAIL)
 
 
 class JobDisplay(Protocol):

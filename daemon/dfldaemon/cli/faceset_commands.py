@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from dflcore.config.detail import DetailTrainSettings
 from dflcore.config.segment import MaskTrainSettings
 from dflcore.errors import InvalidInput, ResourceExhausted
 from dflcore.frames import FrameRange
@@ -192,6 +193,22 @@ def train_mask(session: CliSession, options: argparse.Namespace) -> int:
             faceset_paths=[session.absolute(faceset) for faceset in options.faceset],
             model_path=session.absolute(options.model),
             settings=settings_pb2.MaskTrainSettings(**settings),  # type: ignore[arg-type]
+        )
+    )
+    with session.connect_or_start() as client:
+        return submit_and_follow(session, client, spec, is_detached=options.detach, is_watched=options.watch)
+
+
+def train_detail(session: CliSession, options: argparse.Namespace) -> int:
+    """Train a personal detail enhancer. Raises DflError where it cannot be submitted or followed."""
+    settings = given_settings(options, DetailTrainSettings)
+    if settings.get("face_model"):
+        settings["face_model"] = session.absolute(str(settings["face_model"]))
+    spec = job_service_pb2.JobSpec(
+        train_detail=job_service_pb2.TrainDetailSpec(
+            faceset_paths=[session.absolute(faceset) for faceset in options.faceset],
+            model_path=session.absolute(options.model),
+            settings=settings_pb2.DetailTrainSettings(**settings),  # type: ignore[arg-type]
         )
     )
     with session.connect_or_start() as client:

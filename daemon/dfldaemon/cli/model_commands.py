@@ -15,7 +15,7 @@ from dfldaemon.cli.wire_json import message_values
 from dfldaemon.cli.work import submit_and_follow
 from dflproto.v1 import job_service_pb2, model_service_pb2, settings_pb2
 
-KIND_WORDS = {"face": "paints faces", "segment": "masks faces"}
+KIND_WORDS = {"face": "paints faces", "segment": "masks faces", "detail": "makes faces clearer"}
 
 
 def show_info(session: CliSession, options: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from dflcore.config.base import Settings
 from dflcore.config.curate import OPERATIONS
+from dflcore.config.detail import DetailTrainSettings
 from dflcore.config.exchange import ModelExportSettings, ModelImportSettings
 from dflcore.config.extract import ExtractSettings
 from dflcore.config.merge import MergeSettings
@@ -254,6 +255,15 @@ def _add_facesets(commands: _Commands[CommandParser], shared: CommandParser) -> 
     )
     segmenter.add_argument("--model", required=True, metavar="DIR", help="folder of the segmenter, made if not there")
     _finish_work(segmenter, MaskTrainSettings, can_be_watched=True)
+    detail = _command(
+        commands, shared, "train-detail", "train a personal detail enhancer on a person's faces, or go on training it",
+        "faceset_commands:train_detail",
+    )  # fmt: skip
+    detail.add_argument(
+        "--faceset", required=True, action="append", metavar="DIR", help="the person's faceset; may be given again"
+    )
+    detail.add_argument("--model", required=True, metavar="DIR", help="folder of the enhancer, made if not there")
+    _finish_work(detail, DetailTrainSettings, can_be_watched=True)
     labels = _group(commands, "labels", "draw masks by hand")
     edit = _command(labels, shared, "edit", "open the label editor in a browser, on this machine only",
                     "label_command:edit")  # fmt: skip

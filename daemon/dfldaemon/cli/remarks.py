@@ -14,6 +14,7 @@ KIND_WORDS = {
     common_pb2.JOB_KIND_MERGE: "Merging",
     common_pb2.JOB_KIND_CURATE: "Working",
     common_pb2.JOB_KIND_TRAIN_MASK: "Training",
+    common_pb2.JOB_KIND_TRAIN_DETAIL: "Training",
     common_pb2.JOB_KIND_IMPORT_MODEL: "Importing",
     common_pb2.JOB_KIND_EXPORT_MODEL: "Exporting",
     common_pb2.JOB_KIND_QC: "Measuring",

@@ -13,7 +13,7 @@ DIGEST
     equals GetServerInfoResponse.schema_digest of a daemon of the same build.
 """
 
-DIGEST = "f4220b1fe39049d2471da0985938d20463fe1be4caf03c2242d5d075d00807ca"
+DIGEST = "be51fde4aa61decd69a98d78e85de18274659e030e23ff89b90513de3381c422"
 
 MESSAGES = {
     "dflproto.v1.ApplyMasksSettings": [
@@ -91,6 +91,34 @@ MESSAGES = {
     ],
     "dflproto.v1.DescribeSettingsResponse": [
         (1, "knobs", "repeated", "message", "dflproto.v1.Knob", ""),
+    ],
+    "dflproto.v1.DetailTrainSettings": [
+        (1, "preset", "optional", "string", "", ""),
+        (2, "face_model", "optional", "string", "", ""),
+        (3, "painted_share", "optional", "double", "", ""),
+        (4, "iterations", "optional", "int64", "", ""),
+        (5, "minutes", "optional", "double", "", ""),
+        (6, "batch_size", "optional", "int64", "", ""),
+        (7, "resolution", "optional", "int64", "", ""),
+        (8, "scale", "optional", "int64", "", ""),
+        (9, "face_type", "optional", "string", "", ""),
+        (10, "learning_rate", "optional", "double", "", ""),
+        (11, "sharpest", "optional", "double", "", ""),
+        (12, "softness_px", "optional", "double", "", ""),
+        (13, "noise", "optional", "double", "", ""),
+        (14, "compression", "optional", "double", "", ""),
+        (15, "texture", "optional", "double", "", ""),
+        (16, "random_flip", "optional", "bool", "", ""),
+        (17, "save_interval_s", "optional", "double", "", ""),
+        (18, "preview_interval_s", "optional", "double", "", ""),
+        (19, "keep_generations", "optional", "int64", "", ""),
+        (20, "cache_mb", "optional", "int64", "", ""),
+        (21, "seed", "optional", "int64", "", ""),
+        (22, "device", "optional", "string", "", ""),
+        (23, "precision", "optional", "string", "", ""),
+        (24, "authorization_project", "optional", "string", "", ""),
+        (25, "authorization_use", "optional", "string", "", ""),
+        (26, "authorization_reference", "optional", "string", "", ""),
     ],
     "dflproto.v1.EmptyTrashSettings": [],
     "dflproto.v1.EnhanceSettings": [
@@ -348,6 +376,7 @@ MESSAGES = {
         (6, "import_model", "single", "message", "dflproto.v1.ImportModelSpec", "work"),
         (7, "export_model", "single", "message", "dflproto.v1.ExportModelSpec", "work"),
         (8, "qc", "single", "message", "dflproto.v1.QcSpec", "work"),
+        (9, "train_detail", "single", "message", "dflproto.v1.TrainDetailSpec", "work"),
     ],
     "dflproto.v1.Knob": [
         (1, "name", "single", "string", "", ""),
@@ -705,6 +734,11 @@ MESSAGES = {
         (6, "interpolated_count", "single", "int64", "", ""),
         (7, "sample_face", "single", "string", "", ""),
     ],
+    "dflproto.v1.TrainDetailSpec": [
+        (1, "faceset_paths", "repeated", "string", "", ""),
+        (2, "model_path", "single", "string", "", ""),
+        (3, "settings", "single", "message", "dflproto.v1.DetailTrainSettings", ""),
+    ],
     "dflproto.v1.TrainMaskSpec": [
         (1, "faceset_paths", "repeated", "string", "", ""),
         (2, "model_path", "single", "string", "", ""),
@@ -852,6 +886,7 @@ ENUMS = {
         "JOB_KIND_IMPORT_MODEL": 6,
         "JOB_KIND_EXPORT_MODEL": 7,
         "JOB_KIND_QC": 8,
+        "JOB_KIND_TRAIN_DETAIL": 9,
     },
     "dflproto.v1.JobState": {
         "JOB_STATE_UNSPECIFIED": 0,

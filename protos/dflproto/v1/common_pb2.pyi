@@ -28,6 +28,7 @@ class JobKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     JOB_KIND_IMPORT_MODEL: _ClassVar[JobKind]
     JOB_KIND_EXPORT_MODEL: _ClassVar[JobKind]
     JOB_KIND_QC: _ClassVar[JobKind]
+    JOB_KIND_TRAIN_DETAIL: _ClassVar[JobKind]
 
 class Severity(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -50,6 +51,7 @@ JOB_KIND_TRAIN_MASK: JobKind
 JOB_KIND_IMPORT_MODEL: JobKind
 JOB_KIND_EXPORT_MODEL: JobKind
 JOB_KIND_QC: JobKind
+JOB_KIND_TRAIN_DETAIL: JobKind
 SEVERITY_UNSPECIFIED: Severity
 SEVERITY_INFO: Severity
 SEVERITY_WARNING: Severity

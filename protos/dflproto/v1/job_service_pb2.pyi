@@ -152,8 +152,18 @@ class QcSpec(_message.Message):
     settings: _settings_pb2.QcSettings
     def __init__(self, plate: _Optional[_Union[PlateSpec, _Mapping]] = ..., result_path: _Optional[str] = ..., faceset_path: _Optional[str] = ..., source_path: _Optional[str] = ..., output_path: _Optional[str] = ..., settings: _Optional[_Union[_settings_pb2.QcSettings, _Mapping]] = ...) -> None: ...
 
+class TrainDetailSpec(_message.Message):
+    __slots__ = ("faceset_paths", "model_path", "settings")
+    FACESET_PATHS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_PATH_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    faceset_paths: _containers.RepeatedScalarFieldContainer[str]
+    model_path: str
+    settings: _settings_pb2.DetailTrainSettings
+    def __init__(self, faceset_paths: _Optional[_Iterable[str]] = ..., model_path: _Optional[str] = ..., settings: _Optional[_Union[_settings_pb2.DetailTrainSettings, _Mapping]] = ...) -> None: ...
+
 class JobSpec(_message.Message):
-    __slots__ = ("extract", "train", "merge", "curate", "train_mask", "import_model", "export_model", "qc")
+    __slots__ = ("extract", "train", "merge", "curate", "train_mask", "import_model", "export_model", "qc", "train_detail")
     EXTRACT_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
     MERGE_FIELD_NUMBER: _ClassVar[int]
@@ -162,6 +172,7 @@ class JobSpec(_message.Message):
     IMPORT_MODEL_FIELD_NUMBER: _ClassVar[int]
     EXPORT_MODEL_FIELD_NUMBER: _ClassVar[int]
     QC_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_DETAIL_FIELD_NUMBER: _ClassVar[int]
     extract: ExtractSpec
     train: TrainSpec
     merge: MergeSpec
@@ -170,7 +181,8 @@ class JobSpec(_message.Message):
     import_model: ImportModelSpec
     export_model: ExportModelSpec
     qc: QcSpec
-    def __init__(self, extract: _Optional[_Union[ExtractSpec, _Mapping]] = ..., train: _Optional[_Union[TrainSpec, _Mapping]] = ..., merge: _Optional[_Union[MergeSpec, _Mapping]] = ..., curate: _Optional[_Union[CurateSpec, _Mapping]] = ..., train_mask: _Optional[_Union[TrainMaskSpec, _Mapping]] = ..., import_model: _Optional[_Union[ImportModelSpec, _Mapping]] = ..., export_model: _Optional[_Union[ExportModelSpec, _Mapping]] = ..., qc: _Optional[_Union[QcSpec, _Mapping]] = ...) -> None: ...
+    train_detail: TrainDetailSpec
+    def __init__(self, extract: _Optional[_Union[ExtractSpec, _Mapping]] = ..., train: _Optional[_Union[TrainSpec, _Mapping]] = ..., merge: _Optional[_Union[MergeSpec, _Mapping]] = ..., curate: _Optional[_Union[CurateSpec, _Mapping]] = ..., train_mask: _Optional[_Union[TrainMaskSpec, _Mapping]] = ..., import_model: _Optional[_Union[ImportModelSpec, _Mapping]] = ..., export_model: _Optional[_Union[ExportModelSpec, _Mapping]] = ..., qc: _Optional[_Union[QcSpec, _Mapping]] = ..., train_detail: _Optional[_Union[TrainDetailSpec, _Mapping]] = ...) -> None: ...
 
 class Job(_message.Message):
     __slots__ = ("id", "kind", "state", "spec", "create_time", "start_time", "end_time", "attempt_count", "error", "frame_progress", "train_progress", "last_sequence", "stop_requested", "ahead_count", "result")

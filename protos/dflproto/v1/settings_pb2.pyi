@@ -498,6 +498,62 @@ class MaskTrainSettings(_message.Message):
     authorization_reference: str
     def __init__(self, preset: _Optional[str] = ..., masks: _Optional[str] = ..., iterations: _Optional[int] = ..., minutes: _Optional[float] = ..., batch_size: _Optional[int] = ..., resolution: _Optional[int] = ..., face_type: _Optional[str] = ..., learning_rate: _Optional[float] = ..., pretrain: bool = ..., occluders: _Optional[float] = ..., backgrounds: _Optional[float] = ..., random_flip: bool = ..., save_interval_s: _Optional[float] = ..., preview_interval_s: _Optional[float] = ..., keep_generations: _Optional[int] = ..., cache_mb: _Optional[int] = ..., seed: _Optional[int] = ..., device: _Optional[str] = ..., precision: _Optional[str] = ..., authorization_project: _Optional[str] = ..., authorization_use: _Optional[str] = ..., authorization_reference: _Optional[str] = ...) -> None: ...
 
+class DetailTrainSettings(_message.Message):
+    __slots__ = ("preset", "face_model", "painted_share", "iterations", "minutes", "batch_size", "resolution", "scale", "face_type", "learning_rate", "sharpest", "softness_px", "noise", "compression", "texture", "random_flip", "save_interval_s", "preview_interval_s", "keep_generations", "cache_mb", "seed", "device", "precision", "authorization_project", "authorization_use", "authorization_reference")
+    PRESET_FIELD_NUMBER: _ClassVar[int]
+    FACE_MODEL_FIELD_NUMBER: _ClassVar[int]
+    PAINTED_SHARE_FIELD_NUMBER: _ClassVar[int]
+    ITERATIONS_FIELD_NUMBER: _ClassVar[int]
+    MINUTES_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    RESOLUTION_FIELD_NUMBER: _ClassVar[int]
+    SCALE_FIELD_NUMBER: _ClassVar[int]
+    FACE_TYPE_FIELD_NUMBER: _ClassVar[int]
+    LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
+    SHARPEST_FIELD_NUMBER: _ClassVar[int]
+    SOFTNESS_PX_FIELD_NUMBER: _ClassVar[int]
+    NOISE_FIELD_NUMBER: _ClassVar[int]
+    COMPRESSION_FIELD_NUMBER: _ClassVar[int]
+    TEXTURE_FIELD_NUMBER: _ClassVar[int]
+    RANDOM_FLIP_FIELD_NUMBER: _ClassVar[int]
+    SAVE_INTERVAL_S_FIELD_NUMBER: _ClassVar[int]
+    PREVIEW_INTERVAL_S_FIELD_NUMBER: _ClassVar[int]
+    KEEP_GENERATIONS_FIELD_NUMBER: _ClassVar[int]
+    CACHE_MB_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
+    AUTHORIZATION_PROJECT_FIELD_NUMBER: _ClassVar[int]
+    AUTHORIZATION_USE_FIELD_NUMBER: _ClassVar[int]
+    AUTHORIZATION_REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    preset: str
+    face_model: str
+    painted_share: float
+    iterations: int
+    minutes: float
+    batch_size: int
+    resolution: int
+    scale: int
+    face_type: str
+    learning_rate: float
+    sharpest: float
+    softness_px: float
+    noise: float
+    compression: float
+    texture: float
+    random_flip: bool
+    save_interval_s: float
+    preview_interval_s: float
+    keep_generations: int
+    cache_mb: int
+    seed: int
+    device: str
+    precision: str
+    authorization_project: str
+    authorization_use: str
+    authorization_reference: str
+    def __init__(self, preset: _Optional[str] = ..., face_model: _Optional[str] = ..., painted_share: _Optional[float] = ..., iterations: _Optional[int] = ..., minutes: _Optional[float] = ..., batch_size: _Optional[int] = ..., resolution: _Optional[int] = ..., scale: _Optional[int] = ..., face_type: _Optional[str] = ..., learning_rate: _Optional[float] = ..., sharpest: _Optional[float] = ..., softness_px: _Optional[float] = ..., noise: _Optional[float] = ..., compression: _Optional[float] = ..., texture: _Optional[float] = ..., random_flip: bool = ..., save_interval_s: _Optional[float] = ..., preview_interval_s: _Optional[float] = ..., keep_generations: _Optional[int] = ..., cache_mb: _Optional[int] = ..., seed: _Optional[int] = ..., device: _Optional[str] = ..., precision: _Optional[str] = ..., authorization_project: _Optional[str] = ..., authorization_use: _Optional[str] = ..., authorization_reference: _Optional[str] = ...) -> None: ...
+
 class ModelImportSettings(_message.Message):
     __slots__ = ("name", "face_type", "authorization_person", "authorization_project", "authorization_use", "authorization_until", "authorization_reference")
     NAME_FIELD_NUMBER: _ClassVar[int]

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from frame_shot import NOBODY, FrameShot, make_frame_shot, save_model, write_plate
 
 from dflcore.config.merge import MergeSettings
 from dflcore.errors import Cancelled, Conflict, DataCorrupt, InvalidInput, NotFound
@@ -18,6 +17,7 @@ from dflcore.io.stills import read_still
 from dflcore.merge import frame
 from dflcore.merge.frame import FrameRequest, WarmFrames, check_output
 from dflcore.types import Authorization
+from frame_shot import NOBODY, FrameShot, make_frame_shot, save_model, write_plate
 
 ALLOWED = Authorization(person="Ada", reference="R-1")
 ALL = ("beauty", *MergeSettings().layers.split(","))

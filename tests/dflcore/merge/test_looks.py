@@ -137,7 +137,7 @@ def test_histogram_carries_the_plates_tones_over(make_shot, fake_swapper):
         {"color_degrade": 100.0},
         {"grain": 100.0},
         {"color_transfer": "lct"},
-        {"color_transfer": "mkl"},
+        {"color_transfer": "rct"},
         {"color_transfer": "idt"},
         {"color_transfer": "sot"},
         {"color_transfer": "mix"},

@@ -231,6 +231,7 @@ def test_job_list_get_and_steering(dfl, daemon):
         ({"merge": {"output_path": "/out/b"}}, "/out/b"),
         ({"curate": {"faceset_path": "/out/c"}}, "/out/c"),
         ({"train_mask": {"model_path": "/out/d"}}, "/out/d"),
+        ({"train_detail": {"model_path": "/out/g"}}, "/out/g"),
         ({"import_model": {"legacy_path": "/old", "model_path": "/out/e"}}, "/out/e"),
         ({"export_model": {"model_path": "/m", "output_path": "/out/f.dfm"}}, "/out/f.dfm"),
         ({}, ""),

@@ -245,3 +245,14 @@ def test_a_segmenter_learns_from_several_facesets(dfl, daemon, tmp_path):
     assert (spec.model_path, spec.settings.iterations) == (str(tmp_path / "m"), 9)
     assert [field.name for field, _ in spec.settings.ListFields()] == ["iterations"]
     assert dfl("train-mask", "--model", "m")[0] == 2
+
+
+def test_a_detail_enhancer_learns_from_faces_and_a_face_model(dfl, daemon, tmp_path):
+    daemon.on_submit = lambda job: daemon.finish(job.id)
+    words = ("--faceset", "a", "--model", "m", "--face-model", "f", "--minutes", "3")
+    assert dfl("train-detail", *words)[0] == 0
+    spec = submitted(daemon).train_detail
+    assert list(spec.faceset_paths) == [str(tmp_path / "a")]
+    assert (spec.model_path, spec.settings.minutes) == (str(tmp_path / "m"), 3.0)
+    assert spec.settings.face_model == str(tmp_path / "f")
+    assert dfl("train-detail", "--model", "m")[0] == 2
