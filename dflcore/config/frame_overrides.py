@@ -6,6 +6,7 @@ from the first to the last frame of its block. Where blocks overlap, the later o
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -34,7 +35,8 @@ class FrameOverride:
         return {name: _at(value, share) for name, value in self.values.items()}
 
 
-def parse_overrides(text: str, allowed: Collection[str]) -> tuple[FrameOverride, ...]:
+@functools.lru_cache(maxsize=8)
+def parse_overrides(text: str, allowed: frozenset[str]) -> tuple[FrameOverride, ...]:
     """Read the text; an empty one overrides nothing.
 
     Args:
@@ -76,7 +78,7 @@ def format_overrides(tables: Mapping[str, Mapping[str, object]]) -> str:
     return "; ".join(blocks)
 
 
-def _block(text: str, allowed: Collection[str]) -> FrameOverride:
+def _block(text: str, allowed: frozenset[str]) -> FrameOverride:
     frames_text, colon, rest = text.rpartition(":")  # a step may be written with a colon too
     if not colon or not rest.strip():
         raise _fault(f"has {text!r}, which is not 'frames: setting=value'")

@@ -270,7 +270,7 @@ class MergeSettings(Settings):
         Raises:
             InvalidInput: an override is out of range.
         """
-        changed = values_at(parse_overrides(self.overrides, OVERRIDABLE), frame)
         if not self.overrides:
             return self
+        changed = values_at(parse_overrides(self.overrides, OVERRIDABLE), frame)
         return MergeSettings.from_values(self.values() | {"overrides": ""} | changed)

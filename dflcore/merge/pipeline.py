@@ -157,9 +157,11 @@ def merge_range(
     records, notices = select_records(plate, faceset)
     tracks = Tracks.steadied(records, settings.smooth_landmarks)
     identity = merge_identity(plate, cast, settings, converter, authorization, tools=tools.digests)
-    segmentation = Segmentation.open(faceset.path, settings.segmentation, tracks.records)
     clock = StepClock()
     renderer = FrameRenderer(cast, converter, tracks, settings, clock=clock, tools=tools)
+    needed = {number for frame in plate.frames for number in renderer.frames_around(frame)}
+    wanted = {number: tracks.records[number] for number in needed if number in tracks.records}
+    segmentation = Segmentation.open(faceset.path, settings.segmentation, wanted)
     keys = {frame: frame_key(frame, identity, plate, renderer, segmentation) for frame in plate.frames}
     everybody = [record for faces in tracks.records.values() for record in faces]
     check_tracks(casting, everybody)

@@ -7,7 +7,7 @@ import pytest
 from dflcore.config.frame_overrides import format_overrides, parse_overrides, values_at
 from dflcore.errors import InvalidInput
 
-ALLOWED = {"opacity", "mode", "matte_erode"}
+ALLOWED = frozenset({"opacity", "mode", "matte_erode"})
 
 
 def test_blocks_hold_on_their_frames_and_later_ones_count() -> None:
