@@ -14,9 +14,16 @@ from dflcore.bench.held_out import MEASURES, Footage, Judgement, Spread
 from dflcore.config.network import QuickSettings
 from dflcore.merge.swapper import FaceSwapper
 from dflcore.models import presets, registry
+from dflcore.tuning import speed
 from small_facesets import noise_faceset
 
 TINY = QuickSettings(resolution=32, grid_blocks=8, code_dims=16, e_dims=8, coarse_dims=16, middle_dims=16, fine_dims=16)
+
+
+@pytest.fixture(autouse=True)
+def brief_tuning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which arithmetic is fastest is found in a moment: runs of half a second are timed here."""
+    monkeypatch.setattr(speed, "CPU_BUDGET_S", 0.02)
 
 
 @pytest.fixture
