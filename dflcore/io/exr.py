@@ -169,7 +169,7 @@ def read_exr_layers(path: Path) -> dict[str, NDArray[Any]]:
         NotFound: there is no such file.
         DataCorrupt: it cannot be read.
     """
-    source = _open(path)
+    source = open_exr(path)
     try:
         spec = source.spec()
         names = [str(name) for name in spec.channelnames]
@@ -198,7 +198,7 @@ def is_valid_exr(path: Path) -> bool:
     if not path.is_file():
         return False
     try:
-        source = _open(path)
+        source = open_exr(path)
     except DataCorrupt:
         return False
     try:
@@ -212,14 +212,31 @@ def is_valid_exr(path: Path) -> bool:
         source.close()
 
 
-def _open(path: Path) -> Any:
+def open_exr(path: Path) -> Any:
+    """OpenImageIO's reader of an EXR, which the caller closes.
+
+    Raises:
+        NotFound: there is no such file.
+        DataCorrupt: it is no EXR, or its header is damaged.
+    """
     set_limits()
     if not path.is_file():
         raise NotFound(f"There is no file {path}.", reason="FRAME_NOT_FOUND", path=path)
     source = oiio.ImageInput.open(str(path))
     if source is None:
-        raise DataCorrupt(f"{path} is not a readable EXR: {take_error(oiio)}", reason="FRAME_CORRUPT", path=path)
+        raise damaged_exr(path, take_error(oiio))
     return source
+
+
+def damaged_exr(path: Path, text: str) -> DataCorrupt:
+    """The error for a file that cannot be read, in one sentence: libraries say it in several lines, each with the path.
+
+    Args:
+        text: what the library said.
+    """
+    last = text.strip().rpartition("\n")[2].replace(str(path), "")
+    words = re.sub(r"^EXR Error \(\): (EXR_ERR_\w+ )?", "", last).rstrip(".") or "no reason given"
+    return DataCorrupt(f"{path} cannot be read, it is damaged: {words}.", reason="FRAME_CORRUPT", path=path)
 
 
 def _check_layers(layers: Sequence[ExrLayer], window: Window) -> None:

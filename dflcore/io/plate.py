@@ -25,12 +25,15 @@ from dflcore.io.sequence import MOVIE_SUFFIXES, SequencePattern
 from dflcore.progress import Notice
 from dflcore.types import FloatArray
 
-MissingPolicy = Literal["error", "skip"]
+MissingPolicy = Literal["error", "skip", "hold"]
 ResolveSpace = Callable[[str], str | None]
 """A colour space name, alias or interop id → the config's own name, None where unknown (``ColorConverter.find``)."""
 
 _CHANNEL_WORDS = {"red": "r", "green": "g", "blue": "b", "alpha": "a", "luminance": "y"}
 _COLORS = ("r", "g", "b")
+MAX_FRAME_NUMBER = 2**63 - 1
+MAX_RANGE_TEXT = 400
+"""Characters of a frame range in a message."""
 _GRAY = ("y", "l", "i", "v")  # luminance; TIFF's "I"; Blender's value passes
 _NOT_GRAY_BESIDE = frozenset({"x", "ry", "by"})
 """A ``Y`` beside one of these is a coordinate, CIE's Y or the luminance of a colour stored as luminance and chroma."""
@@ -140,16 +143,7 @@ class PlateImage:
         Raises:
             InvalidInput: the file has no colour.
         """
-        found = find_color(self.channel_names)
-        if found is None:
-            raise InvalidInput(
-                f"{self.source_path} has no colour channels, only {', '.join(self.channel_names) or 'none'}; "
-                f"give a plate with R, G and B.",
-                reason="NO_COLOR_CHANNELS",
-                path=self.source_path,
-                frame=self.frame,
-            )
-        return found
+        return require_color(self.channel_names, self.source_path, self.frame)
 
 
 class Plate(Protocol):
@@ -211,7 +205,7 @@ def open_plate(
         frames: those to process; None for all there are.
         color_space: OCIO name, or ``auto``: what the header says if it is known, else ``ACEScg`` for EXR and
             ``srgb_tx`` for 8- and 16-bit stills and movies. Logarithmic and HDR material is never guessed.
-        missing: what to do with asked frames that are not there.
+        missing: what to do with asked frames that are not there: ``hold`` shows the frame before the gap.
         resolve_space: which colour spaces are known, usually ``ColorConverter(...).find``; None asks the project's
             default config.
 
@@ -222,6 +216,15 @@ def open_plate(
     """
     if frames is not None and not frames:
         raise InvalidInput("The frame range is empty.", reason="EMPTY_FRAME_RANGE", field="frames")
+    if missing == "hold":
+        from dflcore.io.held import HeldPlate
+
+        every = open_plate(text, color_space=color_space, resolve_space=resolve_space)
+        try:
+            return HeldPlate(every, frames)
+        except BaseException:
+            every.close()
+            raise
     # The readers are imported here, so that a process that only handles plate values loads neither OIIO nor FFmpeg.
     if Path(text).suffix.lower() in MOVIE_SUFFIXES and not re.search(r"[#@]|%0?\d*d", Path(text).name):
         from dflcore.io.video import MoviePlate
@@ -242,7 +245,7 @@ def select_frames(
 
     Raises:
         NotFound: frames of ``asked`` are not in ``there`` under ``error``.
-        InvalidInput: nothing is left.
+        InvalidInput: nothing is left, or numbers that neither an index nor a message can hold.
     """
     wanted = there if asked is None else asked
     present = set(there)
@@ -252,33 +255,56 @@ def select_frames(
         raise _missing_error(name, there, absent)
     if not kept:
         raise InvalidInput(
-            f"None of the frames {wanted} of {name} is there; it has {there or 'no frames'}.",
+            f"None of the frames {brief(wanted)} of {name} is there; it has {brief(there) or 'no frames'}.",
             reason="EMPTY_FRAME_RANGE",
+            field="frames",
+            path=name,
+        )
+    if not -MAX_FRAME_NUMBER <= kept.frames[0] <= kept.frames[-1] <= MAX_FRAME_NUMBER:
+        raise InvalidInput(
+            f"{name} has the frame numbers {brief(kept)}, which are beyond 64 bits; rename the files.",
+            reason="FRAME_NUMBER_TOO_LARGE",
             field="frames",
             path=name,
         )
     notices = []
     if absent:
-        notices.append(_notice(f"{len(absent)} frames of {name} are missing and skipped: {absent}.", name, absent))
+        text = f"{len(absent)} frames of {name} are missing and skipped: {brief(absent)}."
+        notices.append(_notice(text, name, absent, skipped=str(len(absent))))
     elif asked is None and len(there) > 1:
         gaps = FrameRange.of(set(range(there.frames[0], there.frames[-1] + 1)) - present)
         if gaps and len(gaps) < len(there):
-            notices.append(_notice(f"{name} has gaps: {gaps} are not there.", name, gaps))
+            notices.append(_notice(f"{name} has gaps: {brief(gaps)} are not there.", name, gaps))
     return kept, notices
 
 
 def _missing_error(name: str, there: FrameRange, absent: FrameRange) -> NotFound:
-    hint = f"it has {there}" if there else "it has none"
+    hint = f"it has {brief(there)}" if there else "it has none"
     return NotFound(
-        f"{len(absent)} frames of {name} are missing: {absent}; {hint}. Correct the range, or skip missing frames.",
+        f"{len(absent)} frames of {name} are missing: {brief(absent)}; {hint}. Correct the range, or skip missing "
+        "frames.",
         reason="FRAMES_MISSING",
         path=name,
-        frame=absent,
+        frame=brief(absent),
     )
 
 
-def _notice(message: str, name: str, frames: FrameRange) -> Notice:
-    return Notice(message=message, reason="FRAMES_MISSING", details={"path": name, "frame": str(frames)})
+def _notice(message: str, name: str, frames: FrameRange, **details: str) -> Notice:
+    return Notice(message=message, reason="FRAMES_MISSING", details={"path": name, "frame": brief(frames), **details})
+
+
+def brief(frames: FrameRange) -> str:
+    """The range as text, its middle left out where a person would not read it: every second of a million frames."""
+    text = str(frames)
+    if len(text) <= MAX_RANGE_TEXT:
+        return text
+    half = MAX_RANGE_TEXT // 2
+    return f"{text[:half].rpartition(',')[0]},...,{text[-half:].partition(',')[2]}"
+
+
+def skipped_count(plate: Plate) -> int:
+    """How many frames that were asked for are not among the plate's, as they are not there."""
+    return sum(int(notice.details.get("skipped", "0")) for notice in plate.notices)
 
 
 def file_identity(path: Path, extra: str = "") -> str:
@@ -311,6 +337,36 @@ def find_color(names: tuple[str, ...]) -> tuple[int, int, int] | None:
                 red, green, blue = (parts.index((layer, channel)) for channel in wanted)
                 return red, green, blue
     return None
+
+
+def require_color(names: tuple[str, ...], path: Path, frame: int) -> tuple[int, int, int]:
+    """As :func:`find_color`.
+
+    Raises:
+        InvalidInput: there is no colour among the names.
+    """
+    found = find_color(names)
+    if found is None:
+        raise InvalidInput(
+            f"{path} has no colour channels, only {', '.join(names) or 'none'}; give a plate with R, G and B (or Y for "
+            "gray), or rename its channels (Nuke: Shuffle).",
+            reason="NO_COLOR_CHANNELS",
+            path=path,
+            frame=frame,
+            channels=",".join(names),
+        )
+    return found
+
+
+def check_color(plate: Plate) -> None:
+    """Look at the first frame's header, before any work, where the plate knows it; movies always have colour.
+
+    Raises:
+        InvalidInput: the frame has no colour, only alpha or data channels.
+    """
+    header = getattr(plate, "header", None)
+    if header is not None:
+        require_color(*header)
 
 
 def beauty_rank(name: str) -> int:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dflcore.errors import InvalidInput, NotFound
 from dflcore.frames import FrameRange
+from dflcore.io.views import split_view, with_view
 
 STILL_SUFFIXES = frozenset({".exr", ".dpx", ".tif", ".tiff", ".png", ".jpg", ".jpeg"})
 """Image files that are read, lower case."""
@@ -54,6 +55,7 @@ class SequencePattern:
         head, tail: file name before and after the number; a single file has its whole name in ``head``.
         padding: least number of digits; 0 for a single file.
         number: frame number of a single file: the one in its name, else 1.
+        view: the view of a stereo file that is asked for; empty for the first. See :mod:`dflcore.io.views`.
     """
 
     folder: Path
@@ -61,10 +63,11 @@ class SequencePattern:
     tail: str
     padding: int
     number: int = 1
+    view: str = ""
 
     @classmethod
     def parse(cls, text: str) -> SequencePattern:
-        """Read a pattern, an existing still file, or a folder that holds one sequence.
+        """Read a pattern, an existing still file, or a folder that holds one sequence, each with a view or without.
 
         Raises:
             InvalidInput: no or more than one frame token, a token in a folder name, a file type that is not read, a
@@ -75,12 +78,17 @@ class SequencePattern:
             raise InvalidInput(
                 "The plate's path is empty or holds a NUL character.", reason="BAD_PATTERN", field="plate"
             )
-        path = Path(text)
+        bare, view = split_view(text)
+        path = Path(bare)
         if path.is_dir():
-            return _sequence_in_folder(path)
-        if path.is_file():
-            return _single(path)
-        return _parse_tokens(path, text)
+            pattern = _sequence_in_folder(path)
+        else:
+            pattern = _single(path) if path.is_file() else _parse_tokens(path, bare)
+        if view and pattern.suffix != ".exr":
+            raise InvalidInput(
+                f"{text!r} asks for a view, which only EXR files hold.", reason="BAD_PATTERN", field="plate"
+            )
+        return replace(pattern, view=view)
 
     @property
     def is_single(self) -> bool:
@@ -116,7 +124,7 @@ class SequencePattern:
         return FrameRange.of(int(match[1]) for match in found if match and self._is_padded(match[1]))
 
     def __str__(self) -> str:
-        return str(self.folder / (self.head + "#" * self.padding + self.tail))
+        return with_view(str(self.folder / (self.head + "#" * self.padding + self.tail)), self.view)
 
     def _is_padded(self, digits: str) -> bool:
         number = int(digits)
@@ -154,7 +162,10 @@ def _single(path: Path) -> SequencePattern:
 def _parse_tokens(path: Path, text: str) -> SequencePattern:
     if _VIEW_TOKEN.search(text):
         raise InvalidInput(
-            f"{text!r} holds a view token (%V); name the files of one view.", reason="BAD_PATTERN", field="plate"
+            f"{text!r} holds a view token (%V); name the files of one view, or the view of a stereo file as "
+            "shot.####.exr?view=right.",
+            reason="BAD_PATTERN",
+            field="plate",
         )
     if any(_TOKEN.search(part) for part in path.parent.parts):
         raise InvalidInput(

@@ -32,6 +32,7 @@ from dflcore.io.plate import (
     select_frames,
 )
 from dflcore.io.sequence import SequencePattern
+from dflcore.io.views import channels_of_view, names_view, with_view
 from dflcore.progress import Notice
 
 MAX_IMAGE_MB = 4096
@@ -74,13 +75,12 @@ class StillPlate:
         if not there:
             raise NotFound(f"No frame of {name} is on disk.", reason="PLATE_NOT_FOUND", path=name)
         self.frames, notices = select_frames(name, there, frames, missing)
-        first = pattern.path(self.frames.frames[0])
-        with _opened(first, self.frames.frames[0]) as source:
-            parts = _list_parts(source, first, self.frames.frames[0])
-            chosen = _select_part(parts, first, self.frames.frames[0])
-            spec = chosen.spec
-            metadata = _metadata(spec)
-            is_float = bool({"half", "float"} & set(_channel_types(spec)))
+        first_frame, parts, chosen = self._first_header(missing)
+        spec = chosen.spec
+        self.header = (chosen.channel_names, pattern.path(first_frame), first_frame)
+        """Channels of the first frame that can be read, and where they were found."""
+        metadata = chosen.metadata
+        is_float = bool({"half", "float"} & set(_channel_types(spec)))
         display = _display_window(spec)
         self.size = (display.width, display.height)
         self.rate = _frame_rate(metadata)
@@ -97,6 +97,8 @@ class StillPlate:
                 )
             )
         notices += _left_out_notices(name, parts, chosen)
+        if not pattern.view:
+            notices += _view_notices(name, parts, chosen)
         orientation = metadata.get("Orientation", MetadataValue("int", 1)).value
         if orientation != 1:
             notices.append(
@@ -108,10 +110,30 @@ class StillPlate:
             )
         self.notices = tuple(notices)
 
+    def _first_header(self, missing: MissingPolicy) -> tuple[int, list[_Part], _Part]:
+        """Of the first frame; where damaged ones may be skipped, of the first that is whole.
+
+        Raises:
+            NotFound, DataCorrupt, Unsupported, ResourceExhausted: the first frame, or every one, is damaged.
+        """
+        failure: DflError | None = None
+        for frame in self.frames:
+            path = self.pattern.path(frame)
+            try:
+                with _opened(path, frame) as source:
+                    parts = _list_parts(source, path, frame)
+                    return frame, parts, _select_part(parts, self.pattern.view, path, frame)
+            except (NotFound, DataCorrupt) as error:
+                if missing != "skip":
+                    raise
+                failure = failure or error
+        assert failure is not None, "a plate has at least one frame"
+        raise failure
+
     def read(self, frame: int) -> PlateImage:
         """See :meth:`dflcore.io.plate.Plate.read`."""
         path = self.pattern.path(frame)
-        image = read_still(path, frame=frame, color_space=self.color_space)
+        image = read_still(path, frame=frame, color_space=self.color_space, view=self.pattern.view)
         size = (image.display_window.width, image.display_window.height)
         if size != self.size:
             raise InvalidInput(
@@ -131,21 +153,22 @@ class StillPlate:
         """Nothing is held open."""
 
 
-def read_still(path: Path, *, frame: int = 1, color_space: str = "") -> PlateImage:
+def read_still(path: Path, *, frame: int = 1, color_space: str = "", view: str = "") -> PlateImage:
     """Read one still file, for multi-part files the part that holds the beauty.
 
     Args:
         color_space: carried into the result.
+        view: that of a stereo file which is read; empty for the first.
 
     Raises:
         NotFound, InvalidInput, DataCorrupt, ResourceExhausted, Unsupported: as :meth:`Plate.read`; deep files are not
             supported.
     """
     with _opened(path, frame) as source:
-        chosen = _select_part(_list_parts(source, path, frame), path, frame)
+        chosen = _select_part(_list_parts(source, path, frame), view, path, frame)
         spec, part = chosen.spec, chosen.number
         types = _channel_types(spec)
-        kept = [index for index, name in enumerate(types) if name in _NUMPY_TYPES]
+        kept = [index for index in chosen.indices if types[index] in _NUMPY_TYPES]
         if not kept:
             raise InvalidInput(
                 f"{path} holds {types[0]} pixels, which are not read; give half, float, 8 or 16 bit.",
@@ -154,9 +177,9 @@ def read_still(path: Path, *, frame: int = 1, color_space: str = "") -> PlateIma
                 frame=frame,
             )
         pixels = _read_pixels(source, part, spec, _common_type([types[index] for index in kept]), path, frame)
-        if len(kept) < len(types):  # integer ids among colours: neither half nor float can hold them
+        if len(kept) < len(types):  # other views; integer ids among colours, which neither half nor float can hold
             pixels = np.ascontiguousarray(pixels[..., kept])
-        names = chosen.channel_names
+        names = dict(zip(chosen.indices, chosen.channel_names, strict=True))
         return PlateImage(
             frame=frame,
             pixels=pixels,
@@ -167,7 +190,7 @@ def read_still(path: Path, *, frame: int = 1, color_space: str = "") -> PlateIma
             pixel_aspect=float(spec.get_float_attribute("PixelAspectRatio", 1.0)) or 1.0,
             color_space=color_space,
             premultiplied=not spec.get_int_attribute("oiio:UnassociatedAlpha", 0),
-            metadata=_metadata(spec),
+            metadata=chosen.metadata,
             source_path=path,
         )
 
@@ -192,7 +215,11 @@ def set_limits() -> None:
 @contextmanager
 def _opened(path: Path, frame: int) -> Iterator[Any]:
     set_limits()
-    if not path.is_file():
+    try:
+        is_there = path.is_file()
+    except OSError as error:  # a file server that does not answer, a folder that may not be entered
+        raise _read_error(path, frame, error.strerror or str(error)) from error
+    if not is_there:
         raise NotFound(f"Frame {frame} is not on disk: {path}.", reason="FRAME_NOT_FOUND", path=path, frame=frame)
     if not os.access(path, os.R_OK):
         raise InvalidInput(f"{path} may not be read by this user.", reason="NO_PERMISSION", path=path, frame=frame)
@@ -233,12 +260,27 @@ def _read_error(path: Path, frame: int, text: str) -> DflError:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One image of a file: its number, OpenImageIO's spec, channel names, and the part's own name."""
+    """One image of a file, or one view of an image that holds several.
+
+    Attributes:
+        number, name: the part's place in the file, and its own name.
+        spec: OpenImageIO's, of the whole part.
+        indices, channel_names: its channels' places in the part, and their names without the view.
+        view: empty where the header names none.
+    """
 
     number: int
     spec: Any
     channel_names: tuple[str, ...]
     name: str
+    indices: tuple[int, ...]
+    view: str
+
+    @property
+    def metadata(self) -> dict[str, MetadataValue]:
+        """The header's attributes, the view among them."""
+        found = _metadata(self.spec)
+        return {**found, "view": MetadataValue("string", self.view)} if self.view else found
 
     @property
     def title(self) -> str:
@@ -248,19 +290,56 @@ class _Part:
 
 def _list_parts(source: Any, path: Path, frame: int) -> list[_Part]:
     parts: list[_Part] = []
-    while source.seek_subimage(len(parts), 0):
+    number = 0
+    while source.seek_subimage(number, 0):
         spec = source.spec()
         names = _channel_names(spec, path, frame)
-        parts.append(_Part(len(parts), spec, names, _text_attribute(spec, "oiio:subimagename")))
+        parts += _views_of(number, spec, names, _text_attribute(spec, "oiio:subimagename"))
+        number += 1
     text = take_error(source)  # running off the last part leaves a message behind
     if not parts:
         raise _read_error(path, frame, text or "it holds no image")
     return parts
 
 
-def _select_part(parts: Sequence[_Part], path: Path, frame: int) -> _Part:
+def _views_of(number: int, spec: Any, names: tuple[str, ...], name: str) -> list[_Part]:
+    """A part of the file, once for each view its header lists."""
+    listed = _texts_attribute(spec, "multiView")
+    if not listed:
+        return [_Part(number, spec, names, name, tuple(range(len(names))), _text_attribute(spec, "view"))]
+    return [_one_view(number, spec, names, name, listed, view) for view in listed]
+
+
+def _one_view(number: int, spec: Any, names: Sequence[str], name: str, views: Sequence[str], view: str) -> _Part:
+    channels = channels_of_view(names, views, view)
+    return _Part(number, spec, tuple(plain for _, plain in channels), name, tuple(index for index, _ in channels), view)
+
+
+def _parts_of_view(parts: Sequence[_Part], view: str, path: Path, frame: int) -> list[_Part]:
+    """What of the file belongs to a view, by its header or else by the channels' names.
+
+    Raises:
+        InvalidInput: nothing does.
+    """
+    found = [part for part in parts if part.view == view]
+    if not found:
+        named = [part for part in parts if not part.view and names_view(part.channel_names, view)]
+        found = [_one_view(part.number, part.spec, part.channel_names, part.name, ("", view), view) for part in named]
+    if not found:
+        views = ", ".join(dict.fromkeys(part.view for part in parts if part.view)) or "none that its header names"
+        raise InvalidInput(
+            f"{path} has no view {view}; it has {views}.",
+            reason="VIEW_NOT_FOUND",
+            field="plate",
+            path=path,
+            frame=frame,
+        )
+    return found
+
+
+def _select_part(parts: Sequence[_Part], view: str, path: Path, frame: int) -> _Part:
     """The part with the beauty: bare RGB in a part of a beauty's name, then bare RGB, then any colour."""
-    best = min(parts, key=_part_rank)
+    best = min(_parts_of_view(parts, view, path, frame) if view else parts, key=_part_rank)
     if best.spec.deep:
         raise Unsupported(
             f"{path} is a deep image; flatten it first (DeepToImage).", reason="DEEP_IMAGE", path=path, frame=frame
@@ -285,21 +364,22 @@ def _part_rank(part: _Part) -> int:
 def _left_out_notices(name: str, parts: Sequence[_Part], chosen: _Part) -> list[Notice]:
     """What of the file is not the plate, so that nobody thinks it was seen or will be kept."""
     notices: list[Notice] = []
-    others = [part.title for part in parts if part is not chosen]
+    others = list(dict.fromkeys(part.title for part in parts if part.number != chosen.number))
     if others:
         notices.append(
             Notice(
-                message=f"{name}: of {len(parts)} parts, {chosen.title!r} is read; {', '.join(others)} are neither "
-                "looked at nor kept.",
+                message=f"{name}: of {len(others) + 1} parts, {chosen.title!r} is read; {', '.join(others)} are "
+                "neither looked at nor kept.",
                 reason="PARTS_NOT_READ",
                 severity="info",
                 details={"path": name, "part": chosen.title, "parts": ",".join(others)},
             )
         )
+    types = _channel_types(chosen.spec)
     integers = [
         channel
-        for channel, kind in zip(chosen.channel_names, _channel_types(chosen.spec), strict=True)
-        if kind not in _NUMPY_TYPES
+        for channel, index in zip(chosen.channel_names, chosen.indices, strict=True)
+        if types[index] not in _NUMPY_TYPES
     ]
     if integers and len(integers) < len(chosen.channel_names):
         notices.append(
@@ -321,6 +401,23 @@ def _left_out_notices(name: str, parts: Sequence[_Part], chosen: _Part) -> list[
             )
         )
     return notices
+
+
+def _view_notices(name: str, parts: Sequence[_Part], chosen: _Part) -> list[Notice]:
+    """Which view was taken where nobody asked for one, and how to ask."""
+    views = list(dict.fromkeys(part.view for part in parts if part.view))
+    if len(views) < 2 or not chosen.view:
+        return []
+    other = next(view for view in views if view != chosen.view)
+    return [
+        Notice(
+            message=f"{name}: of the views {', '.join(views)}, {chosen.view} is read; name the plate "
+            f"{with_view(name, other)} for another.",
+            reason="VIEW_ASSUMED",
+            severity="info",
+            details={"path": name, "view": chosen.view, "views": ",".join(views)},
+        )
+    ]
 
 
 def _color_layers(names: Sequence[str]) -> list[str]:
@@ -390,6 +487,15 @@ def _text_attribute(spec: Any, name: str) -> str:
         return str(spec.get_string_attribute(name, ""))
     except UnicodeDecodeError:
         return ""
+
+
+def _texts_attribute(spec: Any, name: str) -> tuple[str, ...]:
+    """A list of texts without doubles; empty where there is none."""
+    try:
+        values = spec.get(name)
+    except UnicodeDecodeError:
+        return ()
+    return tuple(dict.fromkeys(str(value) for value in values)) if isinstance(values, tuple | list) else ()
 
 
 def _frame_rate(metadata: Mapping[str, MetadataValue]) -> float | None:
