@@ -6,6 +6,7 @@ Source: deepfacelab fact sheet §5.11 (layer table). Differs in how small faces 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -16,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dflcore.enhance.base import check_faces, enhance_in_tiles, file_digest
-from dflcore.errors import DataCorrupt, InvalidInput
+from dflcore.errors import DataCorrupt, InvalidInput, NotFound
 from dflcore.types import FloatArray
 from dflcore.weights.store import WeightStore
 
@@ -105,7 +106,7 @@ def create_face_enhancer(store: WeightStore, *, device: str = "cpu", argument: s
     """
     if argument:
         raise InvalidInput(f"The enhancer faceenhancer takes no argument, not {argument!r}.", reason="BAD_ARGUMENT")
-    path = store.find(WEIGHTS_NAME)
+    path = _find(store)
     with torch.device("meta"):
         network = FaceEnhancerNetwork()  # without drawing 33 million random numbers first
     try:
@@ -116,6 +117,19 @@ def create_face_enhancer(store: WeightStore, *, device: str = "cpu", argument: s
             f"The weights {path} are not those of the face enhancer: {reason}", reason="WEIGHTS_DAMAGED", path=path
         ) from error
     return FaceEnhancer(network.float(), device, f"faceenhancer {file_digest(path)}")
+
+
+def _find(store: WeightStore) -> Path:
+    """The checked file; nobody publishes these weights, so what is missing here is said with the way to see it."""
+    if WEIGHTS_NAME in store.names() and not store.has(WEIGHTS_NAME):
+        looked = ", ".join(str(folder) for folder in store.folders) or "no folder"
+        raise NotFound(
+            f"The weights {WEIGHTS_NAME} ({store.info(WEIGHTS_NAME).file}) are in no weights folder ({looked}); "
+            f"`dfl weights list` shows what is where, and the personal enhancer detail:<folder> needs none.",
+            reason="WEIGHTS_MISSING",
+            name=WEIGHTS_NAME,
+        )
+    return store.find(WEIGHTS_NAME)
 
 
 class _Pair(nn.Sequential):

@@ -168,7 +168,11 @@ def create_onnx_enhancer(store: WeightStore, *, device: str = "cpu", argument: s
     parsed = OnnxOptions.parse(options)
     path = store.find(named) if named in store.names() else Path(named)
     if not path.is_file():
-        raise NotFound(f"There are no weights and no file {named}.", reason="WEIGHTS_MISSING", path=path)
+        raise NotFound(
+            f"There are no weights and no file {named}; `dfl weights list` shows the weights that have a name.",
+            reason="WEIGHTS_MISSING",
+            path=path,
+        )
     return OnnxEnhancer(_open_session(path, device), parsed, path.name, file_digest(path))
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from dflcore.enhance.onnx_model import OnnxEnhancer, OnnxOptions
-from dflcore.errors import DataCorrupt, InvalidInput, Unsupported
+from dflcore.errors import DataCorrupt, InvalidInput, NotFound, Unsupported
 from dflcore.models.device import resolve_device
 from dflcore.weights.store import WeightStore
 
@@ -41,7 +41,14 @@ def create_torchscript_enhancer(store: WeightStore, *, device: str = "cpu", argu
             "Say which network: torchscript:<weights name>; `dfl weights list` shows the names.", reason="BAD_ARGUMENT"
         )
     parsed = OnnxOptions.parse(options)
-    info = store.info(named)  # a path is no name: NotFound
+    if named not in store.names():  # a path is no name
+        raise NotFound(
+            f"The index has no weights named {named!r}, and a TorchScript file is loaded by its name only; "
+            "`dfl weights list` shows the names.",
+            reason="UNKNOWN_WEIGHTS",
+            name=named,
+        )
+    info = store.info(named)
     if not info.sha256:
         raise Unsupported(
             f"No checksum is published for the weights {named}, and a TorchScript file is a program: it is not loaded "

@@ -15,7 +15,7 @@ Profiles:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -62,12 +62,16 @@ _TAKEN_BY_HOSTS = frozenset({"left", "right", "main"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerInfo:
-    """One row of the table of layers. ``pixel_type`` None follows the beauty's; ``float`` is for data."""
+    """What a name asks for.
+
+    Attributes:
+        channels: of the layer, or of each layer that the name stands for.
+        pixel_type: None follows the beauty's; ``float`` is for data.
+    """
 
     name: str
     channels: tuple[str, ...]
     help: str
-    take: Callable[[FaceLayers], FloatArray]
     pixel_type: PixelType | None = None
 
     @property
@@ -76,52 +80,59 @@ class LayerInfo:
         return self.pixel_type == "float"
 
 
-LAYERS: Mapping[str, LayerInfo] = {
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlateLayer(LayerInfo):
+    """One row of the table of layers that cover the plate."""
+
+    take: Callable[[FaceLayers], FloatArray]
+
+
+LAYERS: Mapping[str, PlateLayer] = {
     info.name: info
     for info in (
-        LayerInfo(
+        PlateLayer(
             name="swap",
             channels=("R", "G", "B"),
             help="The swapped face in plate space, colour-matched, not composited, not premultiplied.",
             take=lambda face: face.swap,
         ),
-        LayerInfo(
+        PlateLayer(
             name="raw",
             channels=("R", "G", "B"),
             help="The network's face before colour work, in plate space.",
             take=lambda face: face.raw,
         ),
-        LayerInfo(
+        PlateLayer(
             name="matte",
             channels=("A",),
             help="The final matte: beauty = plate + matte * (swap * plate's alpha - plate).",
             take=lambda face: face.matte[..., None],
         ),
-        LayerInfo(
+        PlateLayer(
             name="matte_learned_source",
             channels=("A",),
             help="Where the network painted the source's face.",
             take=lambda face: face.learned_source[..., None],
         ),
-        LayerInfo(
+        PlateLayer(
             name="matte_learned_target",
             channels=("A",),
             help="Where the network sees the target's own face.",
             take=lambda face: face.learned_target[..., None],
         ),
-        LayerInfo(
+        PlateLayer(
             name="matte_segmentation",
             channels=("A",),
             help="What the target's stored masks leave of the matte; 1 inside the aligned square where it has none.",
             take=lambda face: face.segmentation[..., None],
         ),
-        LayerInfo(
+        PlateLayer(
             name="matte_hull",
             channels=("A",),
             help="The target's landmarks, filled.",
             take=lambda face: face.hull[..., None],
         ),
-        LayerInfo(
+        PlateLayer(
             name="st",
             channels=("R", "G"),
             help="ST map from plate to aligned face: s right, t up, in [0, 1]; 32-bit.",
@@ -131,10 +142,27 @@ LAYERS: Mapping[str, LayerInfo] = {
     )
 }
 """Layers that cover the plate, in file order."""
-ON_REQUEST: Mapping[str, str] = {
-    cryptomatte.LAYER_NAME: "Cryptomatte of the people in the frame, 32-bit: crypto_face00.rgba, crypto_face01.rgba.",
-    ID_MATTES: "A matte for each person, id_<person>.A: what of their matte is seen; together they are the matte.",
-    ST_INVERSE: "ST map from aligned face to plate, 32-bit; st_inverse_<person> each where there are several people.",
+ON_REQUEST: Mapping[str, LayerInfo] = {
+    group.name: group
+    for group in (
+        LayerInfo(
+            name=cryptomatte.LAYER_NAME,
+            channels=cryptomatte.CHANNELS,
+            help="Cryptomatte of the people in the frame, 32-bit: crypto_face00.rgba, crypto_face01.rgba.",
+            pixel_type="float",
+        ),
+        LayerInfo(
+            name=ID_MATTES,
+            channels=("A",),
+            help="A matte for each person, id_<person>.A: what of their matte is seen; together they are the matte.",
+        ),
+        LayerInfo(
+            name=ST_INVERSE,
+            channels=("R", "G"),
+            help="ST map from aligned face to plate, 32-bit; st_inverse_<person> each where there are several people.",
+            pixel_type="float",
+        ),
+    )
 }
 """What stands for further layers, whose names and sizes the people and the model decide; after the others."""
 
@@ -163,12 +191,22 @@ def parse_layers(text: str) -> tuple[str, ...]:
     Raises:
         InvalidInput: names every unknown layer and lists the known ones.
     """
-    asked = {name.strip() for name in text.split(",") if name.strip()}
+    return order_layers(name.strip() for name in text.split(",") if name.strip())
+
+
+def order_layers(names: Iterable[str], *, others: Sequence[str] = ()) -> tuple[str, ...]:
+    """The same of names one by one.
+
+    Args:
+        others: names that may be among them and are no layers of the table; they are left out of the answer.
+    """
+    asked = set(names)
     known = (*LAYERS, *ON_REQUEST)
-    unknown = sorted(asked.difference(known))
+    unknown = sorted(asked.difference(known, others))
     if unknown:
+        named = ", ".join(name or "''" for name in unknown)
         raise InvalidInput(
-            f"Unknown layer {', '.join(unknown)}; there are {', '.join(known)}.",
+            f"Unknown layer {named}; there are {', '.join((*others, *known))}.",
             reason="UNKNOWN_LAYER",
             field="layers",
             value=",".join(unknown),
@@ -357,26 +395,6 @@ class FrameLayout:
         )
 
 
-def layered_frame(
-    light: PlateLight, faces: FaceLayers | None, names: Sequence[str]
-) -> tuple[list[ExrLayer], list[str]]:
-    """The layers of :class:`FrameLayout`'s ``layered`` file, for the people of this frame alone."""
-    files, dropped = FrameLayout("layered", names, people=_people_of(faces)).arrange(light, faces)
-    return files[""].layers, dropped
-
-
-def flat_frame(
-    light: PlateLight, faces: FaceLayers | None, names: Sequence[str]
-) -> tuple[dict[str, list[ExrLayer]], list[str]]:
-    """The layers of :class:`FrameLayout`'s ``flat`` files, for the people of this frame alone."""
-    files, dropped = FrameLayout("flat", names, people=_people_of(faces)).arrange(light, faces)
-    return {name: file.layers for name, file in files.items()}, dropped
-
-
-def _people_of(faces: FaceLayers | None) -> list[str]:
-    return [] if faces is None else sorted({part.person or ANYBODY for part in faces.parts()})
-
-
 def patch(light: PlateLight, faces: FaceLayers | None, window: Window) -> NDArray[Any]:
     """(h, w, 4) over a window: RGB = swap * plate's alpha * matte, A = matte, in the type of ``light.beauty``.
 
@@ -470,7 +488,7 @@ def _extra_layer(image: PlateImage, name: str, indices: list[int]) -> ExrLayer:
     return ExrLayer(name=name, channels=channels, pixels=pixels, pixel_type="float" if is_float else "half")
 
 
-def _fitted(info: LayerInfo, light: PlateLight, faces: FaceLayers | None, window: Window) -> ExrLayer:
+def _fitted(info: PlateLayer, light: PlateLight, faces: FaceLayers | None, window: Window) -> ExrLayer:
     """One of the table's layers over a window, 0 where the faces' own window does not reach."""
     dtype = np.dtype(np.float32) if info.pixel_type == "float" else light.beauty.dtype
     pixels = empty_pixels(window, len(info.channels), dtype)

@@ -12,9 +12,10 @@ from typing import Final
 from dflcore.config.cast_text import OWN_MODEL, PLATE, Casting, Part, Role
 from dflcore.errors import Internal, InvalidInput
 from dflcore.frames import FrameRange
+from dflcore.geometry.template import FACE_TYPE_CROPS
 from dflcore.merge.swapper import FaceSwapper, ModelSwapper, open_swapper
 from dflcore.progress import Notice
-from dflcore.types import FaceRecord
+from dflcore.types import Authorization, FaceRecord, FacesetInfo, FaceType
 
 OpenPart = Callable[[Part], FaceSwapper]
 """Loads the model of a part that names a folder."""
@@ -50,15 +51,49 @@ def check_tracks(casting: Casting, records: Iterable[FaceRecord]) -> None:
     )
 
 
+def face_type_notices(cast: Cast, info: FacesetInfo, *, has_masks: bool) -> list[Notice]:
+    """What a person should know when the faceset's squares are not those of the models.
+
+    The pixels come from the plate, whatever the faceset shows of the head; only its masks may end too early.
+
+    Args:
+        has_masks: whether any face has a stored mask that is used.
+    """
+    has = info.face_type
+    notices: dict[tuple[str, FaceType], list[Notice]] = {}
+    for swapper in cast.swappers:
+        wanted = swapper.face_type
+        if wanted is has:
+            continue
+        details = {"path": info.path, "face_type": has.value, "model_face_type": wanted.value}
+        converted = Notice(
+            message=f"The faceset {info.path} holds {has.value} faces, the model {swapper.name} paints "
+            f"{wanted.value} ones; the landmarks say where those lie in the plate.",
+            reason="FACE_TYPE_CONVERTED",
+            severity="info",
+            details=details,
+        )
+        extended = Notice(
+            message=f"The masks stored in {info.path} end with its {has.value} squares; beyond them the "
+            f"{wanted.value} faces are masked as at the masks' edge. Change the faceset to face_type "
+            f"{wanted.value} and mask it again if something in front of the face is lost.",
+            reason="MASKS_EXTENDED",
+            details=details,
+        )
+        is_short = has_masks and FACE_TYPE_CROPS[wanted].side > FACE_TYPE_CROPS[has].side
+        notices[swapper.name, wanted] = [converted, extended] if is_short else [converted]
+    return [notice for found in notices.values() for notice in found]
+
+
 def open_cast(
-    casting: Casting, own: FaceSwapper | None, device: str, *, authorize: Callable[[Path, ModelSwapper], None]
+    casting: Casting, own: FaceSwapper | None, device: str, *, authorize: Callable[[Path, ModelSwapper], Authorization]
 ) -> tuple[Cast, list[Notice]]:
     """A cast from models' folders, each loaded once however many parts it plays.
 
     Args:
         own: as :class:`Cast`.
         device: torch device, resolved (not ``auto``).
-        authorize: refuses a model whose permission has expired.
+        authorize: says who allowed a model's face; refuses one whose permission has expired.
 
     Returns:
         The cast, and notices about damaged generations passed over.
@@ -67,18 +102,19 @@ def open_cast(
         InvalidInput, NotFound, DataCorrupt: as :class:`Cast` and :func:`dflcore.merge.swapper.open_swapper`.
     """
     loaded: dict[str, ModelSwapper] = {}
+    permissions: dict[str, Authorization] = {}
     notices: list[Notice] = []
 
     def open_part(part: Part) -> FaceSwapper:
         if part.model in loaded:
             return loaded[part.model].painting(part.identity, part.morph)
         swapper, found = open_swapper(Path(part.model), device, identity=part.identity, morph=part.morph)
-        authorize(Path(part.model), swapper)
+        permissions[swapper.name] = authorize(Path(part.model), swapper)
         loaded[part.model] = swapper
         notices.extend(found)
         return swapper
 
-    return Cast(casting, own, open_part), notices
+    return Cast(casting, own, open_part, permissions), notices
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +138,20 @@ class Cast:
         own: the merge's own model, with its identity and morph; None where there is none: faces it would paint stay
             as they were shot.
         open_part: called once for every part that names a folder.
+        permissions: who allowed the faces of the models that ``open_part`` loads, by model's name; may be filled by it.
 
     Raises:
         InvalidInput: the casting asks for the merge's own model, and there is none.
         DflError: whatever ``open_part`` raises.
     """
 
-    def __init__(self, casting: Casting, own: FaceSwapper | None, open_part: OpenPart) -> None:
+    def __init__(
+        self,
+        casting: Casting,
+        own: FaceSwapper | None,
+        open_part: OpenPart,
+        permissions: Mapping[str, Authorization] | None = None,
+    ) -> None:
         if own is None and any(part.model == OWN_MODEL for part in casting.parts):
             raise InvalidInput(
                 "The casting asks for the merge's own model, but the merge was given none; name a folder.",
@@ -124,6 +167,7 @@ class Cast:
             track: _Engagement(role, role.part, loaded[role.part]) for role in casting.roles for track in role.tracks
         }
         self._casting = casting
+        self.permissions: Mapping[str, Authorization] = {} if permissions is None else permissions
 
     @classmethod
     def solo(cls, swapper: FaceSwapper) -> Cast:
@@ -137,7 +181,10 @@ class Cast:
     def person_of(self, record: FaceRecord) -> str:
         """Name of a face for mattes: its role's, else ``track_<n>``, by the first track of a role of several.
 
-        A face without a track is known by its place among the frame's: ``face_<index>``, 0 being the largest.
+        A face without a track is known by its place among the frame's: ``face_<index>``, 0 being the largest. Nothing
+        follows it from frame to frame: one that is alone, or always the largest, keeps its name through a shot, but
+        two that are about as large swap theirs whenever the other is larger. Extraction gives every face a track;
+        only imported facesets may have none.
         """
         if record.track_id is None:
             return f"face_{record.face_index}"
@@ -211,6 +258,12 @@ class Cast:
                 named[who] = PLATE if one.swapper is None else one.swapper.name
         named["others"] = PLATE if self._others.swapper is None else self._others.swapper.name
         return named
+
+    @property
+    def title(self) -> str:
+        """:attr:`names` in a line; of a model that paints everybody, its name alone."""
+        named = self.names
+        return named["others"] if len(named) == 1 else "; ".join(f"{who}: {name}" for who, name in named.items())
 
     def _engagement(self, record: FaceRecord) -> _Engagement:
         return self._others if record.track_id is None else self._by_track.get(record.track_id, self._others)

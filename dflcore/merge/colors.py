@@ -8,35 +8,24 @@ Convention:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dflcore.color.matching.histogram import HistogramMatch
-from dflcore.color.matching.methods import MAX_GAIN, METHODS, ColorMethod
+from dflcore.color.matching.methods import METHODS, ColorMethod, gain_when_merging
 from dflcore.color.matching.palette import Palette, pool
 from dflcore.config.merge import HISTOGRAM_MODES, MergeSettings
 from dflcore.merge.exposure import Exposure
 from dflcore.merge.matte import combine_masks
+from dflcore.merge.painted_face import PaintedFace
 from dflcore.merge.temporal import window_weight
 from dflcore.types import FloatArray
-
-if TYPE_CHECKING:
-    from dflcore.merge.face import PaintedFace
 
 _MIN_WEIGHT = 0.01
 """Least share of the square a mask must cover before colours are judged inside it; else the hull is taken."""
 _HISTOGRAM = "hist"
-
-
-@dataclass(slots=True)
-class ColorMemory:
-    """Palettes of one plate's face that were measured before: frames around it ask for the same ones again."""
-
-    found: dict[tuple[object, ...], Palette] = field(default_factory=dict)
 
 
 def match_colors(
@@ -53,13 +42,23 @@ def match_colors(
     result = painted
     if settings.color_transfer != "none":
         method = METHODS[settings.color_transfer]
-        own = method.measure(_batch(face.painted), _weights(face, settings))
-        result = _applied(method, result, own, _wanted(settings.color_transfer, face, around, settings))
+        own = _own_palette(settings.color_transfer, face, settings)
+        wanted = _wanted(settings.color_transfer, face, around, settings)
+        result = _applied(method, result, own, wanted, gain_when_merging(settings.color_transfer))
     if settings.mode in HISTOGRAM_MODES:
         method = HistogramMatch(threshold=0.01 * settings.histogram_threshold)
         own = method.measure(_batch(_shrunk(result, face.painted.shape[-1])), _weights(face, settings))
-        result = _applied(method, result, own, _wanted(_HISTOGRAM, face, around, settings))
+        wanted = _wanted(_HISTOGRAM, face, around, settings)
+        result = _applied(method, result, own, wanted, gain_when_merging(_HISTOGRAM))
     return result
+
+
+def _own_palette(name: str, face: PaintedFace, settings: MergeSettings) -> Palette:
+    """Of the painted face as the network painted it, whatever size it is used in: measured once."""
+    key = (name, "painted", settings.color_area, settings.matte_mode)
+    if key not in face.colors.found:
+        face.colors.found[key] = METHODS[name].measure(_batch(face.painted), _weights(face, settings))
+    return face.colors.found[key]
 
 
 def _wanted(name: str, face: PaintedFace, around: Mapping[int, PaintedFace], settings: MergeSettings) -> Palette:
@@ -90,8 +89,8 @@ def _weights(face: PaintedFace, settings: MergeSettings) -> Tensor | None:
     return torch.from_numpy(judged if judged.mean() >= _MIN_WEIGHT else hull)[None, None]
 
 
-def _applied(method: ColorMethod, picture: FloatArray, own: Palette, wanted: Palette) -> FloatArray:
-    return np.asarray(method.apply(_batch(picture), own, wanted, max_gain=MAX_GAIN)[0].numpy())
+def _applied(method: ColorMethod, picture: FloatArray, own: Palette, wanted: Palette, max_gain: float) -> FloatArray:
+    return np.asarray(method.apply(_batch(picture), own, wanted, max_gain=max_gain)[0].numpy())
 
 
 def _batch(picture: FloatArray) -> Tensor:

@@ -7,8 +7,8 @@ take masks and colours over from those around it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 
 from dflcore.color.ocio import ColorConverter
 from dflcore.config.merge import MergeSettings
+from dflcore.cores import cores
 from dflcore.enhance.mix import enhance_faces, enlarge_faces
 from dflcore.errors import InvalidInput
 from dflcore.geometry import affine
@@ -23,14 +24,15 @@ from dflcore.geometry.warp import plate_bounds
 from dflcore.merge.aligning import AlignedFace, FaceAligner
 from dflcore.merge.blending import blend, open_shutter, shutter_reach
 from dflcore.merge.casting import Cast
-from dflcore.merge.colors import ColorMemory, match_colors
+from dflcore.merge.colors import match_colors
 from dflcore.merge.composite import FaceLayers
 from dflcore.merge.light import PlateLight
 from dflcore.merge.looks import touch_up
 from dflcore.merge.matte import MaskParts, combine_masks, shape_mask
 from dflcore.merge.motion import NEIGHBOUR_FRAMES, Motion, track_motion
+from dflcore.merge.painted_face import PaintedFace
 from dflcore.merge.painted_masks import segment_painted
-from dflcore.merge.placing import put_back, scaled_square, take_away
+from dflcore.merge.placing import add_detail, put_back, scaled_square, take_away
 from dflcore.merge.stages import StepClock
 from dflcore.merge.swapper import FaceSwapper
 from dflcore.merge.temporal import Tracks, average
@@ -39,41 +41,6 @@ from dflcore.types import FaceRecord, FloatArray
 
 MAX_BATCH = 8
 """Faces of one frame painted at once; more go in several batches, so that a crowd cannot exhaust memory."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PaintedFace:
-    """One face as the network painted it.
-
-    Attributes:
-        painted: (3, R, R) float32 sRGB-encoded, aligned space, unbounded.
-        enhanced: (3, N, N), N a multiple of R, the enhancer's version; None without an enhancer.
-        learned_source, learned_target: (R, R) in [0, 1].
-        painted_mask: (R, R) in [0, 1], where a mask network sees a face in ``painted``; None where nobody asked.
-        colors: what was measured of its colours, for its own frame and those around.
-    """
-
-    aligned: AlignedFace
-    painted: FloatArray
-    enhanced: FloatArray | None
-    learned_source: FloatArray
-    learned_target: FloatArray
-    painted_mask: FloatArray | None
-    colors: ColorMemory = field(default_factory=ColorMemory)
-
-    @property
-    def record(self) -> FaceRecord:
-        return self.aligned.record
-
-    def parts(self) -> MaskParts:
-        """What its matte can be made from."""
-        return MaskParts(
-            learned_source=self.learned_source,
-            learned_target=self.learned_target,
-            hull=self.aligned.hull,
-            painted=self.painted_mask,
-            has_stored=self.aligned.segmentation is not None,
-        )
 
 
 class FacePainter:
@@ -97,6 +64,7 @@ class FacePainter:
         self._converter = converter
         self._tracks, self._clock = tracks, clock
         self._enhancer, self._segmenter = tools.enhancer, tools.segmenter
+        self._cores = torch.get_num_threads()
         self._aligners = {
             id(swapper): FaceAligner(swapper.face_type, swapper.resolution, converter, clock)
             for swapper in cast.swappers
@@ -120,7 +88,7 @@ class FacePainter:
             aligned = (aligner.align(light, record, masks.get(record.name)) for record in theirs)
             faces = [face for face in aligned if face is not None]
             for start in range(0, len(faces), MAX_BATCH):
-                with self._clock.step("network"):
+                with self._clock.step("network"), cores(self._cores):
                     painted += self._infer(swapper, faces[start : start + MAX_BATCH])
         return sorted(painted, key=lambda face: -face.record.face_index)  # index 0 is the largest face
 
@@ -140,9 +108,7 @@ class FacePainter:
             settings: as they hold on this frame.
             needs_raw: whether anybody wants the layer ``raw``; else it is the same as ``swap``.
         """
-        painted = _mixed(face, settings.enhance_power)
-        side = painted.shape[-1]
-        aligned_from_plate = face.aligned.aligned_from_plate * (side / face.painted.shape[-1])
+        aligned_from_plate, side = face.aligned.aligned_from_plate, face.painted.shape[-1]
         with self._clock.step("matte"):
             parts = _parts(face, around, settings.smooth_matte)
             combined = combine_masks(parts, settings.matte_mode)
@@ -151,17 +117,13 @@ class FacePainter:
             else:
                 mask = shape_mask(combined, erode_percent=settings.matte_erode, feather_percent=settings.matte_feather)
         with self._clock.step("colour"):
-            changed = painted
-            if settings.mode != "raw_rgb":
-                changed = match_colors(face, painted, around, settings)
-                changed = touch_up(changed, settings, plate_px=affine.scale_of(aligned_from_plate))
-            swap = self._decode(light, face.aligned, changed)
-            has_raw = needs_raw and changed is not painted
-            raw = self._decode(light, face.aligned, painted) if has_raw else None
+
+            def lit(painted: FloatArray) -> tuple[FloatArray, FloatArray | None]:
+                return self._lit(light, face, painted, around, settings, needs_raw=needs_raw)
+
+            colors = lit(face.painted)
+            detail = _difference(face, settings.enhance_power, lit)
         with self._clock.step("warp"):
-            matte, source, target, hull = (
-                _resized(one, side) for one in (mask, parts.learned_source, parts.learned_target, parts.hull)
-            )
             placed = scaled_square(aligned_from_plate, side, settings.face_scale)
             motion = self._motion(face.record, settings)
             square = plate_bounds(placed, side)
@@ -169,19 +131,45 @@ class FacePainter:
             layers = put_back(
                 light.data_window,
                 placed,
-                colors=(swap, raw),
-                masks=(matte, source, target, hull),
+                colors=colors,
+                masks=(mask, parts.learned_source, parts.learned_target, parts.hull),
                 person=self._cast.person_of(face.record),
                 margin=reach,
             )
             if layers is None:
                 return None
+            if detail is not None:
+                layers = add_detail(layers, detail)
         with self._clock.step("blend"):
             if motion is not None:
                 layers = open_shutter(light, layers, motion, settings.motion_blur)
             if face.aligned.segmentation is not None:  # what is in front has the plate's own motion blur
                 layers = take_away(layers, face.aligned.segmentation, face.aligned.aligned_from_plate)
             return blend(light, layers, settings, face.record)
+
+    def _lit(
+        self,
+        light: PlateLight,
+        face: PaintedFace,
+        painted: FloatArray,
+        around: Mapping[int, PaintedFace],
+        settings: MergeSettings,
+        *,
+        needs_raw: bool,
+    ) -> tuple[FloatArray, FloatArray | None]:
+        """A painted face of any size as scene light, matched and touched up, and as it was painted where that differs.
+
+        Args:
+            painted: (3, N, N).
+        """
+        changed = painted
+        if settings.mode != "raw_rgb":
+            changed = match_colors(face, painted, around, settings)
+            plate_px = affine.scale_of(face.aligned.aligned_from_plate) * (painted.shape[-1] / face.painted.shape[-1])
+            changed = touch_up(changed, settings, plate_px=plate_px)
+        has_raw = needs_raw and changed is not painted
+        raw = self._decode(light, face.aligned, painted) if has_raw else None
+        return self._decode(light, face.aligned, changed), raw
 
     def _motion(self, record: FaceRecord, settings: MergeSettings) -> Motion | None:
         if settings.motion_blur <= 0.0 or settings.mode == "raw_rgb":
@@ -251,13 +239,39 @@ def _parts(face: PaintedFace, around: Mapping[int, PaintedFace], radius: int) ->
     )
 
 
+def _difference(
+    face: PaintedFace, power: float, lit: Callable[[FloatArray], tuple[FloatArray, FloatArray | None]]
+) -> tuple[FloatArray, FloatArray | None] | None:
+    """What the enhancer adds to swap and raw, (N, N, 3) scene light each; None where it adds nothing.
+
+    Only the difference is resampled at the enhancer's size: enlarged and shrunk again, the face itself would lose a
+    tenth of its sharpness before anything is added. So no power is no enhancer, to the bit.
+    """
+    if face.enhanced is None or power <= 0.0:
+        return None
+    plain = _enlarged(face.painted, face.enhanced.shape[-1])
+    swap, raw = lit(_toward(plain, face.enhanced, power))
+    plain_swap, plain_raw = lit(plain)
+    if raw is None or plain_raw is None:
+        return swap - plain_swap, None
+    return swap - plain_swap, raw - plain_raw
+
+
 def _mixed(face: PaintedFace, power: float) -> FloatArray:
     """(3, N, N): the painted face, and the enhancer's version of it by ``power`` percent."""
     if face.enhanced is None:
         return face.painted
-    faces = np.ascontiguousarray(face.painted.transpose(1, 2, 0))[None]
-    plain = enlarge_faces(faces, face.enhanced.shape[-1] // face.painted.shape[-1])[0].transpose(2, 0, 1)
-    return np.asarray(plain + np.float32(0.01 * power) * (face.enhanced - plain), np.float32)
+    return _toward(_enlarged(face.painted, face.enhanced.shape[-1]), face.enhanced, power)
+
+
+def _toward(plain: FloatArray, enhanced: FloatArray, power: float) -> FloatArray:
+    return np.asarray(plain + np.float32(0.01 * power) * (enhanced - plain), np.float32)
+
+
+def _enlarged(painted: FloatArray, side: int) -> FloatArray:
+    """(3, R, R) → (3, side, side), side a multiple of R."""
+    faces = np.ascontiguousarray(painted.transpose(1, 2, 0))[None]
+    return np.ascontiguousarray(enlarge_faces(faces, side // painted.shape[-1])[0].transpose(2, 0, 1))
 
 
 def _resized(values: FloatArray, side: int) -> FloatArray:

@@ -1,18 +1,14 @@
 """One merged frame, now: what a range would write, from parts that are kept warm between requests.
 
-Kept are the networks, the faceset's index, the colour config, the last plates as light, and the last faces as painted:
-a request in which only the look has changed runs no network. What has changed on disk meanwhile is noticed: a new save
-of the model, a new or deleted face or mask, a frame rendered again.
+Kept are the inputs (:mod:`dflcore.merge.warm_inputs`) and the last faces as painted: a request in which only the look
+has changed runs no network.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,18 +19,15 @@ from dflcore.color.ocio import ColorConverter
 from dflcore.config.cast_text import Part, parse_casting
 from dflcore.config.merge import MergeSettings
 from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound
-from dflcore.frames import FrameRange
 from dflcore.io.aligned_image import to_uint8
 from dflcore.io.exr import ExrLayer
-from dflcore.io.faceset import Faceset
-from dflcore.io.plate import MetadataValue, Plate, Window, open_plate, select_frames
+from dflcore.io.plate import MetadataValue, Plate, Window
 from dflcore.io.png import encode_png
-from dflcore.merge.aovs import LOSSLESS, FrameLayout, parse_layers
-from dflcore.merge.casting import Cast, check_tracks
+from dflcore.merge.aovs import LOSSLESS, FrameLayout, order_layers
+from dflcore.merge.casting import Cast, check_tracks, face_type_notices
 from dflcore.merge.composite import around, intersect, to_float
-from dflcore.merge.face import PaintedFace
-from dflcore.merge.light import PlateDeveloper, PlateLight
-from dflcore.merge.pipeline import select_records
+from dflcore.merge.light import PlateLight
+from dflcore.merge.painted_face import PaintedFace
 from dflcore.merge.provenance import MergeIdentity
 from dflcore.merge.proxy import (
     crop_layers,
@@ -56,23 +49,12 @@ from dflcore.merge.rendering import (
 )
 from dflcore.merge.segmentation import Segmentation
 from dflcore.merge.stages import StepClock
-from dflcore.merge.swapper import ModelSwapper, open_swapper
+from dflcore.merge.swapper import ModelSwapper
 from dflcore.merge.temporal import Tracks
-from dflcore.merge.tools import MergeTools, check_tools, open_tools
-from dflcore.merge.warmth import (
-    ByteCache,
-    NetworkMemory,
-    RememberingSwapper,
-    WatchedClock,
-    faces_bytes,
-    folder_token,
-    light_bytes,
-    model_token,
-    plate_token,
-)
-from dflcore.models.device import resolve_device
+from dflcore.merge.warm_inputs import ShotFaces, WarmInputs, config_name
+from dflcore.merge.warmth import ByteCache, NetworkMemory, RememberingSwapper, WatchedClock, faces_bytes
 from dflcore.progress import Notice
-from dflcore.types import Authorization, FaceRecord, FloatArray
+from dflcore.types import Authorization, FloatArray
 from dflcore.weights.store import WeightStore
 
 BEAUTY_NAME = "beauty"
@@ -80,9 +62,6 @@ BEAUTY_NAME = "beauty"
 MAX_REDUCTION = 16
 NETWORK_CACHE_BYTES = 64 << 20
 FACES_CACHE_BYTES = 192 << 20
-_KEPT_PLATES = 4
-_KEPT_FACESETS = 4
-_KEPT_MODELS = 2
 AuthorizationOf = Callable[[Path, str], Authorization]
 """Model folder and weights' digest → the record of the source's face."""
 
@@ -186,33 +165,30 @@ class RenderedFrame:
         return to_uint8(shown)
 
 
-@dataclass(slots=True)
-class _OpenPlate:
-    plate: Plate
-    token: str
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Company:
+    """Everybody who may paint in a frame.
 
+    Attributes:
+        painters: the models of ``cast``, each remembering what it has painted.
+        permission: of the merge's own model.
+        notices: about models and permissions.
+    """
 
-@dataclass(slots=True)
-class _Faces:
-    token: tuple[object, ...]
-    records: dict[int, list[FaceRecord]]
-    notices: list[Notice]
-
-
-@dataclass(slots=True)
-class _Model:
-    token: tuple[object, ...]
-    swapper: ModelSwapper
-    notices: list[Notice]
-
-
-@dataclass(frozen=True, slots=True)
-class _Inputs:
-    """What is read from disk for a frame: the plate, and the faces of the whole shot."""
-
-    plate: Plate
-    records: Mapping[int, Sequence[FaceRecord]]
+    cast: Cast
+    painters: Sequence[RememberingSwapper]
+    permission: Authorization
     notices: Sequence[Notice]
+
+    @property
+    def is_idle(self) -> bool:
+        """No network ran."""
+        return not any(one.has_run for one in self.painters)
+
+    @property
+    def has_recalled(self) -> bool:
+        """What a network painted for an earlier request was used."""
+        return any(one.is_reused for one in self.painters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +197,15 @@ class _Near:
 
     masks: Mapping[str, FloatArray]
     key: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Surroundings:
+    """The frame's key, what is known of it and of those around it, and whether any face has a stored mask."""
+
+    key: str
+    near: Mapping[int, _Near]
+    has_masks: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,17 +218,6 @@ class _Composed:
     pixel_aspect: float
     reduction: int
     metadata: Mapping[str, str]
-
-
-@dataclass(slots=True)
-class _Warm:
-    """What is kept; a dictionary's last entry was used last."""
-
-    converters: dict[str, tuple[ColorConverter, PlateDeveloper]] = field(default_factory=dict)
-    plates: dict[tuple[str, str, str], _OpenPlate] = field(default_factory=dict)
-    faces: dict[tuple[str, ...], _Faces] = field(default_factory=dict)
-    models: dict[tuple[str, str], _Model] = field(default_factory=dict)
-    tools: dict[tuple[object, ...], MergeTools] = field(default_factory=dict)
 
 
 class WarmFrames:
@@ -262,12 +236,10 @@ class WarmFrames:
         self, authorization_of: AuthorizationOf, *, cache_bytes: int, store: WeightStore | None = None
     ) -> None:
         self._authorization_of = authorization_of
-        self._store = store or WeightStore()
-        self._warm = _Warm()
-        self._lights: ByteCache[PlateLight] = ByteCache(cache_bytes)
+        self._inputs = WarmInputs(cache_bytes=cache_bytes, store=store or WeightStore())
         self._outputs: NetworkMemory = ByteCache(NETWORK_CACHE_BYTES)
         self._faces_painted: ByteCache[Sequence[PaintedFace]] = ByteCache(FACES_CACHE_BYTES)
-        self.files = ThreadPoolExecutor(1, thread_name_prefix="frame-files")
+        self.files = self._inputs.files
         """Where image files are read and written."""
 
     def render(self, request: FrameRequest, check: Callable[[], None] = lambda: None) -> RenderedFrame:
@@ -286,45 +258,30 @@ class WarmFrames:
         names = _layer_names(request.layers)
         _check_size(request)
         clock = WatchedClock(check)
-        converter, developer = self._converter(settings.ocio_config)
-        with clock.step("model"):
-            model = self._model(request)
-        permission, permission_notices = self._check_permission(request.model, model.swapper, settings)
+        converter, developer = self._inputs.converter(settings.ocio_config)
+        company = self._company(request, clock)
+        cast = company.cast
         with clock.step("faces"):
-            inputs = self.files.submit(self._inputs, request, converter).result()
-        tools = self._tools(settings)
-        remembering = functools.partial(RememberingSwapper, memory=self._outputs)
-        own = remembering(model.swapper, person=_person(settings.identity, settings.morph, settings))
-        parts: list[RememberingSwapper] = [own]
-
-        def open_part(part: Part) -> RememberingSwapper:
-            other = self._load(Path(part.model), settings)
-            self._check_permission(Path(part.model), other.swapper, settings)
-            painting = other.swapper.painting(part.identity, part.morph)
-            parts.append(remembering(painting, person=_person(part.identity, part.morph, settings)))
-            return parts[-1]
-
-        cast = Cast(parse_casting(settings.cast), own, open_part)
-        check_tracks(parse_casting(settings.cast), (face for faces in inputs.records.values() for face in faces))
-        tracks = Tracks.steadied(inputs.records, settings.smooth_landmarks)
+            plate, faces = self.files.submit(self._read_shot, request, converter).result()
+        with clock.step("model"):
+            tools = self._inputs.tools(settings)
+        check_tracks(parse_casting(settings.cast), (face for there in faces.records.values() for face in there))
+        tracks = Tracks.steadied(faces.records, settings.smooth_landmarks)
         renderer = FrameRenderer(
             cast, converter, tracks, settings, clock=clock, developer=developer, tools=tools, layers=names
         )
-        identity = merge_identity(inputs.plate, cast, settings, converter, permission, tools=tools.digests)
+        identity = merge_identity(plate, cast, settings, converter, company.permission, tools=tools.digests)
         with clock.step("faces"):
-            key, near = self.files.submit(self._near, request, inputs.plate, renderer, cast, identity).result()
-        light, painted, is_recalled = self._paint(request, inputs.plate, renderer, near, clock)
+            known = self.files.submit(self._surroundings, request, plate, renderer, cast, identity).result()
+        light, painted, is_recalled = self._paint(request, plate, renderer, known.near, clock)
         with clock.step("composite"):
-            everybody = (face for faces in tracks.records.values() for face in faces)
-            compression = settings.compression if request.for_file else LOSSLESS
-            layout = FrameLayout(
-                "layered", names, people=cast.people(everybody), square=own.resolution, compression=compression
-            )
-            composed = _compose(request, painted, names, layout)
+            everybody = (face for there in tracks.records.values() for face in there)
+            composed = _compose(request, painted, names, cast.people(everybody))
         attributes = {**header_of(painted, identity, settings), **composed.metadata}
         if composed.reduction > 1 and settings.provenance_attributes != "off":
             attributes["dfl/reduction"] = composed.reduction
         check()
+        before = (*plate.notices, *faces.notices, *company.notices, *tools.notices)
         return RenderedFrame(
             layers=tuple(composed.layers),
             light=light,
@@ -333,51 +290,62 @@ class WarmFrames:
             display_window=composed.display_window,
             pixel_aspect=composed.pixel_aspect,
             reduction=composed.reduction,
-            key=key,
+            key=known.key,
             face_count=painted.face_count,
             attributes=attributes,
-            notices=(*inputs.notices, *model.notices, *permission_notices, *painted.notices),
+            notices=(*before, *face_type_notices(cast, faces.info, has_masks=known.has_masks), *painted.notices),
             steps_ms=clock.milliseconds_per(1),
-            network_reused=(is_recalled or any(one.is_reused for one in parts))
-            and not any(one.has_run for one in parts),
+            network_reused=(is_recalled or company.has_recalled) and company.is_idle,
         )
 
     def close(self) -> None:
         """Let go of everything."""
-        self.files.shutdown()
-        for open_one in self._warm.plates.values():
-            open_one.plate.close()
-        self._warm = _Warm()
-        self._lights.clear()
+        self._inputs.close()
         self._outputs.clear()
         self._faces_painted.clear()
 
-    def _converter(self, config: str) -> tuple[ColorConverter, PlateDeveloper]:
-        """Raises NotFound, InvalidInput."""
-        name = _config_name(config)
-        if name not in self._warm.converters:
-            converter = ColorConverter(config)
-            self._warm.converters = {name: (converter, PlateDeveloper(converter))}
-        return self._warm.converters[name]
+    def _company(self, request: FrameRequest, clock: StepClock) -> _Company:
+        """The merge's own model and those of the casting, as they were saved last.
 
-    def _model(self, request: FrameRequest) -> _Model:
-        """The merge's own model, painting whom the settings say. Raises as :func:`open_swapper`."""
-        kept = self._load(request.model, request.settings)
-        return replace(kept, swapper=kept.swapper.painting(request.settings.identity, request.settings.morph))
+        Raises:
+            InvalidInput: the permission for one of them has expired.
+            DflError: as :class:`Cast` and :func:`~dflcore.merge.swapper.open_swapper`.
+        """
+        settings = request.settings
+        casting = parse_casting(settings.cast)
+        needed = {request.model, *(Path(part.model) for part in casting.parts if part.is_folder)}
+        painters: list[RememberingSwapper] = []
+        notices: dict[Path, list[Notice]] = {}
+        permissions: dict[Path, Authorization] = {}
 
-    def _load(self, path: Path, settings: MergeSettings) -> _Model:
-        """A model as it was saved last."""
-        device = str(resolve_device(settings.device))
-        key = (str(path), device)
-        token = model_token(path)
-        kept = self._warm.models.pop(key, None)
-        if kept is None or kept.token != token:
-            kept = None  # the old weights go before the new ones come
-            while len(self._warm.models) >= _KEPT_MODELS:
-                self._warm.models.pop(next(iter(self._warm.models)))
-            kept = _Model(token, *open_swapper(path, device))
-        self._warm.models[key] = kept
-        return kept
+        def engage(path: Path, identity: str, morph: float) -> RememberingSwapper:
+            with clock.step("model"):
+                model = self._inputs.model(path, settings.device, needed=needed)
+            if path not in permissions:
+                permissions[path], found = self._check_permission(path, model.swapper, settings)
+                notices[path] = [*model.notices, *found]
+            painter = RememberingSwapper(
+                model.swapper.painting(identity, morph),
+                memory=self._outputs,
+                person=_person(identity, morph, settings),
+            )
+            painters.append(painter)
+            return painter
+
+        by_name: dict[str, Authorization] = {}
+
+        def open_part(part: Part) -> RememberingSwapper:
+            painter = engage(Path(part.model), part.identity, part.morph)
+            by_name[painter.name] = permissions[Path(part.model)]
+            return painter
+
+        cast = Cast(casting, engage(request.model, settings.identity, settings.morph), open_part, by_name)
+        return _Company(
+            cast=cast,
+            painters=painters,
+            permission=permissions[request.model],
+            notices=[notice for found in notices.values() for notice in found],
+        )
 
     def _check_permission(
         self, path: Path, swapper: ModelSwapper, settings: MergeSettings
@@ -392,28 +360,15 @@ class WarmFrames:
         )
         return permission, list(notices)
 
-    def _tools(self, settings: MergeSettings) -> MergeTools:
-        """The networks the settings name, kept until others are named. Raises as :func:`open_tools`."""
-        device = str(resolve_device(settings.device))
-        named = {name: _folder_of(name) for name in (settings.segmenter, settings.enhancer)}
-        key = (device, *((name, model_token(path)) if path else (name,) for name, path in named.items()))
-        if key not in self._warm.tools:
-            self._warm.tools = {}  # the old weights go before the new ones come
-            self._warm.tools = {key: open_tools(settings, self._store, device)}
-        tools = self._warm.tools[key]
-        check_tools(settings, tools)
-        return tools
-
-    def _inputs(self, request: FrameRequest, converter: ColorConverter) -> _Inputs:
+    def _read_shot(self, request: FrameRequest, converter: ColorConverter) -> tuple[Plate, ShotFaces]:
         """Plate and faces; runs where files are read."""
-        plate = self._plate(request, converter)
-        faces = self._faces(request, plate)
-        return _Inputs(plate, faces.records, (*plate.notices, *faces.notices))
+        plate = self._inputs.plate(request.plate, request.frame, request.settings, converter)
+        return plate, self._inputs.faces(request.faceset, plate)
 
-    def _near(
+    def _surroundings(
         self, request: FrameRequest, plate: Plate, renderer: FrameRenderer, cast: Cast, identity: MergeIdentity
-    ) -> tuple[str, dict[int, _Near]]:
-        """The frame's key, and what is known of it and of those around it; runs where files are read."""
+    ) -> _Surroundings:
+        """Runs where files are read."""
         settings = request.settings
         records = {number: renderer.tracks.records.get(number, ()) for number in renderer.frames_around(request.frame)}
         segmentation = Segmentation.open(request.faceset, settings.segmentation, records)
@@ -434,9 +389,10 @@ class WarmFrames:
                 )
                 shown = [(record.name, record.track_id, record.face_index) for record in faces]
                 whom = (settings.cast, *_person(settings.identity, settings.morph, settings))
-                look = (_config_name(settings.ocio_config), settings.bit_depth, settings.segmenter, settings.enhancer)
+                look = (config_name(settings.ocio_config), settings.bit_depth, settings.segmenter, settings.enhancer)
                 near[number] = _Near(masks, (known, *shown, *whom, *look))
-            return frame_key(request.frame, identity, plate, renderer, segmentation), near
+            key = frame_key(request.frame, identity, plate, renderer, segmentation)
+            return _Surroundings(key, near, has_masks=bool(segmentation.versions))
 
     def _paint(
         self,
@@ -455,7 +411,7 @@ class WarmFrames:
             is_recalled = is_recalled or bool(painted)
             if painted is None or number == request.frame:
                 try:
-                    shown = self._light(request, plate, renderer, clock, number)
+                    shown = self._inputs.light(plate, number, renderer, clock)
                 except (NotFound, DataCorrupt):
                     if number == request.frame:
                         raise
@@ -466,66 +422,24 @@ class WarmFrames:
                     self._faces_painted.put(known.key, painted, faces_bytes(painted))
             faces[number] = painted
         assert light is not None
-        return light, renderer.finish(light, faces[request.frame], faces), is_recalled
-
-    def _plate(self, request: FrameRequest, converter: ColorConverter) -> Plate:
-        """The plate with all its frames, opened anew where the frame was not there before, or its first has changed."""
-        settings = request.settings
-        key = (request.plate, settings.input_colorspace, _config_name(settings.ocio_config))
-        kept = self._warm.plates.pop(key, None)
-        if kept is not None and (request.frame not in set(kept.plate.frames) or kept.token != plate_token(kept.plate)):
-            kept.plate.close()
-            kept = None
-        if kept is None:
-            plate = open_plate(request.plate, color_space=settings.input_colorspace, resolve_space=converter.find)
-            kept = _OpenPlate(plate, plate_token(plate))
-        self._warm.plates[key] = kept
-        while len(self._warm.plates) > _KEPT_PLATES:
-            self._warm.plates.pop(next(iter(self._warm.plates))).plate.close()
-        select_frames(request.plate, kept.plate.frames, FrameRange((request.frame,)), "error")
-        return kept.plate
-
-    def _faces(self, request: FrameRequest, plate: Plate) -> _Faces:
-        """Faces by frame. Raises as :meth:`Faceset.open` and :func:`select_records`."""
-        key = (str(request.faceset), plate.name)
-        token = (*folder_token(request.faceset), plate.size, plate.frames)
-        kept = self._warm.faces.pop(key, None)
-        if kept is None or kept.token != token:
-            with Faceset.open(request.faceset) as faceset:
-                kept = _Faces(token, *select_records(plate, faceset))
-        self._warm.faces[key] = kept
-        while len(self._warm.faces) > _KEPT_FACESETS:
-            self._warm.faces.pop(next(iter(self._warm.faces)))
-        return kept
-
-    def _light(
-        self, request: FrameRequest, plate: Plate, renderer: FrameRenderer, clock: StepClock, number: int
-    ) -> PlateLight:
-        settings = request.settings
-        key = (
-            *(request.plate, str(number), plate.identity(number), plate.color_space),
-            *(_config_name(settings.ocio_config), settings.bit_depth),
-        )
-        light = self._lights.get(key)
-        if light is None:
-            with clock.step("read"):
-                image = self.files.submit(plate.read, number).result()
-            light = renderer.develop(image)
-            self._lights.put(key, light, light_bytes(light))
-        return light
+        finished = renderer.finish(light, faces[request.frame], faces)
+        for number, painted in faces.items():  # more of their colours may be known now
+            self._faces_painted.put(near[number].key, painted, faces_bytes(painted))
+        return light, finished, is_recalled
 
 
 def check_output(path: Path, request: FrameRequest, rendered: RenderedFrame) -> None:
     """Refuse to write a frame over the plate, or over another file unless that is allowed.
 
     Raises:
-        InvalidInput: a folder, or the plate's own file.
+        InvalidInput: a folder or a device, or the plate's own file.
         Conflict: a file is there and ``overwrite`` is off.
     """
-    if path.is_dir():
-        raise InvalidInput(f"The output {path} is a folder.", reason="BAD_OUTPUT_PATTERN", field="output_path")
     if not path.exists():
         return
+    if not path.is_file():
+        kind = "a folder" if path.is_dir() else "no file"
+        raise InvalidInput(f"The output {path} is {kind}.", reason="BAD_OUTPUT_PATTERN", field="output_path")
     source = rendered.light.image.source_path
     if source.exists() and path.samefile(source):
         raise InvalidInput(
@@ -547,7 +461,7 @@ def _layer_names(asked: Sequence[str]) -> tuple[str, ...]:
     """The names without the beauty, in file order. Raises InvalidInput for an unknown one, or for none at all."""
     if not asked:
         raise InvalidInput("No layer is asked for.", reason="NO_LAYERS", field="layers")
-    return parse_layers(",".join(name for name in asked if name != BEAUTY_NAME))
+    return order_layers(asked, others=(BEAUTY_NAME,))
 
 
 def _check_size(request: FrameRequest) -> None:
@@ -566,8 +480,10 @@ def _check_size(request: FrameRequest) -> None:
         raise InvalidInput("The window is empty.", reason="REGION_EMPTY", field="window")
 
 
-def _compose(request: FrameRequest, painted: PaintedFrame, names: Sequence[str], layout: FrameLayout) -> _Composed:
+def _compose(request: FrameRequest, painted: PaintedFrame, names: Sequence[str], people: Sequence[str]) -> _Composed:
     """The layers asked for. The square of ``raw_predict`` lies in no plate: it comes whole."""
+    compression = request.settings.compression if request.for_file else LOSSLESS
+    layout = FrameLayout("layered", names, people=people, compression=compression)
     if painted.predicted is not None:
         square = arrange_files(layout, painted)[0][""]
         return _Composed(
@@ -627,17 +543,6 @@ def _region(request: FrameRequest, painted: PaintedFrame) -> Window:
     return common
 
 
-def _config_name(config: str) -> str:
-    """A colour config as it is now: a file that was changed is another one."""
-    return f"{config}\0{os.stat(config).st_mtime_ns}" if config and os.path.isfile(config) else config
-
-
 def _person(identity: str, morph: float, settings: MergeSettings) -> tuple[str, ...]:
     """What decides about a network's output beside its weights and what it is shown."""
     return (identity, str(morph), settings.device)
-
-
-def _folder_of(name: str) -> Path | None:
-    """The model folder that a tool is named by; None for other names."""
-    path = Path(name.partition(":")[2] or name)
-    return path if name and path.is_dir() else None

@@ -8,7 +8,8 @@ Convention:
 How it is measured: small squares of the region, each freed of its smooth part (polynomials of second degree in x and
 y). Of the squares of like light the calmest tenth counts, so that edges, hair and cloth do not. What freeing a square
 of its smooth part takes from the grain too, how that depends on the grain's size, and by how much the calmest of equal
-squares are calmer than their mean, follow from theory and are made good.
+squares are calmer than their mean, follow from theory and are made good. Where a region is texture everywhere, lawn
+or knitwear to the last square, texture is taken for grain; the measure is then too high, not too low.
 
 Source:
     Own derivation; the idea of judging noise by the calmest blocks is old (e.g. Liu, Tanaka & Okutomi 2013,
@@ -114,33 +115,6 @@ def measure_grain(picture: FloatArray, region: NDArray[np.bool_]) -> Grain | Non
         if len(squares) >= _MIN_SQUARES:
             return _judge(squares)
     return grain
-
-
-def pool_grain(grains: Sequence[Grain], weights: Sequence[float] | None = None) -> Grain:
-    """One grain of several frames': steadier than any of them, where little of a plate is smooth enough to judge.
-
-    Args:
-        grains: one at least. weights: how much each counts, alike where not given.
-
-    Returns:
-        Mean variances by light, mean sizes and correlation.
-    """
-    shares = np.full(len(grains), 1.0) if weights is None else np.asarray(weights, np.float64)
-    shares = shares / shares.sum()
-    along = np.linspace(0.0, 1.0, _MAX_LEVELS)
-    levels = sum(
-        share * np.stack([np.interp(along, np.linspace(0.0, 1.0, len(row)), row) for row in grain.levels])
-        for share, grain in zip(shares, grains, strict=True)
-    )
-    levels = np.asarray(levels, np.float64)
-    light = levels.T[:, None].astype(np.float32)  # (K, 1, 3)
-    variances = sum(share * grain.sigma_at(light)[:, 0].T ** 2 for share, grain in zip(shares, grains, strict=True))
-    return Grain(
-        levels=levels,
-        sigmas=np.sqrt(np.asarray(variances, np.float64)),
-        sizes_px=np.average([grain.sizes_px for grain in grains], axis=0, weights=shares),
-        correlation=np.average([grain.correlation for grain in grains], axis=0, weights=shares),
-    )
 
 
 def add_grain(

@@ -1,13 +1,15 @@
 """Where merged frames go: file names, version folders, what may be kept, and what must not be touched.
 
-A frame that is there is kept when the manifest knows it by the same key and its file is whole. A frame that is there
-for any other reason ("foreign") is never replaced without being told to (``overwrite``); a pattern with ``{version}``
-goes to a new version instead, so that a folder's meaning never changes. Overwriting replaces foreign frames only: a
-current one would come out the same, and a merge that was interrupted goes on where it was.
+A frame that is there is kept when the manifest knows it by the same key and its file is as it was written; one that is
+cut short is made again. A frame that is there for any other reason ("foreign": made otherwise, by another program, or
+edited since) is never replaced without being told to (``overwrite``); a pattern with ``{version}`` goes to a new
+version instead, so that a folder's meaning never changes. Overwriting replaces foreign frames only: a current one would
+come out the same, and a merge that was interrupted goes on where it was.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -17,12 +19,14 @@ from pathlib import Path
 from dflcore.errors import Conflict, InvalidInput
 from dflcore.frames import FrameRange
 from dflcore.io.exr import is_valid_exr
-from dflcore.io.plate import Plate
+from dflcore.io.plate import Plate, brief
 from dflcore.io.sequence import MOVIE_SUFFIXES, SequencePattern
-from dflcore.merge.provenance import FrameEntry, manifest_path, read_manifest
+from dflcore.merge.provenance import FrameEntry, file_fact, manifest_path, read_manifest, read_run_key
 
 VERSION_TOKEN = "{version}"
 VERSION_DIGITS = 3
+CLOCK_NS = 1000
+"""File servers keep times of change to a microsecond at best."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +142,12 @@ def parse_output(text: str, siblings: Sequence[str], *, frame_count: int) -> Out
         )
     if path.is_dir():
         raise InvalidInput(f"The output {text} is a folder.", reason="BAD_OUTPUT_PATTERN", field="output")
+    if not next(above for above in path.parents if above.exists()).is_dir():
+        raise InvalidInput(
+            f"The output {text} would lie in a file; its folder cannot be made. Choose another.",
+            reason="BAD_OUTPUT_PATTERN",
+            field="output",
+        )
     if re.search(r"#|@|%0?\d*d", path.name):
         return OutputSequence(pattern=SequencePattern.parse(text), siblings=tuple(siblings))
     if frame_count > 1:
@@ -187,30 +197,41 @@ def _plate_files(plate: Plate, frames: Mapping[int, str]) -> list[Path]:
 
 def _examine(sequence: OutputSequence, keys: Mapping[int, str]) -> _Finding:
     """Sort the wanted frames by what is on disk; unfinished frames of a killed run count as missing."""
-    known = read_manifest(sequence.manifest)
+    known = read_manifest(sequence.manifest, keys)
     finding = _Finding()
     for frame in sorted(keys):
         files = list(sequence.files(frame).values())
         present = [path for path in files if os.path.lexists(path)]
         entry = known.frames.get(frame)
-        if not present:
-            finding.missing.append(frame)
-        elif entry is not None and entry.key == keys[frame]:
-            is_whole = len(present) == len(files) and _is_as_recorded(entry, files)
-            (finding.current if is_whole else finding.missing).append(frame)
-        elif known.unfinished.get(frame) == keys[frame]:
+        ours = entry if entry is not None and entry.key == keys[frame] else None
+        is_torn = known.unfinished.get(frame) == keys[frame]
+        if ours is not None and all(_is_as_recorded(ours, path) for path in files):
+            finding.current.append(frame)
+        elif is_torn or all(ours is not None and not _is_edited(ours, path) for path in present):
             finding.missing.append(frame)
         else:
             finding.foreign.append(frame)
     return finding
 
 
-def _is_as_recorded(entry: FrameEntry, files: Sequence[Path]) -> bool:
-    for path in files:
-        fact = entry.files.get(path.name)
-        if fact is None or path.stat().st_size != fact["size"] or not is_valid_exr(path):
-            return False
-    return True
+def _is_as_recorded(entry: FrameEntry, path: Path) -> bool:
+    """Whole, and the bytes are those that were written; read in full only where the time of change differs."""
+    fact = entry.files.get(path.name)
+    if fact is None or not path.is_file():
+        return False
+    status = path.stat()
+    if status.st_size != fact["size"] or not is_valid_exr(path):
+        return False
+    is_untouched = abs(status.st_mtime_ns - entry.written_ns.get(path.name, 0)) < CLOCK_NS
+    return is_untouched or file_fact(path)["sha256"] == fact["sha256"]
+
+
+def _is_edited(entry: FrameEntry, path: Path) -> bool:
+    """Somebody's own work lies under the name: a whole picture that is not as recorded, or no file at all.
+
+    What is left of a frame that was cut short is nobody's work.
+    """
+    return not _is_as_recorded(entry, path) and (is_valid_exr(path) or not path.is_file())
 
 
 def _plan_versioned(
@@ -224,7 +245,7 @@ def _plan_versioned(
     numbers = _versions_on_disk(text)
     for number in sorted(numbers, reverse=True):
         sequence = parse_output(_with_version(text, number), siblings, frame_count=len(keys))
-        if read_manifest(sequence.manifest).run_key != run_key:
+        if read_run_key(sequence.manifest) != run_key:
             continue
         check_not_plate(sequence, plate, keys)
         finding = _examine(sequence, keys)
@@ -249,16 +270,28 @@ def _versions_on_disk(text: str) -> set[int]:
     matcher = re.compile(re.escape(prefix) + r"v(\d+)")
     if not folder.is_dir():
         return set()
-    found = (matcher.match(entry.name) for entry in os.scandir(folder))
-    return {int(match[1]) for match in found if match}
+    found = ((matcher.match(entry.name), entry) for entry in os.scandir(folder))
+    return {int(match[1]) for match, entry in found if match and _holds_something(Path(entry.path))}
+
+
+def _holds_something(path: Path) -> bool:
+    """A file, or a folder with one that is not hidden: a folder that another merge has just made is not taken yet."""
+    if not path.is_dir():
+        return True
+    with contextlib.suppress(FileNotFoundError), os.scandir(path) as entries:
+        for entry in entries:  # of a million files the first will do
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if _holds_something(Path(entry.path)) if is_folder else not entry.name.startswith("."):
+                return True
+    return False
 
 
 def _conflict(sequence: OutputSequence, frames: Sequence[int]) -> Conflict:
-    numbers = str(FrameRange.of(frames))
+    numbers = brief(FrameRange.of(frames))
     return Conflict(
         f"{len(frames)} frames of {sequence.pattern} are there already and were made otherwise (other plate, model, "
-        f"settings or faces, or not by this program): {numbers}. Nothing was written. Choose another output, put "
-        f"{VERSION_TOKEN} into its name, or allow overwriting.",
+        f"settings or faces, or not by this program, or edited since): {numbers}. Nothing was written. Choose another "
+        f"output, put {VERSION_TOKEN} into its name, or allow overwriting.",
         reason="OUTPUT_EXISTS",
         path=sequence.pattern,
         frame=numbers,

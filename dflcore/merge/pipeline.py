@@ -4,12 +4,17 @@ Per frame: read → prepare (light, align, paint) → render (match, mask, put b
 computing and writing run in threads of their own with one frame waiting in between. Where masks or colours are averaged
 over time, frames around the one that is rendered are read and painted too, once each, and forgotten when no later frame
 needs them.
+
+A frame that fails is tried once more: a file server may have been slow, a renderer still writing. One whose fault is
+its own is then left out, the others are done, and the merge ends with an error that names it; what would fail on every
+frame (a full disk, a model that has diverged) ends it at once.
 """
 
 from __future__ import annotations
 
 import bisect
 import contextlib
+import functools
 import logging
 import math
 import threading
@@ -21,21 +26,20 @@ from pathlib import Path
 from dflcore.authorization import check_authorization
 from dflcore.color.ocio import ColorConverter
 from dflcore.config.cast_text import Part, parse_casting
-from dflcore.config.frame_overrides import parse_overrides
-from dflcore.config.merge import OVERRIDABLE, MergeSettings
-from dflcore.config.settings_file import format_settings_file
-from dflcore.errors import DataCorrupt, DflError, InvalidInput, NotFound
+from dflcore.config.merge import MergeSettings
+from dflcore.errors import Conflict, DataCorrupt, DflError, InvalidInput, NotFound, Unsupported
 from dflcore.frames import FrameRange
-from dflcore.geometry.template import FACE_TYPE_CROPS
-from dflcore.io.atomic import remove_leftovers, write_text
+from dflcore.io.atomic import remove_leftovers
 from dflcore.io.faceset import Faceset
-from dflcore.io.plate import Plate, PlateImage
+from dflcore.io.plate import Plate, PlateImage, brief, check_color, skipped_count
+from dflcore.io.sequence import SequencePattern
 from dflcore.merge.aovs import FrameFile, FrameLayout, parse_layers
-from dflcore.merge.casting import Cast, check_tracks
-from dflcore.merge.face import PaintedFace
+from dflcore.merge.casting import Cast, check_tracks, face_type_notices
+from dflcore.merge.failures import FailedFrames, Retrying, unexpected_failure
 from dflcore.merge.light import PlateLight
-from dflcore.merge.output import OutputPlan, plan_output
-from dflcore.merge.provenance import MANIFEST_SUFFIX, FrameEntry, MergeIdentity, SequenceManifest, file_fact
+from dflcore.merge.output import VERSION_TOKEN, OutputPlan, plan_output
+from dflcore.merge.painted_face import PaintedFace
+from dflcore.merge.provenance import FrameEntry, MergeIdentity, SequenceManifest, file_fact
 from dflcore.merge.rendering import (
     FrameRenderer,
     PaintedFrame,
@@ -45,6 +49,7 @@ from dflcore.merge.rendering import (
     merge_identity,
     write_layers,
 )
+from dflcore.merge.saved_look import save_look, with_plain_overrides
 from dflcore.merge.segmentation import Segmentation
 from dflcore.merge.stages import StepClock, run_stages
 from dflcore.merge.swapper import FaceSwapper
@@ -57,6 +62,10 @@ logger = logging.getLogger(__name__)
 
 WAITING_FRAMES = 1
 """Frames that may wait between two stages: with the three at work, at most five are in memory."""
+_OF_THE_FRAME = (NotFound, DataCorrupt, InvalidInput, Unsupported)
+"""What reading raises for a file that is at fault itself."""
+_VERSION_TRIES = 5
+"""Other merges may take a version between its choice and its first file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,11 +109,13 @@ class _Frame:
         is_there: False for a skipped one.
         painted, files: what is written; see :func:`arrange_files`.
         faces: composited.
+        failure: why there is no such frame; None for one that is there or skipped.
     """
 
     number: int
     fresh: dict[int, _Read] = field(default_factory=dict)
     is_there: bool = True
+    failure: DflError | None = None
     painted: PaintedFrame | None = None
     files: Mapping[str, FrameFile] = field(default_factory=dict)
     faces: int = 0
@@ -136,12 +147,16 @@ def merge_range(
 
     Raises:
         InvalidInput: unknown layer or colour space, a permission that has expired, faceset and plate or model do not
-            belong together, an output that cannot be used, a frame that cannot be processed.
-        Conflict: frames are there that were made otherwise.
-        NotFound, DataCorrupt: a frame of the plate is not there or damaged, and the policy is not ``skip``.
-        DataCorrupt: a stored mask is damaged, or the landmarks of a face of another type than the model's.
+            belong together, an output that cannot be used.
+        Conflict: frames are there that were made otherwise, or are being made by another merge.
+        NotFound, DataCorrupt: frames of the plate are not there or damaged, and the policy is not ``skip``; the others
+            are done.
+        InvalidInput, Unsupported, Internal: frames cannot be processed as they are; the others are done.
+        DataCorrupt: a stored mask is damaged, or the landmarks of a face of another type than the model's; likewise.
         ResourceExhausted: the disk is full; what was finished stays and is kept by the next run.
     """
+    check_color(plate)
+    settings = with_plain_overrides(settings)
     layers = parse_layers(settings.layers)
     authorization = authorization or Authorization()
     permission_notices = check_authorization(
@@ -154,7 +169,8 @@ def merge_range(
     casting = parse_casting(settings.cast)
     cast = cast or Cast(casting, swapper, _refuse_part)
     check_tools(settings, tools)
-    records, notices = select_records(plate, faceset)
+    records, notices = select_records(plate, faceset, is_part=True)
+    notices += _unexamined_notices(plate, faceset, records)
     tracks = Tracks.steadied(records, settings.smooth_landmarks)
     identity = merge_identity(plate, cast, settings, converter, authorization, tools=tools.digests)
     clock = StepClock()
@@ -169,29 +185,44 @@ def merge_range(
     layout = FrameLayout(
         settings.profile, layers, people=cast.people(everybody), square=square, compression=settings.compression
     )
+    notices += face_type_notices(cast, faceset.info, has_masks=bool(segmentation.versions))
     with ThreadPoolExecutor(1) as pool:  # looks into EXR files, which would slow colour work in this thread
-        plan = pool.submit(
-            plan_output,
-            output,
-            keys,
-            identity.run_key,
-            siblings=layout.siblings,
-            overwrite=settings.overwrite,
-            plate=plate,
-        ).result()
-    for one in cast.swappers:
-        notices += _face_type_notices(faceset, one, has_masks=bool(segmentation.versions))
+        plan, manifest = pool.submit(_claim_output, output, keys, identity, layout.siblings, settings, plate).result()
     for notice in (*plate.notices, *notices, *permission_notices):
         control.emit(notice)
-    run = _MergeRun(plate, cast, renderer, layout, segmentation, settings, identity, keys, plan, clock)
+    run = _MergeRun(plate, cast, renderer, layout, segmentation, settings, identity, keys, plan, manifest, clock)
     with contextlib.closing(segmentation):
         return run.execute(control)
 
 
-def select_records(plate: Plate, faceset: Faceset) -> tuple[dict[int, list[FaceRecord]], list[Notice]]:
+def _claim_output(
+    output: str,
+    keys: Mapping[int, str],
+    identity: MergeIdentity,
+    siblings: Sequence[str],
+    settings: MergeSettings,
+    plate: Plate,
+) -> tuple[OutputPlan, SequenceManifest]:
+    """The plan, and the manifest that keeps merges of another kind away. Raises as the two."""
+    for left in reversed(range(_VERSION_TRIES)):
+        plan = plan_output(output, keys, identity.run_key, siblings=siblings, overwrite=settings.overwrite, plate=plate)
+        try:
+            return plan, SequenceManifest(plan.sequence.manifest, identity)
+        except Conflict:  # another merge has taken that version meanwhile
+            if VERSION_TOKEN not in output or not left:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def select_records(
+    plate: Plate, faceset: Faceset, *, is_part: bool = False
+) -> tuple[dict[int, list[FaceRecord]], list[Notice]]:
     """The faces of the shot, beyond the frames asked for too, and what a person should know about the choice.
 
     A faceset of one plate is used for that plate under another name too (moved, regraded), if the size agrees.
+
+    Args:
+        is_part: the frames may be a part of the shot in which nobody is seen, as of a farm's tasks some are.
 
     Raises:
         InvalidInput: no face for any frame asked for, or the plate's size has changed.
@@ -209,7 +240,16 @@ def select_records(plate: Plate, faceset: Faceset) -> tuple[dict[int, list[FaceR
             )
         )
     if not any(frame in by_frame for frame in plate.frames):
-        raise _no_faces(plate, faceset)
+        if not (is_part and _knows_shot(plate, faceset, by_frame)):
+            raise _no_faces(plate, faceset)
+        notices.append(
+            Notice(
+                message=f"{faceset.path} holds no face for any frame {brief(plate.frames)} of {plate.name}; they are "
+                "written as the untouched plate.",
+                reason="NO_FACES_IN_RANGE",
+                details={"path": str(faceset.path), "frame": brief(plate.frames)},
+            )
+        )
     for frame in plate.frames:
         size = by_frame[frame][0].plate_size if frame in by_frame else plate.size
         if size != plate.size:
@@ -224,41 +264,40 @@ def select_records(plate: Plate, faceset: Faceset) -> tuple[dict[int, list[FaceR
     return by_frame, notices
 
 
+def _examined_frames(plate: Plate, faceset: Faceset) -> set[int]:
+    is_only_plate = len(faceset.info.plates) == 1
+    return {frame for name, frame, _ in faceset.examined_frames() if is_only_plate or name == plate.name}
+
+
+def _knows_shot(plate: Plate, faceset: Faceset, by_frame: Mapping[int, Sequence[FaceRecord]]) -> bool:
+    """The faceset is of this plate: it has looked at a frame asked for, or has faces for others that are on disk."""
+    if not _examined_frames(plate, faceset).isdisjoint(plate.frames):
+        return True
+    pattern: SequencePattern | None = getattr(plate, "pattern", None)
+    return pattern is not None and any(frame in by_frame for frame in pattern.frames_on_disk())
+
+
+def _unexamined_notices(plate: Plate, faceset: Faceset, records: Mapping[int, Sequence[FaceRecord]]) -> list[Notice]:
+    """Frames that extraction has never looked at: their faces, if they show any, stay the performer's."""
+    examined = _examined_frames(plate, faceset)
+    missed = FrameRange.of(frame for frame in plate.frames if frame not in examined and frame not in records)
+    if not missed:
+        return []
+    unknown = brief(missed)
+    return [
+        Notice(
+            message=f"Frames {unknown} of {plate.name} were never extracted into {faceset.path}; they are written as "
+            "the untouched plate. Extract them if they show the face.",
+            reason="FRAMES_NOT_EXTRACTED",
+            details={"path": str(faceset.path), "frame": unknown},
+        )
+    ]
+
+
 def _refuse_part(part: Part) -> FaceSwapper:
     raise InvalidInput(
         f"The casting names the model {part.model}, which is not loaded.", reason="MODEL_NOT_LOADED", field="cast"
     )
-
-
-def _face_type_notices(faceset: Faceset, swapper: FaceSwapper, *, has_masks: bool) -> list[Notice]:
-    """What a person should know when the faceset's squares are not the model's.
-
-    The pixels come from the plate, whatever the faceset shows of the head; only its masks may end too early.
-    """
-    has, wanted = faceset.info.face_type, swapper.face_type
-    if has is wanted:
-        return []
-    details = {"path": faceset.info.path, "face_type": has.value, "model_face_type": wanted.value}
-    notices = [
-        Notice(
-            message=f"The faceset {faceset.info.path} holds {has.value} faces, the model {swapper.name} paints "
-            f"{wanted.value} ones; the landmarks say where those lie in the plate.",
-            reason="FACE_TYPE_CONVERTED",
-            severity="info",
-            details=details,
-        )
-    ]
-    if has_masks and FACE_TYPE_CROPS[wanted].side > FACE_TYPE_CROPS[has].side:
-        notices.append(
-            Notice(
-                message=f"The masks stored in {faceset.info.path} end with its {has.value} squares; beyond them the "
-                f"{wanted.value} faces are masked as at the masks' edge. Change the faceset to face_type "
-                f"{wanted.value} and mask it again if something in front of the face is lost.",
-                reason="MASKS_EXTENDED",
-                details=details,
-            )
-        )
-    return notices
 
 
 def _no_faces(plate: Plate, faceset: Faceset) -> InvalidInput:
@@ -288,6 +327,7 @@ class _MergeRun:
         identity: MergeIdentity,
         keys: Mapping[int, str],
         plan: OutputPlan,
+        manifest: SequenceManifest,
         clock: StepClock,
     ) -> None:
         self._plate = plate
@@ -297,9 +337,12 @@ class _MergeRun:
         self._cast = cast
         self._settings = settings
         self._identity = identity
-        self._keys = keys
+        self._keys = dict(keys)
         self._plan = plan
+        self._manifest = manifest
         self._clock = clock
+        self._retrying = Retrying()
+        self._failed = FailedFrames()
         self._todo = frozenset(plan.todo)
         self._read_so_far: set[int] = set()
         self._lights: dict[int, PlateLight] = {}
@@ -314,49 +357,45 @@ class _MergeRun:
         stopped = control.stop_requested()
         stop = threading.Event()
         control.emit(FrameProgress(done=len(plan.kept), total=total))
-        remove_leftovers(plan.sequence.pattern.folder)
-        self._keep_look()
-        self._manifest = SequenceManifest(plan.sequence.manifest, self._identity)
         try:
+            remove_leftovers(plan.sequence.pattern.folder)
+            if plan.todo:
+                save_look(plan.sequence.manifest, self._settings, self._identity.settings_digest)
             todo: Iterator[int] = iter(() if stopped else plan.todo)
             for frame in run_stages(todo, (self._read, self._paint, self._write), depth=WAITING_FRAMES, stop=stop):
                 for notice in frame.notices:
                     control.emit(notice)
-                if frame.is_there:
+                if frame.failure is not None:
+                    self._failed.add(frame.number, frame.failure)
+                    control.emit(self._failed.notice(frame.number))
+                elif frame.is_there:
                     written += 1
                     without_face += frame.faces == 0
                 else:
                     skipped += 1
                 done = len(plan.kept) + written + skipped
                 path = str(plan.sequence.pattern.path(frame.number)) if frame.is_there else None
-                control.emit(FrameProgress(done=done, total=total, frame=frame.number, path=path, faces=frame.faces))
+                if frame.failure is None:
+                    faces = frame.faces
+                    control.emit(FrameProgress(done=done, total=total, frame=frame.number, path=path, faces=faces))
                 stopped = stopped or control.stop_requested()
                 if stopped:
                     stop.set()
         finally:
             self._close_manifest()
-        is_complete = written + skipped == len(plan.todo)
+        is_complete = written + skipped + len(self._failed) == len(plan.todo)
+        if is_complete:
+            self._failed.raise_if_any()
         return MergeResult(
             output=str(plan.sequence.pattern),
             manifest=str(plan.sequence.manifest),
             frames_written=written,
             frames_kept=len(plan.kept),
             frames_without_face=without_face,
-            frames_skipped=skipped,
+            frames_skipped=skipped + skipped_count(self._plate),
             stopped=None if is_complete else stopped,
             steps_ms=self._clock.milliseconds_per(written),
         )
-
-    def _keep_look(self) -> None:
-        """The settings as a file beside the frames, under a name that no other settings have."""
-        manifest = self._plan.sequence.manifest
-        name = manifest.name.removesuffix(MANIFEST_SUFFIX)
-        path = manifest.with_name(f"{name}.look-{self._identity.settings_digest[:8]}.toml")
-        if self._plan.todo and not path.exists():
-            overrides = parse_overrides(self._settings.overrides, OVERRIDABLE)
-            text = format_settings_file(self._settings.values(), MergeSettings, overrides=overrides)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(path, text)
 
     def _close_manifest(self) -> None:
         try:
@@ -372,24 +411,46 @@ class _MergeRun:
                 continue
             try:
                 with self._clock.step("read"):
-                    image = self._plate.read(near)
-            except (NotFound, DataCorrupt) as error:
-                if near != number:
-                    continue  # it has nothing to lend; if it is one of the range, its own turn tells
-                if self._settings.missing_frames != "skip":
-                    raise
-                message = f"Frame {number} is skipped: {error.message}"
-                details = {"frame": str(number), **error.details}
-                return _Frame(
-                    number=number,
-                    is_there=False,
-                    notices=[Notice(message=message, reason="FRAME_SKIPPED", details=details)],
-                )
-            with self._clock.step("read"):
-                masks = self._read_masks(near)
+                    image = self._read_image(near, frame.notices if near == number else None)
+            except _OF_THE_FRAME as error:
+                if near == number:
+                    return self._without(number, error)
+                continue  # it has nothing to lend; if it is one of the range, its own turn tells
+            try:
+                with self._clock.step("read"):
+                    masks = self._read_masks(near)
+            except DataCorrupt as error:  # never skipped: the frame is there, and what lies before the face is not
+                return _Frame(number=number, is_there=False, failure=error)
             self._read_so_far.add(near)
             frame.fresh[near] = _Read(image=image, masks=masks)
         return frame
+
+    def _read_image(self, number: int, notices: list[Notice] | None) -> PlateImage:
+        """A frame of the plate, with colour.
+
+        Args:
+            notices: takes what is to be said about the frame; None for one that only lends, which is tried once.
+        """
+        if notices is None:
+            image = self._plate.read(number)
+        else:
+            image, is_retried = self._retrying.read(self._plate, number, notices)
+            if is_retried:  # the file has been changed since the merge was planned
+                self._keys[number] = frame_key(number, self._identity, self._plate, self._renderer, self._segmentation)
+        image.color_indices()
+        return image
+
+    def _without(self, number: int, error: DflError) -> _Frame:
+        """A frame that is not made: skipped where the settings say so, else a failure."""
+        if self._settings.missing_frames != "skip" or not isinstance(error, NotFound | DataCorrupt):
+            return _Frame(number=number, is_there=False, failure=error)
+        message = f"Frame {number} is skipped: {error.message}"
+        details = {"frame": str(number), **error.details}
+        return _Frame(
+            number=number,
+            is_there=False,
+            notices=[Notice(message=message, reason="FRAME_SKIPPED", details=details)],
+        )
 
     def _read_masks(self, number: int) -> dict[str, FloatArray]:
         """Stored masks of a frame's faces, each in the square of the model that paints it."""
@@ -401,20 +462,41 @@ class _MergeRun:
     def _paint(self, frame: _Frame) -> _Frame:
         if not frame.is_there:
             return frame
+        try:
+            self._retrying.compute(lambda: self._render(frame), frame.number, frame.notices)
+        except DataCorrupt as error:  # a stored mask or landmarks of this frame
+            return self._failed_frame(frame.number, error)
+        except DflError:
+            raise
+        except Exception as error:
+            failure = unexpected_failure(frame.number, error)
+            if self._retrying.must_stop(error):
+                raise
+            return self._failed_frame(frame.number, failure)
+        self._forget(frame.number)
+        return frame
+
+    def _failed_frame(self, number: int, error: DflError) -> _Frame:
+        self._lights.pop(number, None)
+        self._faces.pop(number, None)
+        self._forget(number)
+        return _Frame(number=number, is_there=False, failure=error)
+
+    def _render(self, frame: _Frame) -> None:
+        """Paint and arrange; may be called again after it failed."""
         for number, read in frame.fresh.items():
             light = self._renderer.develop(read.image)
             self._faces[number] = self._renderer.prepare(light, read.masks)
             if number in self._todo:
                 self._lights[number] = light
-        frame.fresh = {}
-        painted = self._renderer.finish(self._lights.pop(frame.number), self._faces[frame.number], self._faces)
+        painted = self._renderer.finish(self._lights[frame.number], self._faces[frame.number], self._faces)
         with self._clock.step("composite"):
             frame.files, dropped = arrange_files(self._layout, painted)
+        frame.fresh = {}
+        del self._lights[frame.number]
         frame.painted, frame.faces = painted, painted.face_count
         frame.notices += painted.notices
         self._tell_dropped(frame, dropped)
-        self._forget(frame.number)
-        return frame
 
     def _forget(self, done: int) -> None:
         """Let go of faces that no later frame needs."""
@@ -445,10 +527,13 @@ class _MergeRun:
         with self._clock.step("write"):
             self._manifest.begin(frame.number, key)
             for name, file in frame.files.items():
-                self._write_file(frame.painted, file, paths[name])
+                self._retrying.write(
+                    functools.partial(self._write_file, frame.painted, file, paths[name]), frame.number, frame.notices
+                )
             entry = FrameEntry(
                 key=key,
                 files={path.name: file_fact(path) for path in paths.values()},
+                written_ns={path.name: path.stat().st_mtime_ns for path in paths.values()},
                 plate=self._plate.identity(frame.number),
                 faces=frame.faces,
                 masks=self._segmentation.used(self._records(frame.number)),

@@ -72,6 +72,31 @@ def put_back(
     )
 
 
+def add_detail(layers: FaceLayers, detail: tuple[FloatArray, FloatArray | None]) -> FaceLayers:
+    """A face just put back, with light added to it that was computed on a finer square.
+
+    Args:
+        layers: as :func:`put_back` made them.
+        detail: what is added to swap and raw, (N, N, 3) scene-linear, any sign; the second where the two differ. Light
+            is never taken below black.
+    """
+    swap, raw = detail
+    assert layers.aligned_from_plate is not None, "put_back told it"
+    finer = layers.aligned_from_plate * (swap.shape[0] / layers.size)
+    window = layers.window
+    planes = torch.from_numpy(np.concatenate([swap, *([] if raw is None else [raw])], axis=2)).permute(2, 0, 1)
+    box = (window.x, window.y, window.width, window.height)
+    added = warp_to_plate(planes, finer, box, padding="border", inside=layers.segmentation > 0.0)
+    warped = added.permute(1, 2, 0).numpy()
+    has_raw = raw is not None and layers.raw is not layers.swap
+    brighter = _add(layers.swap, warped[..., :3])
+    return replace(layers, swap=brighter, raw=_add(layers.raw, warped[..., 3:6]) if has_raw else brighter)
+
+
+def _add(light: FloatArray, added: FloatArray) -> FloatArray:
+    return np.ascontiguousarray(np.maximum(light + added, np.minimum(light, 0.0)), dtype=np.float32)
+
+
 def grown(window: Window, margin: int) -> Window:
     """The window and so many pixels around it."""
     return Window(

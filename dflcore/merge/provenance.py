@@ -1,9 +1,14 @@
 """What merged frames say about themselves: header attributes, frame keys, and the manifest beside the sequence.
 
 The manifest ``<name>.provenance.json`` lies in the frames' folder and maps frame numbers to the key and checksum each
-was made with. While a merge runs it writes to a journal of its own (one short line before a frame gets its name, one
+was made with. That one file holds a sequence of up to :data:`PART_FRAMES` frames. Of a longer one it keeps only what
+all frames share, and ``<name>.provenance/1000-1999.json`` and so on, each a manifest of its own, hold the frames: a
+merge reads and writes those its frames lie in, so what it costs does not grow with the sequence.
+
+While a merge runs it writes to a journal of its own in that folder (one short line before a frame gets its name, one
 after), which is folded into the manifest at the end. A journal whose process died is folded by the next run. Several
-processes, on several machines, may fill one sequence at the same time.
+processes, on several machines, may fill one sequence at the same time. Who writes holds the sequence's lock and writes
+parts, then the manifest, then removes journals; who reads goes the other way and so misses nothing.
 """
 
 from __future__ import annotations
@@ -12,28 +17,32 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
 from dflcore.config.merge import ProvenanceAttributes
-from dflcore.errors import DataCorrupt
-from dflcore.io.atomic import translate_disk_errors, write_text
+from dflcore.errors import Conflict, DataCorrupt
+from dflcore.io.atomic import remove_leftovers, translate_disk_errors, write_bytes
 from dflcore.io.plate import MetadataValue
 from dflcore.types import Authorization, FaceRecord, FaceType
 from dflcore.version import SOFTWARE
 
-FORMAT = 1
-MERGE_REVISION = 3
+FORMAT = 2
+"""Builds that wrote format 1 kept everything in one file and their journals beside the frames."""
+PART_FRAMES = 1000
+"""Frames of one part of a manifest, from a multiple of it on; as many fit into the one file of a short sequence."""
+MERGE_REVISION = 5
 """Raised by one whenever the same inputs give other pixels; part of every frame key."""
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 """IPTC's term for footage with parts made by a trained model; C2PA and platforms read it."""
 KEY_DIGITS = 32
-
-
 MANIFEST_SUFFIX = ".provenance.json"
+_JOURNAL_SUFFIX = ".journal"
+_PART_NAME = re.compile(r"(-?\d+)-(-?\d+)\.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +55,7 @@ class MergeIdentity:
         model_name, model_digest: the face model. face_type: what it paints.
         settings: resolved values of all settings. settings_digest: over those that matter for pixels.
         authorization: who allowed it, and for what, on the source face's record.
+        cast_authorizations: the same of the other models of a cast, by model's name.
         made_for_project, made_for_use: what this merge's settings say the frames are for; empty when they say nothing.
     """
 
@@ -58,6 +68,7 @@ class MergeIdentity:
     settings: Mapping[str, Any]
     settings_digest: str
     authorization: Authorization = field(default_factory=Authorization)
+    cast_authorizations: Mapping[str, Authorization] = field(default_factory=dict)
     made_for_project: str = ""
     made_for_use: str = ""
 
@@ -109,6 +120,7 @@ class FrameEntry:
     Attributes:
         key: see :meth:`MergeIdentity.frame_key`.
         files: file name → size in bytes and SHA-256.
+        written_ns: file name → time of the last change when it was finished; saves looking at the sum.
         plate: identity of the plate's frame. faces: how many were composited.
         masks: face → source → version of the stored masks that were used.
     """
@@ -118,6 +130,7 @@ class FrameEntry:
     plate: str = ""
     faces: int = 0
     masks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    written_ns: Mapping[str, int] = field(default_factory=dict)
 
 
 def frame_attributes(
@@ -157,6 +170,8 @@ def frame_attributes(
         for name, value in asdict(identity.authorization).items():
             if value:
                 attributes[f"dfl/authorization{name.capitalize()}"] = value
+        if identity.cast_authorizations:
+            attributes["dfl/castAuthorization"] = json.dumps(_stated(identity.cast_authorizations), sort_keys=True)
         for name, value in (("Project", identity.made_for_project), ("Use", identity.made_for_use)):
             if value:
                 attributes[f"dfl/madeFor{name}"] = value
@@ -170,6 +185,7 @@ class SequenceManifest:
         path: ``<name>.provenance.json``.
 
     Raises:
+        Conflict: another merge is filling the sequence with frames that are made otherwise.
         DataCorrupt: the manifest is there and cannot be read.
         InvalidInput, ResourceExhausted: the folder cannot be written.
     """
@@ -181,11 +197,13 @@ class SequenceManifest:
             path.parent.mkdir(parents=True, exist_ok=True)
             with _locked(_lock_path(path)):
                 _fold_dead_journals(path, identity)
-            self._journal_path = path.with_name(
-                f".{path.name.removesuffix('.json')}.{os.getpid()}-{secrets.token_hex(4)}.journal"
-            )
-            self._journal: IO[str] = self._journal_path.open("w", encoding="utf-8")
-            _try_lock(self._journal)
+                folder = parts_folder(path)
+                folder.mkdir(exist_ok=True)
+                remove_leftovers(folder)
+                self._journal_path = folder / f".{os.getpid()}-{secrets.token_hex(4)}{_JOURNAL_SUFFIX}"
+                self._journal: IO[str] = self._journal_path.open("w", encoding="utf-8")
+                _try_lock(self._journal)
+                self._append({"run_key": identity.run_key})
 
     def begin(self, frame: int, key: str) -> None:
         """Announce that the frame's file is about to get its name."""
@@ -202,9 +220,11 @@ class SequenceManifest:
         if self._journal.closed:
             return
         with translate_disk_errors(self.path), _locked(_lock_path(self.path)):
-            _fold(self.path, self._identity, [self._journal_path])
-            self._journal_path.unlink(missing_ok=True)
+            _fold(self.path, self._identity, _read(self.path), _read_journals([self._journal_path]))
             self._journal.close()
+            self._journal_path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # parts are in it, or journals of others
+                parts_folder(self.path).rmdir()
 
     def _append(self, line: Mapping[str, Any]) -> None:
         with translate_disk_errors(self._journal_path):
@@ -220,25 +240,45 @@ class ManifestContent:
         run_key: see :attr:`MergeIdentity.run_key`; empty when there is no manifest.
         frames: finished frames.
         unfinished: keys of frames that were announced and never reported finished; their files may be there.
+        format: of the file.
     """
 
     run_key: str = ""
     frames: Mapping[int, FrameEntry] = field(default_factory=dict)
     unfinished: Mapping[int, str] = field(default_factory=dict)
+    format: int = FORMAT
 
 
-def read_manifest(path: Path) -> ManifestContent:
+def read_manifest(path: Path, frames: Collection[int] | None = None) -> ManifestContent:
     """A manifest as it is now, with what running and killed merges have added since it was written.
+
+    Args:
+        frames: those asked about, others may be missing from the answer: only parts they lie in are read. None for all.
 
     Raises:
         DataCorrupt: it cannot be read.
     """
-    return _with_journals(_read(path), _journals(path))
+    journals = _read_journals(_journals(path))
+    head = _read(path)
+    old_journals = _read_journals(_old_journals(path, head))
+    wanted = None if frames is None else {_first_of_part(frame) for frame in frames}
+    parts = [_read(part) for first, part in _parts(path).items() if wanted is None or first in wanted]
+    return replace(_overlaid(head, *parts, old_journals, journals), run_key=head.run_key)
+
+
+def read_run_key(path: Path) -> str:
+    """Of the merge that added to the sequence last; empty when there is no manifest. Raises DataCorrupt."""
+    return _read(path).run_key
 
 
 def manifest_path(folder: Path, sequence_name: str) -> Path:
     """Where the manifest of a sequence lies."""
     return folder / f"{sequence_name}{MANIFEST_SUFFIX}"
+
+
+def parts_folder(manifest: Path) -> Path:
+    """Where the parts of a long sequence's manifest lie, and the journals of merges at work."""
+    return manifest.with_name(manifest.name.removesuffix(".json"))
 
 
 def file_fact(path: Path) -> dict[str, Any]:
@@ -257,30 +297,88 @@ def _digest(*parts: str) -> str:
 
 
 def _fold_dead_journals(path: Path, identity: MergeIdentity) -> None:
-    """Write the manifest anew with the journals of processes that are gone; call it under the sequence's lock."""
+    """Fold the journals of processes that are gone; call it under the sequence's lock.
+
+    Raises:
+        Conflict: one that is not gone makes its frames otherwise.
+    """
+    head = _read(path)
     with contextlib.ExitStack() as held:
         dead: list[Path] = []
-        for journal in _journals(path):
+        for journal in (*_old_journals(path, head), *_journals(path)):
             with contextlib.suppress(FileNotFoundError):
-                if _try_lock(held.enter_context(journal.open("r+", encoding="utf-8"))):
+                file = held.enter_context(journal.open("r+", encoding="utf-8"))
+                if _try_lock(file):
                     dead.append(journal)
-        _fold(path, identity, dead)
+                elif os.name == "posix" and _run_key_of(file) not in ("", identity.run_key):
+                    raise Conflict(
+                        f"Another merge is writing the frames of {path} with another plate, model or settings. Wait "
+                        "for it to end, or choose another output.",
+                        reason="OUTPUT_BUSY",
+                        path=path,
+                    )
+        _fold(path, identity, head, _read_journals(dead))
         for journal in dead:
             journal.unlink(missing_ok=True)
 
 
-def _fold(path: Path, identity: MergeIdentity, journals: Sequence[Path]) -> None:
-    """Manifest + journals → manifest; call it under the sequence's lock."""
-    write_text(path, json.dumps(_document(identity, _with_journals(_read(path), journals)), indent=1) + "\n")
+def _fold(path: Path, identity: MergeIdentity, head: ManifestContent, added: ManifestContent) -> None:
+    """Bring manifest and parts up to date, writing only files that change; call it under the sequence's lock.
+
+    Args:
+        head: what the manifest holds: of a short sequence all, of a long one that was one file so far its frames.
+        added: what journals say.
+    """
+    parts, whole = _parts(path), _overlaid(head, added)
+    if not parts and len(whole.frames) <= PART_FRAMES:
+        _write(path, _document(identity, whole))
+        return
+    old, new = _divided(head), _divided(added)
+    nothing = ManifestContent()
+    for first in sorted({*old, *new}):
+        part = parts_folder(path) / f"{first}-{first + PART_FRAMES - 1}.json"
+        # What a part has already came there later than what the manifest has: a fold was cut short.
+        content = _overlaid(old.get(first, nothing), _read(part), new.get(first, nothing))
+        _write(part, _document(identity, content))
+    _write(path, _document(identity, nothing) | {"parts": f"{parts_folder(path).name}/<first>-<last frame>.json"})
 
 
-def _with_journals(content: ManifestContent, journals: Sequence[Path]) -> ManifestContent:
-    frames, unfinished = dict(content.frames), dict(content.unfinished)
-    for journal in journals:
-        finished, announced = _read_journal(journal)
-        frames |= finished
-        unfinished = {frame: key for frame, key in unfinished.items() if frame not in finished} | announced
-    return ManifestContent(run_key=content.run_key, frames=frames, unfinished=unfinished)
+def _overlaid(*contents: ManifestContent) -> ManifestContent:
+    """All of them together; what comes later holds."""
+    frames: dict[int, FrameEntry] = {}
+    unfinished: dict[int, str] = {}
+    for content in contents:
+        frames |= content.frames
+        for frame in content.frames:
+            unfinished.pop(frame, None)
+        unfinished |= content.unfinished
+    return ManifestContent(frames=frames, unfinished=unfinished)
+
+
+def _divided(content: ManifestContent) -> dict[int, ManifestContent]:
+    """First frame of a part → what belongs there."""
+    frames: dict[int, dict[int, FrameEntry]] = {}
+    unfinished: dict[int, dict[int, str]] = {}
+    for frame, entry in content.frames.items():
+        frames.setdefault(_first_of_part(frame), {})[frame] = entry
+    for frame, key in content.unfinished.items():
+        unfinished.setdefault(_first_of_part(frame), {})[frame] = key
+    return {
+        first: ManifestContent(frames=frames.get(first, {}), unfinished=unfinished.get(first, {}))
+        for first in {*frames, *unfinished}
+    }
+
+
+def _first_of_part(frame: int) -> int:
+    return frame // PART_FRAMES * PART_FRAMES
+
+
+def _stated(permissions: Mapping[str, Authorization]) -> dict[str, dict[str, str]]:
+    """What was said of each model; empty for one of which nothing was."""
+    return {
+        model: {name: value for name, value in asdict(permission).items() if value}
+        for model, permission in permissions.items()
+    }
 
 
 def _document(identity: MergeIdentity, content: ManifestContent) -> dict[str, Any]:
@@ -296,6 +394,7 @@ def _document(identity: MergeIdentity, content: ManifestContent) -> dict[str, An
         "settings": dict(identity.settings),
         "settings_digest": identity.settings_digest,
         "authorization": asdict(identity.authorization),
+        "cast_authorization": _stated(identity.cast_authorizations),
         "made_for": {"project": identity.made_for_project, "use": identity.made_for_use},
         "unfinished": {str(frame): key for frame, key in sorted(content.unfinished.items())},
         "frames": {str(frame): asdict(entry) for frame, entry in sorted(content.frames.items())},
@@ -309,6 +408,7 @@ def _read(path: Path) -> ManifestContent:
             run_key=str(document["run_key"]),
             frames={int(frame): FrameEntry(**entry) for frame, entry in document["frames"].items()},
             unfinished={int(frame): str(key) for frame, key in document["unfinished"].items()},
+            format=int(document.get("format", FORMAT)),
         )
     except FileNotFoundError:
         return ManifestContent()
@@ -320,17 +420,56 @@ def _read(path: Path) -> ManifestContent:
         ) from error
 
 
+def _write(path: Path, document: Mapping[str, Any]) -> None:
+    data = (json.dumps(document, indent=1) + "\n").encode()
+    with contextlib.suppress(FileNotFoundError):
+        if path.read_bytes() == data:
+            return
+    write_bytes(path, data)
+
+
+def _parts(path: Path) -> dict[int, Path]:
+    """First frame → file, in order."""
+    folder = parts_folder(path)
+    matches = map(_PART_NAME.fullmatch, _files_in(folder))
+    found = {int(match[1]): folder / match[0] for match in matches if match}
+    return dict(sorted(found.items()))
+
+
 def _journals(path: Path) -> list[Path]:
-    stem = path.name.removesuffix(".json")
-    if not path.parent.is_dir():
+    folder = parts_folder(path)
+    return [folder / name for name in _files_in(folder) if name.startswith(".") and name.endswith(_JOURNAL_SUFFIX)]
+
+
+def _old_journals(path: Path, head: ManifestContent) -> list[Path]:
+    """Those of builds that kept them beside the frames, where listing takes long when they are many."""
+    if head.format >= FORMAT:
         return []
-    prefix = f".{stem}."
-    names = [entry.name for entry in os.scandir(path.parent)]
-    return [path.with_name(name) for name in sorted(names) if name.startswith(prefix) and name.endswith(".journal")]
+    prefix = f".{parts_folder(path).name}."
+    names = [name for name in _files_in(path.parent) if name.startswith(prefix) and name.endswith(_JOURNAL_SUFFIX)]
+    return [path.with_name(name) for name in names]
 
 
-def _read_journal(path: Path) -> tuple[dict[int, FrameEntry], dict[int, str]]:
-    """Finished frames, and announced ones that were not finished. A last line cut short by a kill is passed over."""
+def _files_in(folder: Path) -> list[str]:
+    """Names of a folder's files, links aside, in order."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
+    return []
+
+
+def _run_key_of(journal: IO[str]) -> str:
+    """What a journal's first line says; empty where it says nothing."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        return str(json.loads(journal.readline())["run_key"])
+    return ""
+
+
+def _read_journals(paths: Sequence[Path]) -> ManifestContent:
+    return _overlaid(*map(_read_journal, paths))
+
+
+def _read_journal(path: Path) -> ManifestContent:
+    """What it says was finished, and was not. A last line cut short by a kill is passed over."""
     finished: dict[int, FrameEntry] = {}
     begun: dict[int, str] = {}
     with contextlib.suppress(FileNotFoundError):
@@ -343,7 +482,7 @@ def _read_journal(path: Path) -> tuple[dict[int, FrameEntry], dict[int, str]]:
                 else:
                     finished[frame] = FrameEntry(**values)
                     begun.pop(frame, None)
-    return finished, begun
+    return ManifestContent(frames=finished, unfinished=begun)
 
 
 def _lock_path(path: Path) -> Path:

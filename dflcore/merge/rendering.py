@@ -16,14 +16,16 @@ import torch
 
 from dflcore.color.ocio import ColorConverter
 from dflcore.config.merge import MergeSettings
+from dflcore.cores import cores
 from dflcore.errors import NotFound
 from dflcore.io.exr import ExrLayer, write_exr
 from dflcore.io.plate import MetadataValue, Plate, PlateImage, Window
 from dflcore.merge.aovs import BEAUTY, FrameFile, FrameLayout, parse_layers
 from dflcore.merge.casting import Cast
 from dflcore.merge.composite import FaceLayers, cast, stack_faces
-from dflcore.merge.face import FacePainter, PaintedFace
+from dflcore.merge.face import FacePainter
 from dflcore.merge.light import PlateDeveloper, PlateLight
+from dflcore.merge.painted_face import PaintedFace
 from dflcore.merge.provenance import MergeIdentity, frame_attributes
 from dflcore.merge.segmentation import Segmentation
 from dflcore.merge.stages import StepClock
@@ -104,7 +106,7 @@ class FrameRenderer:
     def prepare(self, light: PlateLight, masks: Mapping[str, FloatArray]) -> list[PaintedFace]:
         """The frame's faces as the network paints them. Arguments and errors as of :meth:`FacePainter.prepare`."""
         records = self.tracks.records.get(light.image.frame, ())
-        with torch.inference_mode():
+        with torch.inference_mode(), cores(1):
             return self._painter.prepare(light, records, masks)
 
     def finish(
@@ -119,7 +121,7 @@ class FrameRenderer:
         frame = light.image.frame
         settings = self.settings.at(frame)
         predicted, layers = None, []
-        with torch.inference_mode():
+        with torch.inference_mode(), cores(1):
             if settings.mode == "raw_predict":
                 predicted = self._painter.predict(light, faces[-1] if faces else None, settings)
             else:
@@ -202,12 +204,13 @@ def merge_identity(
         plate=plate.name,
         color_space=converter.resolve(plate.color_space),
         output_space=converter.scene_linear_for(plate.color_space),
-        model_name=", ".join(swapper.name for swapper in cast.swappers),
+        model_name=cast.title,
         model_digest=" ".join([cast.digest, *tools]),
         face_type=next((swapper.face_type for swapper in cast.swappers), FaceType.WHOLE),
         settings=settings.values(),
         settings_digest=settings.digest(),
         authorization=authorization,
+        cast_authorizations=dict(cast.permissions),
         made_for_project=settings.authorization_project,
         made_for_use=settings.authorization_use,
     )

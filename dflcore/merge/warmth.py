@@ -17,8 +17,8 @@ from torch import Tensor
 from dflcore.io.faceset import INDEX_NAME
 from dflcore.io.pack import PACK_NAME
 from dflcore.io.plate import Plate
-from dflcore.merge.face import PaintedFace
 from dflcore.merge.light import PlateLight
+from dflcore.merge.painted_face import PaintedFace
 from dflcore.merge.stages import StepClock
 from dflcore.merge.swapper import FaceSwapper
 from dflcore.models.layout import MANIFEST_NAME, generation_folders
@@ -183,9 +183,13 @@ def light_bytes(light: PlateLight) -> int:
 
 
 def faces_bytes(faces: Sequence[PaintedFace]) -> int:
-    """What painted faces take in memory."""
+    """What painted faces take in memory, with what has been measured of their colours so far."""
     kept = []
+    tensors = []
     for face in faces:
         aligned = (face.aligned.seen, face.aligned.hull, face.aligned.segmentation)
         kept += [*aligned, face.painted, face.enhanced, face.learned_source, face.learned_target, face.painted_mask]
-    return sum(array.nbytes for array in kept if array is not None)
+        for palette in face.colors.found.values():
+            tensors += [palette.weight, palette.mean, palette.covariance, palette.sample]
+    measured = sum(tensor.untyped_storage().nbytes() for tensor in tensors if tensor is not None)
+    return measured + sum(array.nbytes for array in kept if array is not None)

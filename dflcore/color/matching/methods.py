@@ -25,6 +25,15 @@ from dflcore.color.matching.sliced import IDT, SOT
 
 MAX_GAIN = 3.0
 """How often a face's spread of colour may be multiplied when merging, so that a flat face does not become noise."""
+MAX_AFFINE_GAIN = 2.0
+"""The same for maps that go on straight beyond the colours they were measured on: at 3, a dark and soft face put on a
+light one got eyes five times as bright as white. The others end where the reference's own colours do."""
+_AFFINE = frozenset({"rct", "lct", "mkl", "mix"})
+
+
+def gain_when_merging(name: str) -> float:
+    """The largest gain of a method when merging."""
+    return MAX_AFFINE_GAIN if name in _AFFINE else MAX_GAIN
 
 
 class ColorMethod(Protocol):
@@ -75,7 +84,7 @@ def match(
     Args:
         name: of :data:`METHODS`.
         reference: (B, 3, h, w), with its own mask (B, 1, h, w).
-        max_gain: :data:`MAX_GAIN` when merging; training has many faces, and bounds nothing.
+        max_gain: :func:`gain_when_merging` when merging; training has many faces, and bounds nothing.
     """
     method = METHODS[name]
     own, wanted = method.measure(picture, mask), method.measure(reference, reference_mask)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from astronaut import POINTS as PORTRAIT_POINTS
 from dflcore.color.ocio import ColorConverter
 from dflcore.config.merge import MergeSettings
 from dflcore.frames import FrameRange
@@ -24,24 +25,11 @@ from dflcore.merge.pipeline import MergeResult, merge_range
 from dflcore.progress import Event, Notice, StopRequest
 from dflcore.types import Authorization, Box, FaceRecord, FaceType, Landmarks, Pose
 
-# fmt: off
-ASTRONAUT_POINTS = np.array([
-    (360, 210), (360, 232), (362, 254), (364, 278), (370, 300), (382, 320), (400, 338), (418, 352), (442, 358),
-    (464, 354), (486, 342), (506, 328), (522, 308), (530, 286), (536, 262), (542, 240), (544, 216), (374, 188),
-    (386, 178), (402, 174), (418, 178), (434, 186), (474, 188), (488, 182), (506, 182), (520, 184), (530, 198),
-    (452, 206), (452, 222), (452, 238), (452, 256), (430, 264), (440, 266), (450, 270), (460, 268), (470, 264),
-    (392, 204), (402, 196), (416, 198), (426, 208), (414, 210), (400, 208), (476, 212), (488, 202), (500, 202),
-    (510, 210), (502, 214), (488, 214), (402, 280), (420, 278), (436, 280), (448, 282), (460, 280), (476, 282),
-    (492, 282), (476, 304), (458, 312), (446, 312), (432, 310), (416, 300), (408, 282), (436, 286), (448, 290),
-    (460, 288), (486, 286), (460, 300), (446, 302), (434, 300),
-], dtype=np.float32) / 2.0
-"""dlib's 68 points of the portrait, in its 512-pixel square."""
-# fmt: on
 SIZE = (320, 240)
 ORIGIN = (60, 20)
 """Crop of the portrait that makes a plate of ``SIZE``."""
 AUTHORIZATION = Authorization(person="E. Collins", project="show A", reference="R-1")
-POINTS = ASTRONAUT_POINTS - np.array(ORIGIN, np.float32)
+POINTS = PORTRAIT_POINTS - np.array(ORIGIN, np.float32)
 
 
 class FakeSwapper:

@@ -88,6 +88,19 @@ def channels(file):
     return {name: layer.pixels[..., index] for layer in file.layers for index, name in enumerate(layer.channel_names)}
 
 
+def write(file, path):
+    write_exr(
+        path,
+        layers=file.layers,
+        data_window=file.data_window,
+        display_window=file.display_window,
+        pixel_aspect=file.pixel_aspect,
+        metadata=file.metadata,
+        compression=file.compression,
+    )
+    return path
+
+
 def rgb(found, prefix=""):
     return np.stack([found[f"{prefix}{letter}"] for letter in "RGB"], axis=2)
 
@@ -221,16 +234,7 @@ def test_every_file_can_be_written_under_a_name_known_beforehand(tmp_path, profi
     files, _ = layout.arrange(plate_light(), face(10, 12, 50, 40, person=people[0] if people else ""))
     assert set(files) == {"", *layout.siblings}
     for name, file in files.items():
-        path = tmp_path / f"shot_{name}.exr"
-        write_exr(
-            path,
-            layers=file.layers,
-            data_window=file.data_window,
-            display_window=file.display_window,
-            pixel_aspect=file.pixel_aspect,
-            metadata=file.metadata,
-        )
-        spec = oiio.ImageInput.open(str(path)).spec()
+        spec = oiio.ImageInput.open(str(write(file, tmp_path / f"shot_{name}.exr"))).spec()
         assert (spec.x, spec.y, spec.width, spec.height) == (
             file.data_window.x,
             file.data_window.y,
@@ -267,16 +271,7 @@ def test_what_is_data_survives_half_files_and_lossy_compression(tmp_path, two_pe
     """Ids and maps are 32-bit whatever the beauty is, and arrive bit for bit where compression takes from colours."""
     files = arranged(profile, plate_light(), two_people, people=("anna", "bob"), compression=compression)
     for name, file in files.items():
-        path = tmp_path / f"shot_{name}.exr"
-        write_exr(
-            path,
-            layers=file.layers,
-            data_window=file.data_window,
-            display_window=file.display_window,
-            metadata=file.metadata,
-            compression=file.compression,
-        )
-        written = read_exr_layers(path)
+        written = read_exr_layers(write(file, tmp_path / f"shot_{name}.exr"))
         is_kept = {
             channel: (bits(values) == bits(written[channel])).all() for channel, values in channels(file).items()
         }

@@ -13,7 +13,7 @@ from dflcore.merge.casting import Cast, check_tracks, open_cast
 from dflcore.merge.swapper import ModelSwapper
 from dflcore.models.registry import load_preset
 from dflcore.progress import Notice
-from dflcore.types import Box, FaceRecord, FaceType, Landmarks, Pose
+from dflcore.types import Authorization, Box, FaceRecord, FaceType, Landmarks, Pose
 
 EMPTY = FaceRecord(
     name="face.png",
@@ -129,9 +129,15 @@ def test_a_folder_is_loaded_once_however_many_parts_it_plays(monkeypatch):
 
     monkeypatch.setattr("dflcore.merge.casting.open_swapper", opened)
     authorized = []
+
+    def authorize(path, model):
+        authorized.append(path)
+        return Authorization(person="Ada")
+
     casting = parse_casting("track 3 = /duo; track 5 = /duo, identity source2")
-    made, notices = open_cast(casting, None, "cpu", authorize=lambda path, model: authorized.append(path))
+    made, notices = open_cast(casting, None, "cpu", authorize=authorize)
     assert authorized == [Path("/duo")]
+    assert made.permissions == {"m": Authorization(person="Ada")}
     assert asked == [(Path("/duo"), "cpu", "source", 1.0)]
     assert len(notices) == 1
     faces = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -203,6 +209,8 @@ def test_a_renamed_role_paints_the_same(cast):
 def test_the_header_can_tell_who_painted_whom(cast):
     made = cast("anna: track 3 = /anna; track 5 = plate")
     assert made.names == {"anna": "/anna", "track 5": "plate", "others": "own"}
+    assert made.title == "anna: /anna; track 5: plate; others: own"
+    assert cast("").title == "own"
 
 
 def test_tracks_the_plate_does_not_have_are_named_beside_those_it_has():

@@ -14,7 +14,7 @@ from dflcore.io.exr import ExrLayer, read_exr_layers
 from dflcore.io.plate import Window
 from dflcore.io.png import png_text
 from dflcore.io.stills import read_still
-from dflcore.merge import frame
+from dflcore.merge import warm_inputs
 from dflcore.merge.frame import FrameRequest, WarmFrames, check_output
 from dflcore.types import Authorization
 from frame_shot import NOBODY, FrameShot, make_frame_shot, save_model, write_plate
@@ -362,7 +362,7 @@ def odd(make_shot, fake_swapper, monkeypatch, portrait_linear):
         extra=(ExrLayer(name="depth", channels=("Z",), pixels=depth, pixel_type="float"),),
     )
     painter = Painter(tint=(1.0, 0.6, 0.6))
-    monkeypatch.setattr(frame, "open_swapper", lambda path, device: (painter, []))
+    monkeypatch.setattr(warm_inputs, "open_swapper", lambda path, device: (painter, []))
     return shot, painter
 
 

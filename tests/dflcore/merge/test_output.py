@@ -249,7 +249,7 @@ def test_the_manifest_tells_how_frames_were_made(make_shot):
     data = (shot.folder / "out/swap.1002.exr").read_bytes()
     fact = document["frames"]["1002"]["files"]["swap.1002.exr"]
     assert fact == {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    assert not list((shot.folder / "out").glob(".*.journal"))
+    assert not list((shot.folder / "out").rglob(".*.journal"))
 
 
 @pytest.mark.parametrize(("policy", "says"), [("off", set()), ("minimal", {"dfl/synthetic", "dfl/modelDigest"})])
@@ -349,7 +349,7 @@ def test_a_kill_leaves_no_torn_file_and_the_next_run_completes(make_shot):
     manifest = read_manifest(out / "swap.provenance.json")
     assert len(manifest.frames) == 16
     assert not manifest.unfinished
-    assert not list(out.glob(".*.journal"))
+    assert not list(out.rglob(".*.journal"))
 
 
 def frames_in_final(folder):

@@ -63,6 +63,10 @@ def _outside_is_the_plates(shot, plate, frame=1001):
         (".tif", np.float32, "ACEScg", {}),
         (".dpx", np.uint16, "ACEScct", {"oiio__BitsPerSample": 10}),
         (".exr", np.float16, "ACEScct", {}),
+        (".dpx", np.uint16, "ARRI LogC3 (EI800)", {"oiio__BitsPerSample": 10}),
+        (".exr", np.float16, "ARRI LogC4", {}),
+        (".exr", np.float16, "S-Log3 S-Gamut3.Cine", {}),
+        (".exr", np.float16, "Log3G10 REDWideGamutRGB", {}),
     ],
 )
 def test_stills_of_every_kind(make_shot, portrait_linear, suffix, dtype, space, attributes):

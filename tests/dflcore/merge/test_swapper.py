@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from dflcore.cores import cores
 from dflcore.errors import InvalidInput
 from dflcore.merge.swapper import ModelSwapper
 from dflcore.models.face_model import FaceModel
@@ -26,11 +27,9 @@ def morphing() -> FaceModel:
 def _model(preset: str, **more: object) -> FaceModel:
     torch.manual_seed(1)
     found = load_preset(preset)
-    dims = (
-        {"e_dims": 16, "d_dims": 16, "d_mask_dims": 16, "ae_dims": 32}
-        if preset == "df"
-        else {"e_dims": 16, "d_dims": 16}
-    )
+    dims = {"e_dims": 16, "d_dims": 16, "d_mask_dims": 16, "ae_dims": 32} if preset in ("df", "liae-ud") else {}
+    if preset == "amp":
+        dims = {"e_dims": 16, "d_dims": 16}
     return found.build(found.resolve_network({"resolution": 64, **dims, **more})).eval()
 
 
@@ -44,6 +43,17 @@ def test_the_person_that_was_asked_for(several: FaceModel, identity: str) -> Non
     with torch.inference_mode():
         expected = several.swap(FACES, identity=identity).face
     torch.testing.assert_close(painted, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("preset", ["df", "amp", "quick", "liae-ud"])
+def test_the_same_bits_on_any_number_of_cores(preset: str) -> None:
+    painters = []
+    for count in (1, 2, 4):
+        model = _model(preset)
+        with cores(count):
+            painters.append(_swapper(model).swap(FACES))
+    for others in painters[1:]:
+        assert all(torch.equal(one, other) for one, other in zip(painters[0], others, strict=True))
 
 
 def test_persons_differ(several: FaceModel) -> None:

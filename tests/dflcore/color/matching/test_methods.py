@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dflcore.color.matching.methods import COLOR_MATCHES, MAX_GAIN, METHODS, match
+from dflcore.color.matching.methods import COLOR_MATCHES, MAX_GAIN, METHODS, gain_when_merging, match
 
 ALL = sorted(METHODS)
 TRANSPORTS = ("idt", "sot", "mix")
@@ -137,3 +137,15 @@ def test_palettes_measured_apart_give_the_same(
     own, wanted = method.measure(picture, soft_mask), method.measure(reference)
     out = method.apply(picture, own, wanted, max_gain=MAX_GAIN)
     assert torch.equal(out, match(name, picture, reference, soft_mask, max_gain=MAX_GAIN))
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_a_dark_soft_face_on_a_light_one_gets_no_eyes_brighter_than_white(
+    name: str, picture: Tensor, reference: Tensor
+) -> None:
+    """Highlights far from a soft face's mean were carried as far beyond the reference's."""
+    soft = 0.35 + 0.15 * (picture - picture.mean((2, 3), keepdim=True))
+    soft[..., 60:64, 40:48] = 0.6  # an eye's white, ten standard deviations from the skin
+    light = reference.clamp(0.0, 0.95)
+    out = match(name, soft, light, max_gain=gain_when_merging(name))
+    assert out.amax() < 1.15
