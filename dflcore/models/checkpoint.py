@@ -11,6 +11,7 @@ Layout of the folder::
             history.safetensors    losses over time
             state.json             iteration, seconds, settings, provenance
             manifest.json          size and SHA-256 of the files above; written last
+        generations/damaged-…/     what could not be read whole and was set aside by a training; the newest stay
         backups/iteration_00005000/  model folders of their own, sharing files with the generations they came from;
                                iteration_00005000-2 when iterations counted anew
         previews/  events/         pictures and TensorBoard curves
@@ -62,6 +63,9 @@ from dflcore.version import SOFTWARE
 FORMAT = 1
 FACE_KIND = "face"
 SEGMENT_KIND = "segment"
+_GENERATION_FILES = frozenset({WEIGHTS_NAME, TRAINING_NAME, HISTORY_NAME, STATE_NAME, MANIFEST_NAME})
+KEPT_DAMAGED = 3
+"""Damaged generations that stay, set aside, for whoever can rescue something out of them."""
 _DISK_FULL = re.compile(r"os error (28|122|27)\b|No space left|quota", re.IGNORECASE)
 """How the tensor writer spells a full disk, quota or file-size limit in its error text."""
 
@@ -299,12 +303,24 @@ class ModelFolder:
             path=self.path,
         )
 
-    def set_aside_damaged(self, number: int) -> None:
-        """Move generations newer than ``number`` out of the way, so that they neither load nor count."""
-        for newer in self._numbers():
-            if newer > number:
-                folder = self._generations_path / f"{newer:08d}"
-                folder.rename(folder.with_name(f"damaged-{newer:08d}-{secrets.token_hex(2)}"))
+    def set_aside_damaged(self, number: int) -> list[Path]:
+        """Move generations newer than ``number`` out of the way, so that they neither load nor count.
+
+        All that are moved now stay: a network disk may only have been away. Of those moved earlier the oldest beyond
+        :data:`KEPT_DAMAGED` in all are removed, or a failing disk would fill up with them.
+
+        Returns:
+            What was removed.
+        """
+        earlier = self._damaged()
+        damaged = [newer for newer in self._numbers() if newer > number]
+        for newer in damaged:
+            folder = self._generations_path / f"{newer:08d}"
+            folder.rename(folder.with_name(f"damaged-{newer:08d}-{secrets.token_hex(2)}"))
+        doomed = earlier[max(KEPT_DAMAGED - len(damaged), 0) :]
+        for folder in doomed:
+            _drop(folder)
+        return [folder for folder in doomed if not folder.exists()]
 
     def back_up(self, keep: int) -> Path:
         """Make the newest generation a model folder of its own, which no later save touches. Inside :meth:`lock`.
@@ -389,6 +405,19 @@ class ModelFolder:
         if not self._generations_path.is_dir():
             return []
         return [int(entry.name) for entry in self._generations_path.iterdir() if re.fullmatch(r"\d{8}", entry.name)]
+
+    def _damaged(self) -> list[Path]:
+        """Generations that were set aside, newest first; what holds anything else than a generation's files is a
+        person's own."""
+        found = [
+            folder
+            for folder in self._generations_path.glob("damaged-*")
+            if re.fullmatch(r"damaged-\d{8}-[0-9a-f]{4}", folder.name)
+            and folder.is_dir()
+            and not folder.is_symlink()
+            and {entry.name for entry in folder.iterdir()} <= _GENERATION_FILES
+        ]
+        return sorted(found, key=lambda folder: folder.stat().st_mtime, reverse=True)
 
     def _prune(self, keep: int) -> None:
         for number in sorted(self._numbers(), reverse=True)[keep:]:

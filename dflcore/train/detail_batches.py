@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dflcore.config.detail import DetailTrainSettings
-from dflcore.errors import DataCorrupt, NotFound
 from dflcore.models.detail import GRID_PX
 from dflcore.models.detail_presets import DetailRecipe
-from dflcore.progress import Notice
 from dflcore.train.augment import FLIP_PROBABILITY, to_device
-from dflcore.train.dataset import FacePool
 from dflcore.train.detail_degrade import Softness, soften, wear
 from dflcore.train.detail_samples import DetailDecoder, DetailSamples, unpack
+from dflcore.train.pooled_batches import PooledBatches, decode_readable
 from dflcore.train.segment_draws import Draws
 
-_STATE = "batches.detail."
 PREVIEW_FACES = 4
 
 
-class DetailBatches:
+class DetailBatches(PooledBatches):
     """Endless random batches of soft and sharp pieces of faces.
 
     Args:
@@ -50,19 +45,19 @@ class DetailBatches:
         device: torch.device,
         flip: bool,
     ) -> None:
-        self._scale, self._crop_px, self._softness = scale, crop_px, softness
-        self._painted_share, self._flip, self._device = painted_share, flip, device
-        self._generator = torch.Generator().manual_seed(seed)
-        self._preview = self._make_preview(samples, decoder, seed)  # before the loader thread uses the facesets
-        self._pool = FacePool(
+        super().__init__(
             decoder,
             samples.names,
-            budget_bytes=budget_bytes,
-            batch_size=batch_size,
-            seed=seed,
+            state_name="detail",
             side="detail",
+            batch_size=batch_size,
+            budget_bytes=budget_bytes,
+            seed=seed,
             planes=decoder.planes,
         )
+        self._scale, self._crop_px, self._softness = scale, crop_px, softness
+        self._painted_share, self._flip, self._device = painted_share, flip, device
+        self._preview = self._make_preview(samples, decoder, seed)
 
     @classmethod
     def from_settings(
@@ -104,28 +99,6 @@ class DetailBatches:
         """The same soft and sharp whole faces every time: (n, 3, R, R) and (n, 3, sR, sR)."""
         return self._preview
 
-    def take_notices(self) -> list[Notice]:
-        """Faces that could not be read since the last call."""
-        notices, self._pool.notices = self._pool.notices, []
-        return notices
-
-    def state(self) -> dict[str, Tensor]:
-        """For :meth:`restore`: the random state and what the pool holds."""
-        inner = {"draws": self._generator.get_state(), **self._pool.state()}
-        return {_STATE + name: tensor for name, tensor in inner.items()}
-
-    def restore(self, saved: dict[str, Tensor]) -> bool:
-        """Go on as saved; False, starting afresh, when the faces changed since."""
-        inner = {name[len(_STATE) :]: tensor for name, tensor in saved.items() if name.startswith(_STATE)}
-        if not inner or not self._pool.restore(inner):
-            return False
-        self._generator.set_state(inner["draws"])
-        return True
-
-    def close(self) -> None:
-        """Stop the loader thread."""
-        self._pool.close()
-
     def _cut(self, stored: Tensor) -> Tensor:
         """(B, P, S, S) → (B, P, sC, sC): a random piece of each, mirrored now and then; corners lie on the grid of
         blocks, so that soft and sharp pixels stay together."""
@@ -155,12 +128,8 @@ class DetailBatches:
     def _make_preview(self, samples: DetailSamples, decoder: DetailDecoder, seed: int) -> tuple[Tensor, Tensor]:
         """Those of a few faces, spread over all, that can be read."""
         count = min(PREVIEW_FACES, len(samples.names))
-        faces = []
-        for index in torch.linspace(0, len(samples.names) - 1, count).long().tolist():
-            with contextlib.suppress(NotFound, DataCorrupt):
-                faces.append(decoder.decode(samples.names[index]))
-        size = decoder.stored_size
-        stored = torch.stack(faces) if faces else torch.empty(0, decoder.planes, size, size, dtype=torch.uint8)
+        names = [samples.names[index] for index in torch.linspace(0, len(samples.names) - 1, count).long().tolist()]
+        stored = decode_readable(decoder.decode, names, decoder.planes, decoder.stored_size)
         pieces = stored.to(self._device).float() / 255.0
         if not len(pieces):
             return pieces[:, :3], pieces[:, :3]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import torch
@@ -13,19 +11,17 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dflcore.errors import InvalidInput
-from dflcore.io.faceset import Faceset
 from dflcore.models.checkpoint import load_model
 from dflcore.models.face_model import SOURCE
 from dflcore.progress import Notice
-from dflcore.segment.crop import cut_for_network
-from dflcore.types import FacesetInfo, FaceType
+from dflcore.train.open_facesets import OpenFacesets
+from dflcore.types import FaceType
 
 FEWEST = 8
 """However small the share of the sharpest, at least so many faces are learnt from."""
 
 
-class DetailSamples:
+class DetailSamples(OpenFacesets):
     """The faces to learn from. Use as a context manager, or close it.
 
     Args:
@@ -33,7 +29,7 @@ class DetailSamples:
         sharpest: share of all faces, by the sharpness that was measured when they were extracted.
 
     Attributes:
-        names: the samples, as ``<number of the faceset>/<face>``, in the facesets' order.
+        names: the samples, in the facesets' order.
 
     Raises:
         InvalidInput: no faceset was named, or there are no faces.
@@ -41,46 +37,11 @@ class DetailSamples:
     """
 
     def __init__(self, paths: Sequence[Path], sharpest: float = 1.0) -> None:
-        if not paths:
-            raise InvalidInput("Name at least one faceset to learn from.", reason="NO_FACESET", field="facesets")
-        self._facesets: list[Faceset] = []
-        try:
-            for path in paths:
-                self._facesets.append(Faceset.open(Path(path)))
+        super().__init__(paths)
+        with self._closed_on_error():
             self.names = self._choose(sharpest)
             if not self.names:
-                where = " and ".join(str(path) for path in paths)
-                raise InvalidInput(
-                    f"There are no faces in {where}; extract some, or name other facesets.", reason="EMPTY_FACESET"
-                )
-        except BaseException:
-            self.close()
-            raise
-
-    @property
-    def infos(self) -> list[FacesetInfo]:
-        """What the facesets say of themselves."""
-        return [faceset.info for faceset in self._facesets]
-
-    def read(self, name: str, face_type: FaceType, size: int) -> NDArray[np.uint8]:
-        """(size, size, 3) uint8 sRGB RGB. Raises NotFound, DataCorrupt: the face is gone or damaged."""
-        number, _, face = name.partition("/")
-        faceset = self._facesets[int(number)]
-        return cut_for_network(faceset.read_image(face), faceset.record(face), face_type, size)
-
-    def close(self) -> None:
-        """Close all facesets."""
-        with contextlib.ExitStack() as stack:
-            for faceset in self._facesets:
-                stack.callback(faceset.close)
-
-    def __enter__(self) -> DetailSamples:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+                raise self._no_faces()
 
     def _choose(self, sharpest: float) -> list[str]:
         found = [

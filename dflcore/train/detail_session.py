@@ -40,6 +40,8 @@ def open_or_create_model(
         "face_type": settings.face_type,
     }
     folder = open_or_create(path, DETAIL_KIND, lambda: _new_description(settings, face_type, painter), wanted)
+    description = folder.description
+    load_detail_preset(description.preset).resolve_network(description.network)  # before memory is asked for
     if painter is not None:
         _check_face_type(painter, folder.description.face_type)
     return folder

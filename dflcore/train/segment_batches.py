@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import torch
 from torch import Tensor
 
 from dflcore.config.segment import MaskTrainSettings
-from dflcore.errors import DataCorrupt, NotFound
 from dflcore.models.segment_presets import SegmentRecipe
-from dflcore.progress import Notice
-from dflcore.train.dataset import FacePool
+from dflcore.train.pooled_batches import PooledBatches, decode_readable
 from dflcore.train.segment_augment import MaskAugment, augment
-from dflcore.train.segment_samples import MaskSamples
+from dflcore.train.segment_samples import MaskSamples, SampleDecoder
 from dflcore.types import FaceType
 
-_STATE = "batches.mask."
 PREVIEW_FACES = 8
 
 
-class MaskBatches:
+class MaskBatches(PooledBatches):
     """Endless random batches of faces and masks.
 
     Args:
@@ -45,18 +40,18 @@ class MaskBatches:
         device: torch.device,
         spoil: bool = True,
     ) -> None:
-        self._samples, self._ranges, self._device, self._spoil = samples, ranges, device, spoil
-        self._generator = torch.Generator().manual_seed(seed)
-        self._decoder = samples.decoder(face_type, resolution)
-        self._preview = self._decode_preview(PREVIEW_FACES)  # before the loader thread uses the facesets
-        self._pool = FacePool(
-            self._decoder,
+        decoder = samples.decoder(face_type, resolution)
+        super().__init__(
+            decoder,
             samples.names,
-            budget_bytes=budget_bytes,
-            batch_size=batch_size,
-            seed=seed,
+            state_name="mask",
             side="segmentation",
+            batch_size=batch_size,
+            budget_bytes=budget_bytes,
+            seed=seed,
         )
+        self._ranges, self._device, self._spoil = ranges, device, spoil
+        self._preview = self._make_preview(samples, decoder)
 
     @classmethod
     def from_settings(
@@ -97,38 +92,12 @@ class MaskBatches:
         """The same unchanged faces every time, half of them without a label if there are such: (n, 3, R, R)."""
         return self._preview
 
-    def take_notices(self) -> list[Notice]:
-        """Faces that could not be read since the last call."""
-        notices, self._pool.notices = self._pool.notices, []
-        return notices
-
-    def state(self) -> dict[str, Tensor]:
-        """For :meth:`restore`: the random state and what the pool holds."""
-        inner = {"draws": self._generator.get_state(), **self._pool.state()}
-        return {_STATE + name: tensor for name, tensor in inner.items()}
-
-    def restore(self, saved: dict[str, Tensor]) -> bool:
-        """Go on as saved; False, starting afresh, when the labelled faces changed since."""
-        inner = {name[len(_STATE) :]: tensor for name, tensor in saved.items() if name.startswith(_STATE)}
-        if not inner or not self._pool.restore(inner):
-            return False
-        self._generator.set_state(inner["draws"])
-        return True
-
-    def close(self) -> None:
-        """Stop the loader thread."""
-        self._pool.close()
-
-    def _decode_preview(self, count: int) -> Tensor:
+    def _make_preview(self, samples: MaskSamples, decoder: SampleDecoder) -> Tensor:
         """Those of a few faces, spread over all, that can be read."""
-        unlabelled = _spread(self._samples.others, count // 2)
-        faces = []
-        for name in unlabelled + _spread(self._samples.names, count - len(unlabelled)):
-            with contextlib.suppress(NotFound, DataCorrupt):
-                faces.append(self._decoder.decode_face(name))
-        size = self._decoder.stored_size
-        stacked = torch.stack(faces) if faces else torch.empty(0, 3, size, size, dtype=torch.uint8)
-        return stacked.to(self._device).float() / 255.0
+        unlabelled = _spread(samples.others, PREVIEW_FACES // 2)
+        names = unlabelled + _spread(samples.names, PREVIEW_FACES - len(unlabelled))
+        stored = decode_readable(decoder.decode_face, names, 3, decoder.stored_size)
+        return stored.to(self._device).float() / 255.0
 
 
 def _spread(names: list[str], count: int) -> list[str]:

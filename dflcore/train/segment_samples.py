@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import torch
@@ -14,11 +12,12 @@ from torch import Tensor
 from dflcore.errors import DataCorrupt, InvalidInput
 from dflcore.io.faceset import Faceset
 from dflcore.io.masks import MaskRecipe, MaskStore
-from dflcore.segment.crop import cut_for_network, cut_mask_for_network
-from dflcore.types import FacesetInfo, FaceType
+from dflcore.segment.crop import cut_mask_for_network
+from dflcore.train.open_facesets import OpenFacesets
+from dflcore.types import FaceType
 
 
-class MaskSamples:
+class MaskSamples(OpenFacesets):
     """The faces of several facesets that have a mask to learn from. Use as a context manager, or close it.
 
     Args:
@@ -27,35 +26,25 @@ class MaskSamples:
         with_masks: False takes every face, with an empty mask (pretraining).
 
     Attributes:
-        names: the samples, as ``<number of the faceset>/<face>``.
+        names: the samples, in the facesets' order.
         others: faces without a mask to learn from, for previews.
 
     Raises:
         InvalidInput: no faceset was named, or no face has a mask; says what to do.
-        NotFound, DataCorrupt, Unsupported: a faceset cannot be opened.
+        NotFound, DataCorrupt, Unsupported: a faceset or its masks cannot be opened.
     """
 
     def __init__(self, paths: Sequence[Path], recipe: MaskRecipe, *, with_masks: bool = True) -> None:
-        if not paths:
-            raise InvalidInput("Name at least one faceset to learn from.", reason="NO_FACESET", field="facesets")
+        super().__init__(paths)
         self.recipe, self.with_masks = recipe, with_masks
-        self._facesets: list[Faceset] = []
         self._stores: list[MaskStore] = []
         self.names: list[str] = []
         self.others: list[str] = []
-        try:
-            for path in paths:
-                self._add(Path(path))
+        with self._closed_on_error():
+            for number, faceset in enumerate(self._facesets):
+                self._add_masks(number, faceset)
             if not self.names:
                 raise self._nothing_to_learn()
-        except BaseException:
-            self.close()
-            raise
-
-    @property
-    def infos(self) -> list[FacesetInfo]:
-        """What the facesets say of themselves."""
-        return [faceset.info for faceset in self._facesets]
 
     def decoder(self, face_type: FaceType, resolution: int) -> SampleDecoder:
         """Faces as a network reads them."""
@@ -63,47 +52,26 @@ class MaskSamples:
 
     def open_face(self, name: str) -> tuple[Faceset, MaskStore, str]:
         """Where a sample lies, and the face's own name."""
-        number, _, face = name.partition("/")
-        return self._facesets[int(number)], self._stores[int(number)], face
+        number, face = self._find(name)
+        return self._facesets[number], self._stores[number], face
 
-    def close(self) -> None:
-        """Close all facesets and mask stores."""
-        with contextlib.ExitStack() as stack:
-            for faceset in self._facesets:
-                stack.callback(faceset.close)
-            for store in self._stores:
-                stack.callback(store.close)
-
-    def __enter__(self) -> MaskSamples:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _add(self, path: Path) -> None:
-        number = len(self._facesets)
-        faceset = Faceset.open(path)
-        self._facesets.append(faceset)
-        store = MaskStore.open(path)
+    def _add_masks(self, number: int, faceset: Faceset) -> None:
+        store = MaskStore.open(faceset.path)
+        self._to_close.callback(store.close)
         self._stores.append(store)
         without = set(self.recipe.faces_without(faceset.names, store)) if self.with_masks else set()
         self.names += [f"{number}/{name}" for name in faceset.names if name not in without]
         self.others += [f"{number}/{name}" for name in faceset.names if name in without]
 
     def _nothing_to_learn(self) -> InvalidInput:
-        where = " and ".join(str(faceset.path) for faceset in self._facesets)
         if not self.with_masks or not self.others:
-            return InvalidInput(
-                f"There are no faces in {where}; extract some, or name other facesets.", reason="EMPTY_FACESET"
-            )
+            return self._no_faces()
         stored = sorted({source for store in self._stores for source in store.sources()})
         instead = f" Masks stored there: {', '.join(stored)}." if stored else ""
         return InvalidInput(
-            f"None of the {len(self.others)} faces in {where} has a mask for {str(self.recipe)!r}. Label 10 to 16 "
-            "faces that differ in pose and in what covers them, import masks, or set masks to a recipe that they fit."
-            + instead,
+            f"None of the {len(self.others)} faces in {self._where()} has a mask for {str(self.recipe)!r}. Label 10 to "
+            "16 faces that differ in pose and in what covers them, import masks, or set masks to a recipe that they "
+            "fit." + instead,
             reason="NO_LABELLED_FACES",
             field="masks",
         )
@@ -142,6 +110,5 @@ class SampleDecoder:
 
     def decode_face(self, name: str) -> Tensor:
         """(3, R, R) uint8 on the CPU, of faces without a mask too. Raises as :meth:`decode`."""
-        faceset, _, face = self._samples.open_face(name)
-        image = cut_for_network(faceset.read_image(face), faceset.record(face), self._face_type, self.stored_size)
+        image = self._samples.read(name, self._face_type, self.stored_size)
         return torch.from_numpy(image).permute(2, 0, 1).contiguous()

@@ -24,7 +24,7 @@ from dflcore.models.checkpoint import (
 from dflcore.models.face_model import FaceModel
 from dflcore.models.new_folder import check_free
 from dflcore.models.registry import load_preset
-from dflcore.progress import RunControl
+from dflcore.progress import Notice, RunControl
 from dflcore.train.dataset import TrainingFaces
 from dflcore.train.parallel.sharded import ShardedOptimizer
 from dflcore.types import FacesetInfo, FaceType
@@ -192,13 +192,16 @@ def new_network(description: ModelDescription, seed: int) -> FaceModel:
 def load_generation(folder: ModelFolder, control: RunControl) -> Generation | None:
     """The newest whole generation, None for a new model.
 
-    Damaged generations are reported and set aside. Call it inside the folder's lock.
+    Damaged generations are reported and set aside; so are those whose time there is over. Call it inside the folder's
+    lock.
     """
     generation, notices = folder.load()
     for notice in notices:
         control.emit(notice)
-    if generation is not None and notices:
-        folder.set_aside_damaged(generation.number)
+    if generation is not None and notices and (removed := folder.set_aside_damaged(generation.number)):
+        names = ", ".join(path.name for path in removed)
+        message = f"Damaged generations of {folder.path} that were set aside long ago were removed: {names}."
+        control.emit(Notice(message=message, reason="DAMAGED_REMOVED", severity="info"))
     return generation
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import resource
 import signal
@@ -18,7 +19,14 @@ import pytest
 import torch
 
 from dflcore.errors import Conflict, DataCorrupt, NotFound, ResourceExhausted
-from dflcore.models.checkpoint import Generation, ModelDescription, ModelFolder, build_described, load_model
+from dflcore.models.checkpoint import (
+    KEPT_DAMAGED,
+    Generation,
+    ModelDescription,
+    ModelFolder,
+    build_described,
+    load_model,
+)
 from dflcore.types import FaceType
 
 NETWORK: dict[str, Any] = {
@@ -125,6 +133,43 @@ def test_damage_falls_back_and_says_so(folder: ModelFolder, name: str, damage: s
     with folder.lock():
         assert folder.save(generation(3), keep=3).number == 2
     assert folder.load()[1] == []
+
+
+def test_damaged_generations_do_not_pile_up(folder: ModelFolder) -> None:
+    def damage(times: int) -> list[Path]:
+        """So many saves go bad at once; what was removed when they were set aside."""
+        nonlocal clock
+        whole = max(folder._numbers())
+        for _ in range(times):
+            folder.save(generation(2), keep=9)
+            clock += 1
+            (newest(folder) / "weights.safetensors").write_bytes(b"")
+            os.utime(newest(folder), (clock, clock))
+        loaded, notices = folder.load()
+        assert loaded is not None
+        assert (loaded.number, len(notices)) == (whole, times)
+        return folder.set_aside_damaged(loaded.number)
+
+    def aside() -> list[Path]:
+        return sorted(generations.glob("damaged-*"), key=lambda path: path.stat().st_mtime)
+
+    clock, generations = 1_000_000, folder.path / "generations"
+    with folder.lock():
+        folder.save(generation(1), keep=9)
+        assert [damage(1) for _ in range(KEPT_DAMAGED)] == KEPT_DAMAGED * [[]]
+        before = aside()
+        assert damage(1) == before[:1]
+        assert aside()[:-1] == before[1:]
+        before = aside()
+        assert sorted(damage(KEPT_DAMAGED + 1)) == sorted(before)  # none that was set aside just now
+        assert len(aside()) == KEPT_DAMAGED + 1
+        (aside()[0] / "rescued weights.bin").write_bytes(b"mine")
+        (generations / "damaged-00000007-abcd").write_text("a file of mine")
+        assert len(damage(1)) == 1
+        assert len(aside()) == KEPT_DAMAGED + 2
+        assert list(generations.glob("damaged-*/rescued weights.bin"))
+    assert not [path for path in generations.iterdir() if path.name.startswith(".")]
+    assert [path.name for path in generations.glob("????????")] == ["00000001"]
 
 
 def test_nothing_whole_is_an_error(folder: ModelFolder) -> None:

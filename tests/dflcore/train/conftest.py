@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from dflcore.errors import DataCorrupt
@@ -12,6 +15,15 @@ from dflcore.types import Authorization, Box, FaceRecord, FacesetInfo, FaceType,
 
 ALIGNED_SIZE = 64
 PLATE_SIZE = (160, 120)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch computes in one thread, so that sums do not depend on timing; afterwards as before, for other tests."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def synthetic_landmarks() -> NDArray[np.float32]:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -31,6 +27,7 @@ from dflcore.train.detail_samples import DetailDecoder, DetailSamples, FacePaint
 from dflcore.types import FaceType
 from dflcore.weights.store import WeightStore
 from small_facesets import Watcher, make_record, write_faceset
+from trained_models import assert_same_weights, newest, train_and_kill
 
 SIZE = 64
 SUPPORT = Path(__file__).resolve().parents[2] / "support"
@@ -47,10 +44,9 @@ def tiny_preset() -> DetailPreset:
 
 
 @pytest.fixture(autouse=True)
-def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The preset ``detail`` is a tiny network here; one thread, so that sums do not depend on timing."""
+def tiny(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
+    """The preset ``detail`` is a tiny network here; sums do not depend on timing."""
     monkeypatch.setattr(detail_presets, "detail", tiny_preset)
-    torch.set_num_threads(1)
 
 
 def texture(seed: int, size: int = SIZE) -> np.ndarray:
@@ -90,20 +86,6 @@ def faces(tmp_path: Path) -> Path:
 
 def settings(iterations: int, **changes: object) -> DetailTrainSettings:
     return DetailTrainSettings.from_values({"iterations": iterations, "device": "cpu", "sharpest": 1.0, **changes})
-
-
-def newest(model: Path) -> Generation:
-    generation, notices = ModelFolder.open(model).load()
-    assert generation is not None
-    assert not notices
-    return generation
-
-
-def assert_same_weights(first: Path, second: Path) -> None:
-    one, other = newest(first).weights, newest(second).weights
-    assert one.keys() == other.keys()
-    for name, tensor in one.items():
-        torch.testing.assert_close(tensor, other[name], rtol=0, atol=0)
 
 
 def save_face_model(folder: Path, seed: int = 0) -> Path:
@@ -317,18 +299,7 @@ train_detail(DetailTrainSettings(save_interval_s=1.0, device="cpu"), [Path(sys.a
 @pytest.mark.slow
 def test_a_kill_loses_at_most_what_was_not_saved(faces: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
-    folders = [str(SUPPORT), str(Path(__file__).parent)]
-    process = subprocess.Popen([sys.executable, "-c", _ENDLESS, *folders, str(faces), str(model)])
-    try:
-        deadline = time.monotonic() + 120
-        while len(list((model / "generations").glob("????????"))) < 2:
-            assert time.monotonic() < deadline
-            assert process.poll() is None
-            time.sleep(0.05)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    at_kill = newest(model).iteration
+    at_kill = train_and_kill(_ENDLESS, SUPPORT, Path(__file__).parent, faces, model=model)
     resumed = train_detail(settings(at_kill + 2), [faces], model)
     assert resumed.iteration == at_kill + 2
 

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -18,22 +14,22 @@ from dflcore.config.segment import MaskTrainSettings
 from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound
 from dflcore.io.masks import MaskStore
 from dflcore.models import segment_presets
-from dflcore.models.checkpoint import ModelFolder
+from dflcore.models.checkpoint import KEPT_DAMAGED, ModelFolder
 from dflcore.progress import Notice, Preview, Saved, StopRequest, TrainProgress
 from dflcore.segment.network import open_segmenter
 from dflcore.train.segmenter import MaskLoss, train_segmenter
 from dflcore.types import FaceType
 from mask_training import SIZE, oval_face, oval_faceset, tiny_preset
 from small_facesets import Watcher
+from trained_models import assert_same_weights, newest, train_and_kill
 
 SUPPORT = Path(__file__).resolve().parents[2] / "support"
 
 
 @pytest.fixture(autouse=True)
-def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The preset ``xseg-light`` is a tiny network here; one thread, so that sums do not depend on timing."""
+def tiny(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
+    """The preset ``xseg-light`` is a tiny network here; sums do not depend on timing."""
     monkeypatch.setattr(segment_presets, "xseg_light", tiny_preset)
-    torch.set_num_threads(1)
 
 
 @pytest.fixture
@@ -46,27 +42,12 @@ def settings(iterations: int, **changes: object) -> MaskTrainSettings:
     return MaskTrainSettings.from_values({"iterations": iterations, "device": "cpu", **changes})
 
 
-def weights(model: Path) -> dict[str, torch.Tensor]:
-    generation, _ = ModelFolder.open(model).load()
-    assert generation is not None
-    return generation.weights
-
-
-def assert_same_weights(first: Path, second: Path) -> None:
-    one, other = weights(first), weights(second)
-    assert one.keys() == other.keys()
-    for name, tensor in one.items():
-        torch.testing.assert_close(tensor, other[name], rtol=0, atol=0)
-
-
 def test_it_writes_a_model_previews_and_curves(faces: Path, tmp_path: Path) -> None:
     control = Watcher()
     result = train_segmenter(settings(5), [faces], tmp_path / "model", control)
     assert (result.iteration, result.generation, result.labelled_faces, result.stopped) == (5, 1, 4, None)
     assert set(result.losses) == {"mask", "overlap_error"}
-    generation, notices = ModelFolder.open(tmp_path / "model").load()
-    assert generation is not None
-    assert not notices
+    generation = newest(tmp_path / "model")
     assert generation.state["settings"]["iterations"] == 5
     assert generation.state["provenance"]["facesets"][0]["path"] == str(faces)
     assert generation.state["provenance"]["samples"] == 4
@@ -153,13 +134,13 @@ def test_pretraining_needs_no_labels_and_hands_its_weights_on(tmp_path: Path) ->
     assert (result.labelled_faces, set(result.losses)) == (4, {"structure", "pixel"})
     with pytest.raises(NotFound, match="only been pretrained"):
         open_segmenter(tmp_path / "model")
-    before = weights(tmp_path / "model")
+    before = newest(tmp_path / "model").weights
     oval_faceset(tmp_path / "labelled", 2, labelled=2)
     control = Watcher()
     trained = train_segmenter(settings(1, learning_rate=1e-7), [tmp_path / "labelled"], tmp_path / "model", control)
     assert (trained.iteration, trained.generation) == (1, 2)
     assert "PRETRAIN_SWITCHED" in control.reasons()
-    for name, tensor in weights(tmp_path / "model").items():
+    for name, tensor in newest(tmp_path / "model").weights.items():
         torch.testing.assert_close(tensor, before[name], atol=1e-5, rtol=0)
     open_segmenter(tmp_path / "model")
 
@@ -201,14 +182,27 @@ def test_two_trainings_of_one_model(faces: Path, tmp_path: Path) -> None:
 def test_a_damaged_generation_falls_back(faces: Path, tmp_path: Path) -> None:
     train_segmenter(settings(2), [faces], tmp_path / "model")
     train_segmenter(settings(4), [faces], tmp_path / "model")
-    newest = max((tmp_path / "model" / "generations").glob("????????"))
-    (newest / "weights.safetensors").write_bytes(b"")
+    last = max((tmp_path / "model" / "generations").glob("????????"))
+    (last / "weights.safetensors").write_bytes(b"")
     segmenter, notices = open_segmenter(tmp_path / "model")
     assert [notice.reason for notice in notices] == ["GENERATION_DAMAGED"]
     control = Watcher()
     assert train_segmenter(settings(5), [faces], tmp_path / "model", control).iteration == 5
     assert "GENERATION_DAMAGED" in control.reasons()
     assert open_segmenter(tmp_path / "model")[0].digest != segmenter.digest
+
+
+def test_what_was_set_aside_long_ago_is_removed_and_told(faces: Path, tmp_path: Path) -> None:
+    generations = tmp_path / "model" / "generations"
+    told = []
+    for iterations in range(1, KEPT_DAMAGED + 4):
+        control = Watcher()
+        train_segmenter(settings(iterations), [faces], tmp_path / "model", control)
+        told.append("DAMAGED_REMOVED" in control.reasons())
+        if iterations > 1:
+            (generations / "00000002" / "weights.safetensors").write_bytes(b"")
+    assert told == [False] * (KEPT_DAMAGED + 2) + [True]
+    assert len(list(generations.glob("damaged-*"))) == KEPT_DAMAGED
 
 
 def test_diverging_keeps_the_last_good_generation(faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,20 +232,7 @@ train_segmenter(MaskTrainSettings(save_interval_s=1.0, device="cpu"), [Path(sys.
 @pytest.mark.slow
 def test_a_kill_loses_at_most_what_was_not_saved(faces: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
-    process = subprocess.Popen([sys.executable, "-c", _ENDLESS, str(SUPPORT), str(faces), str(model)])
-    try:
-        deadline = time.monotonic() + 120
-        while len(list((model / "generations").glob("????????"))) < 2:
-            assert time.monotonic() < deadline
-            assert process.poll() is None
-            time.sleep(0.05)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    generation, notices = ModelFolder.open(model).load()
-    assert generation is not None
-    assert not notices
-    at_kill = generation.iteration
+    at_kill = train_and_kill(_ENDLESS, SUPPORT, faces, model=model)
     resumed = train_segmenter(settings(at_kill + 2), [faces], model)
     assert resumed.iteration == at_kill + 2
 
