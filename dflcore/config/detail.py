@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from dflcore.config.base import PERMISSION, Audience, Settings, knob
+from dflcore.config import training_knobs
+from dflcore.config.base import Settings, knob
 from dflcore.config.network import NetworkSettings
 from dflcore.config.train import Precision
 from dflcore.types import FaceType
 
 DEFAULT_DETAIL_PRESET = "detail"
-
-
-def _width(default: int, help: str, *, ge: int, le: int) -> Any:
-    return knob(default, help, ge=ge, le=le, audience=Audience.TD, fixed_once_trained=True)
 
 
 class DetailSettings(NetworkSettings):
@@ -28,9 +23,9 @@ class DetailSettings(NetworkSettings):
         fixed_once_trained=True,
     )
     scale: int = knob(2, "How many times larger the clearer face's side is.", ge=1, le=2, fixed_once_trained=True)
-    width: int = _width(48, "Width of the fine level.", ge=4, le=256)
-    coarse_width: int = _width(96, "Width of the coarse level.", ge=4, le=512)
-    layers: int = _width(2, "Layers of the coarse level.", ge=1, le=32)
+    width: int = training_knobs.width(48, "Width of the fine level.", ge=4, le=256)
+    coarse_width: int = training_knobs.width(96, "Width of the coarse level.", ge=4, le=512)
+    layers: int = training_knobs.width(2, "Layers of the coarse level.", ge=1, le=32)
 
 
 class DetailTrainSettings(Settings):
@@ -49,12 +44,8 @@ class DetailTrainSettings(Settings):
     painted_share: float = knob(
         0.6, "Share of faces taken from the face model's painting; the others are made soft by invention.", ge=0, le=1
     )
-    iterations: int | None = knob(
-        None, "Stop after this many iterations in all; empty trains until stopped.", ge=1, le=100_000_000
-    )
-    minutes: float | None = knob(
-        None, "Stop after this many minutes of training in all.", ge=0.01, le=100_000, unit="min"
-    )
+    iterations: int | None = training_knobs.ITERATIONS
+    minutes: float | None = training_knobs.MINUTES
     batch_size: int | None = knob(None, "Pieces of faces per step; empty takes the preset's.", ge=1, le=256)
     resolution: int | None = knob(
         None,
@@ -76,9 +67,7 @@ class DetailTrainSettings(Settings):
         "How much of the head the faces show; empty takes the face model's, else the first faceset's.",
         fixed_once_trained=True,
     )
-    learning_rate: float | None = knob(
-        None, "Peak learning rate; empty takes the preset's.", ge=1e-7, le=1e-1, audience=Audience.TD
-    )
+    learning_rate: float | None = training_knobs.LEARNING_RATE
     sharpest: float = knob(
         0.75,
         "Share of the faces to learn from, the sharpest ones: a blurred face teaches nothing.",
@@ -98,29 +87,14 @@ class DetailTrainSettings(Settings):
         ge=0.0,
         le=4.0,
     )
-    random_flip: bool = knob(True, "Mirror faces now and then.")
-    save_interval_s: float = knob(
-        60.0, "Seconds between two saves; at most this much work can be lost.", ge=1.0, le=3600.0, unit="s"
-    )
-    preview_interval_s: float = knob(30.0, "Seconds between two preview pictures.", ge=1.0, le=3600.0, unit="s")
-    keep_generations: int = knob(3, "Saved generations kept on disk.", ge=2, le=100, audience=Audience.TD)
-    cache_mb: int = knob(
-        256,
-        "Memory for decoded faces; the facesets themselves may be any size.",
-        ge=16,
-        le=65536,
-        unit="MB",
-        audience=Audience.TD,
-    )
-    seed: int = knob(0, "Seed of all random choices.", ge=0, le=2**31 - 1, audience=Audience.TD)
-    device: str = knob("auto", "Torch device: auto, cpu, cuda, cuda:1.", audience=Audience.TD)
-    precision: Precision = knob(
-        "auto", "Arithmetic of the network; auto is bfloat16 on GPUs made for it, else float32.", audience=Audience.TD
-    )
-    authorization_project: str = knob(
-        "", "The production this model is made for.", group=PERMISSION, affects_pixels=False
-    )
-    authorization_use: str = knob("", "What this model may be used for.", group=PERMISSION, affects_pixels=False)
-    authorization_reference: str = knob(
-        "", "Contract or release number that permits this model.", group=PERMISSION, affects_pixels=False
-    )
+    random_flip: bool = training_knobs.RANDOM_FLIP
+    save_interval_s: float = training_knobs.SAVE_INTERVAL_S
+    preview_interval_s: float = training_knobs.PREVIEW_INTERVAL_S
+    keep_generations: int = training_knobs.KEEP_GENERATIONS
+    cache_mb: int = training_knobs.CACHE_MB
+    seed: int = training_knobs.SEED
+    device: str = training_knobs.DEVICE
+    precision: Precision = training_knobs.PRECISION
+    authorization_project: str = training_knobs.AUTHORIZATION_PROJECT
+    authorization_use: str = training_knobs.AUTHORIZATION_USE
+    authorization_reference: str = training_knobs.AUTHORIZATION_REFERENCE

@@ -11,7 +11,7 @@ from dflcore.config.base import PERMISSION, Audience, Settings, knob
 from dflcore.errors import InvalidInput
 from dflcore.types import FaceType
 
-MissingFrames = Literal["error", "skip"]
+MissingFrames = Literal["error", "skip", "hold"]
 Rotations = Literal["upright", "all"]
 AlignedFormat = Literal["png", "png16", "exr", "jpeg"]
 People = Literal["together", "separate"]
@@ -142,7 +142,10 @@ class ExtractSettings(Settings):
         "OpenColorIO config file or built-in name; empty takes $OCIO, then the built-in.",
         audience=Audience.TD,
     )
-    missing_frames: MissingFrames = knob("error", "A frame of the range that is not on disk: stop, or skip and report.")
+    missing_frames: MissingFrames = knob(
+        "error",
+        "A frame that is not on disk: stop, skip it (or a damaged one) and report, or hold the frame before it.",
+    )
     authorization_person: str = knob("", "Whose face this is.", group=PERMISSION, affects_pixels=False)
     authorization_project: str = knob(
         "", "The production this face may be used for.", group=PERMISSION, affects_pixels=False

@@ -226,8 +226,10 @@ class MergeSettings(Settings):
         "OpenColorIO config file or built-in name; empty takes $OCIO, then the built-in.",
         audience=Audience.TD,
     )
-    missing_frames: Literal["error", "skip"] = knob(
-        "error", "A frame of the range that is not on disk: stop, or skip and report.", affects_pixels=False
+    missing_frames: Literal["error", "skip", "hold"] = knob(
+        "error",
+        "A frame that is not on disk: stop, skip it (or a damaged one) and report, or hold the frame before it.",
+        affects_pixels=False,
     )
     overwrite: bool = knob(
         False,

@@ -42,7 +42,7 @@ class QcSettings(Settings):
         le=2.0,
     )
     min_similarity: float = knob(
-        0.35, "Least structural similarity (SSIM) of the face with the plate's.", group=LIMITS, ge=-1.0, le=1.0
+        0.1, "Least structural similarity (SSIM) of the face with the plate's.", group=LIMITS, ge=-1.0, le=1.0
     )
     max_perceptual: float = knob(
         0.6, "Largest distance from the plate's face in a network's early layers.", group=LIMITS, ge=0.0, le=2.0
@@ -56,7 +56,7 @@ class QcSettings(Settings):
         unit="%",
     )
     max_pose_error: float = knob(
-        12.0, "Largest difference of the head's pose from the plate's.", group=LIMITS, ge=0.0, le=180.0, unit="deg"
+        15.0, "Largest difference of the head's pose from the plate's.", group=LIMITS, ge=0.0, le=180.0, unit="deg"
     )
     min_sharpness: float = knob(
         0.3, "Least sharpness of the face as a share of the plate's face.", group=LIMITS, ge=0.0, le=1.0
