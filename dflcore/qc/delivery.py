@@ -6,8 +6,10 @@ Only the channels that are looked at are read: a layered frame holds a dozen mor
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -18,13 +20,14 @@ from numpy.typing import NDArray
 
 from dflcore.errors import DataCorrupt, InvalidInput, NotFound
 from dflcore.frames import FrameRange
+from dflcore.io.exr import damaged_exr, open_exr
 from dflcore.io.plate import Window
 from dflcore.io.sequence import SequencePattern
-from dflcore.io.stills import set_limits, take_error
+from dflcore.io.stills import take_error
 from dflcore.merge.aovs import BEAUTY, PATCH
 from dflcore.merge.composite import cast, inside, intersect, to_float
 from dflcore.merge.light import PlateLight
-from dflcore.merge.output import OutputSequence
+from dflcore.merge.output import VERSION_TOKEN, OutputSequence
 
 MATTE: Final = "matte"
 MANIFEST_SUFFIX: Final = ".provenance.json"
@@ -66,47 +69,73 @@ class Delivery:
 
     Attributes:
         pattern: of the frames with the beauty, or the patch. profile: ``layered``, ``flat`` or ``patch``.
-        frames: those on disk. facts: of the manifest.
+        frames: those on disk. facts: of the manifest. version: what ``{version}`` stands for; empty without it.
     """
 
-    def __init__(self, pattern: SequencePattern, frames: FrameRange, facts: ManifestFacts) -> None:
+    def __init__(
+        self, pattern: SequencePattern, frames: FrameRange, facts: ManifestFacts, *, version: str = ""
+    ) -> None:
         self.pattern = pattern
         self.frames = frames
         self.facts = facts
+        self.version = version
         self._sequence = OutputSequence(pattern=pattern, siblings=(MATTE, PATCH))
         self._matte_channel = ""
         self.profile = self._find_profile()
-        if self.profile == "flat" and not any(self._siblings(frame)[0] for frame in frames):
-            missing = " nor ".join(path.name for path in self._siblings(frames.frames[0])[1])
-            raise InvalidInput(
-                f"The result {pattern} has no matte: neither a layer {MATTE} nor {missing}. Merge with the layer "
-                f"{MATTE}.",
-                reason="NO_MATTE",
-                field="result",
-                path=pattern,
-            )
 
     def _find_profile(self) -> str:
+        """Where the matte is: one damaged or bare frame is that frame's own remark.
+
+        Raises:
+            InvalidInput: no frame has a matte.
+            DataCorrupt: no frame can be opened.
+        """
         if self.facts.settings.get("profile") == PATCH:
             return PATCH
-        there = _channel_names(self.pattern.path(self.frames.frames[0]))
-        found = [name for name in (f"{MATTE}.A", f"{MATTE}.a") if name in there]
-        if not found:
-            return "flat"
-        self._matte_channel = found[0]
-        return "layered"
+        damage: list[DataCorrupt] = []
+        for frame in self.frames:
+            try:
+                there = _channel_names(self.pattern.path(frame))
+            except DataCorrupt as error:
+                damage.append(error)
+                continue
+            found = [name for name in (f"{MATTE}.A", f"{MATTE}.a") if name in there]
+            if found:
+                self._matte_channel = found[0]
+                return "layered"
+            if self._siblings(frame)[0]:
+                return "flat"
+        if len(damage) == len(self.frames):
+            raise damage[0]
+        missing = " nor ".join(path.name for path in self._siblings(self.frames.frames[0])[1])
+        raise InvalidInput(
+            f"The result {self.pattern} has no matte: neither a layer {MATTE} nor {missing}. Merge with the layer "
+            f"{MATTE}.",
+            reason="NO_MATTE",
+            field="result",
+            path=self.pattern,
+        )
 
     @classmethod
     def open(cls, text: str) -> Delivery:
         """Open a pattern of frames, their manifest, or a folder with one manifest.
 
+        Args:
+            text: ``{version}`` in it stands for the newest version on disk, see :func:`newest_version`.
+
         Raises:
             NotFound: there is no such thing, or no frame of it.
             InvalidInput: not EXR, a folder with several sequences, or frames without a matte.
-            DataCorrupt: the manifest or the first frame cannot be read.
+            DataCorrupt: the manifest, or every frame, cannot be read.
         """
-        pattern = _pattern_of(Path(text)) or SequencePattern.parse(text)
-        if not f"{pattern.head}{pattern.tail}".lower().endswith(".exr"):
+        version = ""
+        if VERSION_TOKEN in text:
+            text, version = newest_version(text)
+        pattern = _pattern_of(Path(text))
+        if pattern is None:
+            is_file_of_another_kind = Path(text).suffix.lower() not in ("", ".exr") and not Path(text).is_dir()
+            pattern = None if is_file_of_another_kind else SequencePattern.parse(text)
+        if pattern is None or not f"{pattern.head}{pattern.tail}".lower().endswith(".exr"):
             raise InvalidInput(
                 f"The result {text} is not an EXR sequence; name the frames that `dfl merge` wrote.",
                 reason="BAD_RESULT",
@@ -120,7 +149,8 @@ class Delivery:
                 path=text,
             )
         manifest = OutputSequence(pattern=pattern).manifest
-        return cls(pattern, frames, _read_facts(manifest) if manifest.is_file() else ManifestFacts())
+        facts = _read_facts(manifest) if manifest.is_file() else ManifestFacts()
+        return cls(pattern, frames, facts, version=version)
 
     def read(self, frame: int) -> DeliveredFrame:
         """One frame.
@@ -193,10 +223,7 @@ def read_channels(path: Path, names: Sequence[str]) -> tuple[dict[str, NDArray[A
         InvalidInput: a channel is not there, or holds whole numbers.
         DataCorrupt: it cannot be read.
     """
-    source = _open(path)
-    try:
-        spec = source.spec()
-        there = [str(name) for name in spec.channelnames]
+    with _opened(path) as (source, spec, there):
         if absent := [name for name in names if name not in there]:
             raise InvalidInput(
                 f"{path} has no channel {', '.join(absent)}.", reason="LAYER_MISSING", path=path, channels=absent
@@ -213,13 +240,22 @@ def read_channels(path: Path, names: Sequence[str]) -> tuple[dict[str, NDArray[A
                 )
             pixels = source.read_image(0, 0, run[0], run[-1] + 1, oiio.TypeDesc(kind))
             if pixels is None:
-                raise _damaged(path, take_error(source))
+                raise damaged_exr(path, take_error(source))
             block = np.asarray(pixels).reshape(spec.height, spec.width, len(run))
             found |= {there[index]: block[..., position] for position, index in enumerate(run)}
         window = Window(x=spec.x, y=spec.y, width=spec.width, height=spec.height)
         return found, window, str(spec.get_string_attribute("compression"))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, Any, list[str]]]:
+    """OpenImageIO's reader, its spec and the channels' names."""
+    source = open_exr(path)
+    try:
+        spec = source.spec()
+        yield source, spec, [str(name) for name in spec.channelnames]
     except UnicodeDecodeError as error:
-        raise _damaged(path, "damaged header") from error
+        raise damaged_exr(path, "its header holds broken text") from error
     finally:
         source.close()
 
@@ -236,28 +272,38 @@ def _runs(indices: Sequence[int], kinds: Sequence[str]) -> list[list[int]]:
 
 
 def _channel_names(path: Path) -> list[str]:
-    source = _open(path)
-    try:
-        return [str(name) for name in source.spec().channelnames]
-    except UnicodeDecodeError as error:
-        raise _damaged(path, "damaged header") from error
-    finally:
-        source.close()
+    with _opened(path) as (_, _, names):
+        return names
 
 
-def _open(path: Path) -> Any:
-    set_limits()
-    if not path.is_file():
-        raise NotFound(f"There is no file {path}.", reason="FRAME_NOT_FOUND", path=path)
-    source = oiio.ImageInput.open(str(path))
-    if source is None:
-        raise _damaged(path, take_error(oiio))
-    return source
+def newest_version(text: str) -> tuple[str, str]:
+    """A path with ``{version}`` as the newest version on disk has it, and that version, such as v003.
 
+    The newest is the one of the highest number at the first part of the path with the token, whatever it holds: a
+    version that was begun and has no frames yet is an error of its own, never silently the one before.
 
-def _damaged(path: Path, text: str) -> DataCorrupt:
-    reason = text.rstrip(".") or "no reason given"
-    return DataCorrupt(f"{path} cannot be read, it is damaged: {reason}.", reason="FRAME_CORRUPT", path=path)
+    Raises:
+        NotFound: there is no version.
+    """
+    parts = Path(text).parts
+    place = next(index for index, part in enumerate(parts) if VERSION_TOKEN in part)
+    folder = Path(*parts[:place])
+    head, *tails = map(re.escape, parts[place].split(VERSION_TOKEN))
+    # In a file's name the frame follows, in a folder's the rest of its name.
+    end = r"(?!\d)" if place == len(parts) - 1 else "(?P=version)".join(tails) + "$"
+    matcher = re.compile(f"{head}(?P<version>v(?P<number>\\d+)){end}")
+    names = (entry.name for entry in os.scandir(folder)) if folder.is_dir() else ()
+    found = [match for match in map(matcher.match, names) if match]
+    if not found:
+        wanted = folder / parts[place].replace(VERSION_TOKEN, "v001")
+        raise NotFound(
+            f"No version of the result {text} is on disk: looked in {folder} for names such as {wanted.name}. Merge "
+            "the shot first, or check the name.",
+            reason="RESULT_NOT_FOUND",
+            path=text,
+        )
+    newest = max(found, key=lambda match: int(match["number"]))
+    return text.replace(VERSION_TOKEN, newest["version"]), newest["version"]
 
 
 def _pattern_of(path: Path) -> SequencePattern | None:

@@ -12,12 +12,15 @@ import math
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dflcore.errors import InvalidInput
 from dflcore.types import FloatArray, Pose
 
 EYE_CORNERS: Final = (36, 45)
 """The outer corners, whose distance is the face's size."""
+JAW_POINTS: Final = 17
+"""The first of the 68."""
 
 
 def landmark_error(result: FloatArray, target: FloatArray) -> float:
@@ -29,6 +32,26 @@ def landmark_error(result: FloatArray, target: FloatArray) -> float:
     Raises:
         InvalidInput: not 68 finite points each, or the target's eyes lie in one place.
     """
+    return 100.0 * float(np.linalg.norm(_moves(result, target), axis=1).mean())
+
+
+def landmark_offset(result: FloatArray, target: FloatArray) -> float:
+    """Length of the points' mean move, in percent of the distance of the target's outer eye corners.
+
+    What is left of :func:`landmark_error` when expressions cancel out: the face as a whole lies elsewhere. The jaw is
+    left out, which mattes leave to the plate.
+
+    Args:
+        result, target: (68, 2) in pixels of the same picture.
+
+    Raises:
+        InvalidInput: as :func:`landmark_error`.
+    """
+    return 100.0 * float(np.linalg.norm(_moves(result, target)[JAW_POINTS:].mean(axis=0)))
+
+
+def _moves(result: FloatArray, target: FloatArray) -> NDArray[np.float64]:
+    """(68, 2) from target to result, as shares of the distance of the target's eyes."""
     for points in (result, target):
         if points.shape != (68, 2) or not np.isfinite(points).all():
             raise InvalidInput("Expression needs 68 finite landmark points of each picture.", reason="BAD_POINTS")
@@ -36,8 +59,7 @@ def landmark_error(result: FloatArray, target: FloatArray) -> float:
     size = float(np.linalg.norm(first - second))
     if size <= 0.0:
         raise InvalidInput("The eyes of the target lie in one place.", reason="BAD_POINTS")
-    distances = np.linalg.norm(np.asarray(result, np.float64) - np.asarray(target, np.float64), axis=1)
-    return 100.0 * float(distances.mean()) / size
+    return (np.asarray(result, np.float64) - np.asarray(target, np.float64)) / size
 
 
 def pose_error(result: Pose, target: Pose) -> float:

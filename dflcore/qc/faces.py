@@ -24,7 +24,8 @@ from dflcore.identity.base import IdentityEncoder, create_identity_encoder, iden
 from dflcore.io.faceset import Faceset
 from dflcore.io.plate import Window
 from dflcore.landmark.base import Landmarker, create_landmarker
-from dflcore.qc.expression import landmark_error, pose_error
+from dflcore.qc.color_distance import color_distance
+from dflcore.qc.expression import landmark_error, landmark_offset, pose_error
 from dflcore.qc.noise import noise_ratio
 from dflcore.qc.perceptual import PerceptualMeter
 from dflcore.qc.seam import measure_seam
@@ -258,6 +259,7 @@ def _compare_performance(plate_points: FloatArray, result_points: FloatArray) ->
     values: dict[str, float] = {}
     try:
         values["landmark_error"] = landmark_error(result_points, plate_points)
+        values["offset"] = landmark_offset(result_points, plate_points)
         own, wanted = (estimate_pose(points, SQUARE_PX) for points in (result_points, plate_points))
         values["pose_error"] = pose_error(own, wanted)
     except InvalidInput:  # points that are no face: the picture tells more than a number could
@@ -268,6 +270,9 @@ def _compare_performance(plate_points: FloatArray, result_points: FloatArray) ->
 def _compare_pictures(cutout: FaceCutout, square: _Square) -> dict[str, float]:
     values: dict[str, float] = {}
     weight = square.matte / max(float(square.matte.sum()), 1e-6)
+    values["color"] = color_distance(
+        *((one * weight[..., None]).sum(axis=(0, 1)) for one in (square.result, square.plate))
+    )
     result_luma, plate_luma = square.result @ LUMA_WEIGHTS, square.plate @ LUMA_WEIGHTS
     values["tone"] = 100.0 * float((result_luma * weight).sum())
     values["tone_plate"] = 100.0 * float((plate_luma * weight).sum())

@@ -211,10 +211,9 @@ def _frame_link(frame: int, has_card: bool) -> str:
 
 def _card(report: ShotReport, frame: FrameFigures, pictures: FramePictures) -> str:
     rows = "".join(_flag_row(report, flag) for flag in frame.flags)
-    meaning = report.measure(frame.flags[0].measure).change if frame.flags else ""
-    has_seam = any(
-        one.measure == "seam" and (index == 0 or not one.throughout) for index, one in enumerate(frame.flags)
-    )
+    subject = _subject(report, frame)
+    meaning = report.measure(subject.measure).change if subject else ""
+    has_seam = any(one.measure == "seam" and (one is subject or not one.throughout) for one in frame.flags)
     places = [f"The {face.note}." for face in frame.faces if has_seam and face.note]
     hint = " ".join(part for part in (frame.note, meaning, *places) if part)
     faces = _count(int(frame.values.get("faces", 0.0)), "face")
@@ -222,6 +221,14 @@ def _card(report: ShotReport, frame: FrameFigures, pictures: FramePictures) -> s
         f'<article class="frame" id="f{frame.frame}"><header><b>{frame.frame}</b><span>{faces}</span></header>'
         f"{_strip(pictures)}<ul>{rows}</ul>" + (f'<p class="why">{escape(hint)}</p>' if hint else "") + "</article>"
     )
+
+
+def _subject(report: ShotReport, frame: FrameFigures) -> Flag | None:
+    """What a frame is shown for: its own worst flag, else that of the shot which it is the worst frame of."""
+    if not frame.flags or not frame.flags[0].throughout:
+        return frame.flags[0] if frame.flags else None
+    shown = {(one.measure, one.face) for one in report.findings if one.worst_frame == frame.frame}
+    return next((flag for flag in frame.flags if (flag.measure, flag.face) in shown), frame.flags[0])
 
 
 def _flag_row(report: ShotReport, flag: Flag) -> str:
@@ -381,7 +388,7 @@ def _is_dull(info: MeasureInfo, series: Sequence[Series]) -> bool:
 
 
 def _series(report: ShotReport, info: MeasureInfo, style: str) -> list[Series]:
-    """One curve per face, or one for the frames."""
+    """One curve per face, or one for the frames; dots mark flags that the rest of the shot has not."""
     labels: list[str | None] = [one.face for one in report.faces] if info.of_face else [None]
     found: list[Series] = []
     for number, label in enumerate(labels):
@@ -392,7 +399,7 @@ def _series(report: ShotReport, info: MeasureInfo, style: str) -> list[Series]:
             frame.frame: flag.level
             for frame in report.figures
             for flag in frame.flags
-            if flag.measure == info.name and flag.face == label
+            if flag.measure == info.name and flag.face == label and not flag.throughout
         }
         own_style = style if style == PLATE_STYLE else STYLES[number % len(STYLES)]
         found.append(Series(label=label or "", style=own_style, points=points, flagged=flagged))

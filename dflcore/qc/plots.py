@@ -144,8 +144,14 @@ def _value_range(values: Sequence[float], info: MeasureInfo) -> tuple[float, flo
     if low >= 0.0 and low < 0.6 * high:
         low = 0.0
     reach = max(high - low, abs(high) * 0.05, 10.0**-info.digits)
-    for limit in (info.low, info.high):
-        if limit is not None and low - _LIMIT_REACH * reach <= limit <= high + _LIMIT_REACH * reach:
+    least, most = low, high
+    least, most = low - _LIMIT_REACH * reach, high + _LIMIT_REACH * reach
+    for limit, is_upper in ((info.low, False), (info.high, True)):
+        if limit is None:
+            continue
+        # How far beyond a limit a curve lies is to be seen; one that all of it keeps by far would flatten it.
+        is_beyond = max(values, default=limit) > limit if is_upper else min(values, default=limit) < limit
+        if is_beyond or least <= limit <= most:
             low, high = min(low, limit), max(high, limit)
     span = max(high - low, 10.0**-info.digits)
     step = nice_step(span * (1.0 + _HEADROOM), _TICKS)

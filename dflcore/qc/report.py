@@ -1,7 +1,30 @@
 """The report of a shot as data: what was measured, what is flagged, in which order to look.
 
-The JSON file is :class:`ShotReport` as it stands; :func:`json_schema` describes it for programs. ``format`` rises by
-one whenever a field changes its meaning or goes; fields may be added without that.
+The JSON file is :class:`ShotReport` as it stands, UTF-8, no NaN; :func:`json_schema` describes every field for
+programs. ``format`` rises by one whenever a field changes its meaning or goes; fields and measures may be added without
+that. The keys a pipeline needs::
+
+    kind, format            "dfl.qc", 1
+    key                     16 hex digits of result and plate
+    software, created       "dfl 0.1.0"; UTC, ISO 8601
+    result, plate           pattern of the merged frames with its version filled in; the plate as it was named
+    target, source          facesets; source is "" without one
+    frames, frame_count     range text such as "1001-1048" or "1001-1010x3"; how many
+    source_to_target        distance of the two people; null without a source
+    measures[]              name, title, unit, low, high, departure, level, meaning, change: what numbers mean
+    figures[]               one per frame, in order
+      .frame                number as on disk
+      .values               {measure: number} of the frame
+      .faces[]              face (label), name (picture in the faceset), values {measure: number}, note
+      .flags[]              measure, face (null for the frame's), level, value, limit, usual, severity, throughout
+      .note                 why the frame could not be measured, else ""
+    faces[]                 face, track, frames, measures {measure: median, low, high, worst, worst_frame, count}
+    findings[]              measure, face, level, frames, count, worst_frame, worst, severity, throughout
+    look_first[]            frame numbers
+    notes[]                 sentences for people
+
+Units are those of the measure's row: ``%``, ``deg``, ``px`` or none. What could not be measured is left out, not zero.
+A frame must be repaired where a flag's level is ``error``; ``throughout`` marks what most of the shot has.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,7 @@ from dflcore.identity.base import identity_distance
 from dflcore.io.atomic import write_text
 from dflcore.io.faceset import Faceset
 from dflcore.io.plate import Plate, open_plate
+from dflcore.merge.output import VERSION_TOKEN
 from dflcore.merge.pipeline import select_records
 from dflcore.models.device import resolve_device
 from dflcore.progress import FrameProgress, Notice, RunControl, StopRequest
@@ -37,7 +38,7 @@ from dflcore.qc.flagging import (
 from dflcore.qc.page import GENERATOR, render_page, shot_name
 from dflcore.qc.plots import frames_text
 from dflcore.qc.report import ShotReport, printable, read_report, report_key, rounded, to_json
-from dflcore.qc.shot import Measurements, ShotMeter, face_label, smallest_gap
+from dflcore.qc.shot import Measurements, ShotMaterial, ShotMeter, face_label, smallest_gap
 from dflcore.qc.thumbnails import FramePictures, Photographer, spread_evenly, take_pictures
 from dflcore.version import SOFTWARE
 from dflcore.weights.store import WeightStore
@@ -81,7 +82,8 @@ class Shot:
     """What is reviewed.
 
     Attributes:
-        result: pattern of merged frames, their manifest, or a folder with one manifest.
+        result: pattern of merged frames, their manifest, or a folder with one manifest; ``{version}`` in it stands for
+            the newest version on disk.
         plate: pattern or movie that was merged.
         target: faceset of the plate. source: faceset of the identity put on, None to do without.
         frames: None for every frame of the plate between the first and the last of the result.
@@ -107,7 +109,8 @@ def review_shot(
     """Measure a shot and write its page and its JSON file.
 
     Args:
-        output: the page (``.html``, or ``.json``), or a folder for ``<shot>.qc.html`` and ``<shot>.qc.json``.
+        output: the page (``.html``, or ``.json``), or a folder for ``<shot>.qc.html`` and ``<shot>.qc.json``;
+            ``{version}`` in it is that of the result.
 
     Raises:
         NotFound: result, plate or a faceset is not there, or network weights are missing.
@@ -117,15 +120,13 @@ def review_shot(
         ResourceExhausted: the disk is full.
     """
     delivery = Delivery.open(shot.result)
-    files = report_files(output, str(delivery.pattern))
+    files = report_files(_versioned(output, delivery), str(delivery.pattern))
     key = report_key(str(delivery.pattern), shot.plate)
     check_replaceable(files, key, overwrite=settings.overwrite)
     converter = converter or ColorConverter(settings.ocio_config)
-    with Faceset.open(shot.target) as faceset:
-        review = _Review(shot, delivery, faceset, settings, control, converter, store, examiner)
-        with contextlib.closing(review):
-            report = review.measure(key)
-            page = None if report is None else review.render(report)
+    with _Review.opened(shot, delivery, settings, control, converter) as review:
+        report = review.measure(key, examiner or _create_examiner(settings, store))
+        page = None if report is None else review.render(report)
     if report is None or page is None:
         return QcResult(stopped=review.stopped)
     check_replaceable(files, key, overwrite=settings.overwrite)  # somebody may have been quicker
@@ -152,11 +153,29 @@ def measure_shot(
 ) -> ShotReport | None:
     """The report as data, nothing written; None when it was stopped. Raises as :func:`review_shot`."""
     delivery = Delivery.open(shot.result)
+    key = report_key(str(delivery.pattern), shot.plate)
     converter = converter or ColorConverter(settings.ocio_config)
-    with Faceset.open(shot.target) as faceset:
-        review = _Review(shot, delivery, faceset, settings, control, converter, store, examiner)
-        with contextlib.closing(review):
-            return review.measure(report_key(str(delivery.pattern), shot.plate))
+    with _Review.opened(shot, delivery, settings, control, converter) as review:
+        return review.measure(key, examiner or _create_examiner(settings, store))
+
+
+def _create_examiner(settings: QcSettings, store: WeightStore | None) -> FaceExaminer:
+    return FaceExaminer(store, landmarker=settings.landmarker, device=str(resolve_device(settings.device)))
+
+
+def _versioned(output: Path, delivery: Delivery) -> Path:
+    """The output with ``{version}`` as the result has it, so that a report can lie beside its frames."""
+    if VERSION_TOKEN not in str(output):
+        return output
+    if not delivery.version:
+        raise InvalidInput(
+            f"The output {output} asks for a version, the result {delivery.pattern} was named without one; write "
+            f"{VERSION_TOKEN} into the result, or name the output's folder.",
+            reason="BAD_OUTPUT",
+            field="output",
+            path=output,
+        )
+    return Path(str(output).replace(VERSION_TOKEN, delivery.version))
 
 
 def report_files(output: Path, result: str) -> ReportFiles:
@@ -214,46 +233,41 @@ def _is_data(path: Path, key: str) -> bool:
 class _Review:
     """One review: what its steps share."""
 
-    def __init__(
-        self,
-        shot: Shot,
-        delivery: Delivery,
-        faceset: Faceset,
-        settings: QcSettings,
-        control: RunControl,
-        converter: ColorConverter,
-        store: WeightStore | None,
-        examiner: FaceExaminer | None,
-    ) -> None:
+    def __init__(self, shot: Shot, material: ShotMaterial, settings: QcSettings, control: RunControl) -> None:
         self._shot = shot
-        self._delivery = delivery
-        self._faceset = faceset
+        self._material = material
         self._settings = settings
         self._control = control
-        self._converter = converter
         self._notes: list[str] = []
         self.stopped: StopRequest | None = None
-        self._frames, self._plate = self._open_plate()
-        self._records, notices = select_records(self._plate, faceset)
-        for notice in (*self._plate.notices, *notices):
-            self._tell(notice)
-        self._examiner = examiner or FaceExaminer(
-            store, landmarker=settings.landmarker, device=str(resolve_device(settings.device))
-        )
 
-    def measure(self, key: str) -> ShotReport | None:
+    @classmethod
+    @contextlib.contextmanager
+    def opened(
+        cls, shot: Shot, delivery: Delivery, settings: QcSettings, control: RunControl, converter: ColorConverter
+    ) -> Iterator[_Review]:
+        """A review whose faceset and plate are open."""
+        with Faceset.open(shot.target) as faceset, _open_plate(shot, delivery, settings, converter) as opened:
+            plate, remarks = opened
+            records, notices = select_records(plate, faceset)
+            material = ShotMaterial(
+                plate=plate,
+                delivery=delivery,
+                faceset=faceset,
+                records=records,
+                frames=plate.frames,
+                converter=converter,
+            )
+            review = cls(shot, material, settings, control)
+            review._notes += remarks
+            for notice in (*plate.notices, *notices):
+                review._tell(notice)
+            yield review
+
+    def measure(self, key: str, examiner: FaceExaminer) -> ShotReport | None:
         """Look at every frame; None when asked to stop."""
-        people, source_to_target = self._people()
-        meter = ShotMeter(
-            self._plate,
-            self._delivery,
-            self._faceset,
-            self._records,
-            self._examiner,
-            people=people,
-            frames=self._frames,
-            converter=self._converter,
-        )
+        people, source_to_target = self._people(examiner)
+        meter = ShotMeter(self._material, examiner, people=people)
         measured = meter.measure(self._control)
         self.stopped = measured.stopped
         if measured.stopped is not None:
@@ -266,7 +280,7 @@ class _Review:
         spread = spread_evenly([one.frame for one in report.figures], self._settings.spread_frames)
         wanted = sorted({*worst, *spread})
         pictures: dict[int, FramePictures] = {}
-        photographer = Photographer(self._plate, self._delivery, self._records, self._converter)
+        photographer = Photographer(self._material)
         for frame, one in take_pictures(photographer, wanted):
             pictures[frame] = one
             done, total = len(pictures), len(wanted)
@@ -278,61 +292,22 @@ class _Review:
             report, {frame: pictures[frame] for frame in worst}, {frame: pictures[frame] for frame in spread}
         )
 
-    def close(self) -> None:
-        """Release the plate's files."""
-        self._plate.close()
-
-    def _open_plate(self) -> tuple[FrameRange, Plate]:
-        """The frames to look at, and the plate opened for those it has."""
-        space = self._settings.input_colorspace
-        if space == "auto":
-            space = self._delivery.facts.color_space or "auto"
-        resolve = self._converter.find
-        whole = open_plate(self._shot.plate, color_space=space, resolve_space=resolve)
-        there = whole.frames
-        asked = self._shot.frames or self._covered(there)
-        usable = FrameRange.of(set(asked) & set(there))
-        whole.close()
-        if not usable:
-            raise NotFound(
-                f"The plate {self._shot.plate} has none of the frames {asked} of the result; it has {there}.",
-                reason="FRAMES_MISSING",
-                path=self._shot.plate,
-            )
-        if absent := FrameRange.of(set(asked) - set(there)):
-            self._notes.append(f"The plate has no frames {frames_text(str(absent))}; they are not judged.")
-        return usable, open_plate(self._shot.plate, frames=usable, color_space=space, resolve_space=resolve)
-
-    def _covered(self, there: FrameRange) -> FrameRange:
-        """Frames of the plate between the first and the last of the result, at the result's own step."""
-        merged = self._delivery.frames.frames
-        step = _common_step(merged)
-        if step > 1:
-            self._notes.append(f"The result has every {step}th frame; those between are taken as not asked for.")
-        later = [frame for frame in there if frame > merged[-1]]
-        earlier = [frame for frame in there if frame < merged[0]]
-        if rest := FrameRange.of([*earlier, *later]):
-            self._notes.append(f"The plate also has the frames {frames_text(str(rest))}, outside the merged range.")
-        return FrameRange.of(
-            frame for frame in there if merged[0] <= frame <= merged[-1] and (frame - merged[0]) % step == 0
-        )
-
-    def _people(self) -> tuple[dict[str, People], float | None]:
+    def _people(self, examiner: FaceExaminer) -> tuple[dict[str, People], float | None]:
         """Whom every face is compared with, and how far source and target are apart."""
         source = None
         if self._shot.source is not None:
             with Faceset.open(self._shot.source) as faceset:
-                source = self._examiner.typical_face(faceset)
+                source = examiner.typical_face(faceset)
             if source is None:
                 self._notes.append("No face of the source's faceset could be described: likeness is not measured.")
         names: dict[str, list[str]] = {}
-        for faces in self._records.values():
+        for faces in self._material.records.values():
             for record in faces:
                 names.setdefault(face_label(record), []).append(record.name)
         people: dict[str, People] = {}
         distances: list[float] = []
         for label, of_label in names.items():
-            target = self._examiner.typical_face(self._faceset, of_label)
+            target = examiner.typical_face(self._material.faceset, of_label)
             people[label] = People(source=source, target=target)
             if source is not None and target is not None:
                 distances.append(identity_distance(source, target))
@@ -344,9 +319,9 @@ class _Review:
         flagger = Flagger(self._settings, measured.frames, untouched)
         figures = mark_throughout([flagger.figures(frame) for frame in measured.frames])
         findings = find_runs(figures)
-        facts = self._delivery.facts
+        facts = self._material.delivery.facts
         texts = {
-            "result": str(self._delivery.pattern),
+            "result": str(self._material.delivery.pattern),
             "plate": self._shot.plate,
             "target": str(self._shot.target),
             "source": str(self._shot.source or ""),
@@ -357,11 +332,11 @@ class _Review:
             software=SOFTWARE,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             **printable(texts),
-            profile=self._delivery.profile,
+            profile=self._material.delivery.profile,
             color_space=measured.color_space,
             merge_settings=printable(dict(facts.settings)),
-            frames=str(self._frames),
-            frame_count=len(self._frames),
+            frames=str(self._material.frames),
+            frame_count=len(self._material.frames),
             source_to_target=source_to_target,
             notes=printable(self._notes),
             measures=list(flagger.measures.values()),
@@ -382,10 +357,10 @@ class _Review:
         if untouched:
             faces = ", ".join(untouched)
             self._notes.append(f"Nothing was put on {faces}; such a face is not judged.")
-        gap = smallest_gap(self._frames)
+        gap = smallest_gap(self._material.frames)
         if gap > 1:
             self._notes.append(f"Steadiness is measured between frames {gap} apart; limits are meant for neighbours.")
-        if len(self._frames) == 1:
+        if len(self._material.frames) == 1:
             self._notes.append("A single frame tells nothing about steadiness.")
         if measured.frames and not any("grain" in face.values for one in measured.frames for face in one.faces):
             self._notes.append("The plate has next to no grain, or the faces are small: grain is not compared.")
@@ -394,6 +369,44 @@ class _Review:
         self._control.emit(notice)
         if notice.severity == "warning":
             self._notes.append(notice.message)
+
+
+@contextlib.contextmanager
+def _open_plate(
+    shot: Shot, delivery: Delivery, settings: QcSettings, converter: ColorConverter
+) -> Iterator[tuple[Plate, list[str]]]:
+    """The plate opened for the frames to look at, and what is to be said about those left out."""
+    space = settings.input_colorspace
+    if space == "auto":
+        space = delivery.facts.color_space or "auto"
+    with contextlib.closing(open_plate(shot.plate, color_space=space, resolve_space=converter.find)) as whole:
+        there = whole.frames
+    asked, remarks = (shot.frames, []) if shot.frames else _covered(there, delivery.frames)
+    usable = FrameRange.of(set(asked) & set(there))
+    if not usable:
+        raise NotFound(
+            f"The plate {shot.plate} has none of the frames {asked} of the result; it has {there}.",
+            reason="FRAMES_MISSING",
+            path=shot.plate,
+        )
+    if absent := FrameRange.of(set(asked) - set(there)):
+        remarks.append(f"The plate has no frames {frames_text(str(absent))}; they are not judged.")
+    opened = open_plate(shot.plate, frames=usable, color_space=space, resolve_space=converter.find)
+    with contextlib.closing(opened) as plate:
+        yield plate, remarks
+
+
+def _covered(there: FrameRange, merged: FrameRange) -> tuple[FrameRange, list[str]]:
+    """Frames between the first and the last of the result, at the result's own step, that either has; remarks."""
+    remarks: list[str] = []
+    first, last = merged.frames[0], merged.frames[-1]
+    step = _common_step(merged.frames)
+    if step > 1:
+        remarks.append(f"The result has every {step}th frame; those between are taken as not asked for.")
+    if rest := FrameRange.of(frame for frame in there if not first <= frame <= last):
+        remarks.append(f"The plate also has the frames {frames_text(str(rest))}, outside the merged range.")
+    covered = [frame for frame in there if first <= frame <= last and (frame - first) % step == 0]
+    return FrameRange.of({*covered, *merged}), remarks
 
 
 def _common_step(frames: Sequence[int]) -> int:

@@ -87,40 +87,40 @@ class _Pair:
     error: DflError | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ShotMaterial:
+    """A merged shot, opened.
+
+    Attributes:
+        plate: for frames that are there.
+        records: faces by frame, of the target's faceset.
+        frames: all that are asked for, those missing in the result too.
+    """
+
+    plate: Plate
+    delivery: Delivery
+    faceset: Faceset
+    records: Mapping[int, Sequence[FaceRecord]]
+    frames: FrameRange
+    converter: ColorConverter
+
+
 class ShotMeter:
     """Measures the frames of one shot.
 
     Args:
-        plate: opened for frames that are there.
-        records: faces by frame, of the target's faceset.
         people: whom each face is compared with, by label.
-        frames: all that are asked for, those missing in the result too.
     """
 
-    def __init__(
-        self,
-        plate: Plate,
-        delivery: Delivery,
-        faceset: Faceset,
-        records: Mapping[int, Sequence[FaceRecord]],
-        examiner: FaceExaminer,
-        *,
-        people: Mapping[str, People],
-        frames: FrameRange,
-        converter: ColorConverter,
-    ) -> None:
-        self._plate = plate
-        self._delivery = delivery
-        self._records = records
+    def __init__(self, material: ShotMaterial, examiner: FaceExaminer, *, people: Mapping[str, People]) -> None:
+        self._material = material
         self._examiner = examiner
         self._people = people
-        self._frames = frames
-        self._converter = converter
-        self._developer = PlateDeveloper(converter)
-        self._square: FaceType = square_type(faceset)
-        self._confidence = Confidence.of(records)
-        self._there = set(delivery.frames)
-        self._gap = smallest_gap(frames)
+        self._developer = PlateDeveloper(material.converter)
+        self._square: FaceType = square_type(material.faceset)
+        self._confidence = Confidence.of(material.records)
+        self._there = set(material.delivery.frames)
+        self._gap = smallest_gap(material.frames)
         self._last: dict[str, tuple[int, FaceTrace]] = {}
         self._pairs: dict[str, dict[str, dict[int, float]]] = {}
         self._found = Measurements()
@@ -133,10 +133,10 @@ class ShotMeter:
             ResourceExhausted: memory ran out.
         """
         stop = threading.Event()
-        total = len(self._frames)
+        total = len(self._material.frames)
         self._found.stopped = control.stop_requested()
         control.emit(FrameProgress(done=0, total=total, stage=STAGE))
-        todo: Iterator[int] = iter(()) if self._found.stopped else iter(self._frames)
+        todo: Iterator[int] = iter(()) if self._found.stopped else iter(self._material.frames)
         for measured in run_stages(todo, (self._read, self._look), depth=WAITING_FRAMES, stop=stop):
             self._found.frames.append(measured)
             done, faces = len(self._found.frames), len(measured.faces)
@@ -153,16 +153,18 @@ class ShotMeter:
         pair = _Pair(frame=frame)
         try:
             if frame not in self._there:
-                raise NotFound(f"{self._delivery.pattern.path(frame).name} is not there.", reason="FRAME_MISSING")
-            pair.result = self._delivery.read(frame)
-            pair.plate = self._plate.read(frame)
+                raise NotFound(
+                    f"{self._material.delivery.pattern.path(frame).name} is not there.", reason="FRAME_MISSING"
+                )
+            pair.result = self._material.delivery.read(frame)
+            pair.plate = self._material.plate.read(frame)
         except (NotFound, DataCorrupt, InvalidInput) as error:
             pair.error = error
         return pair
 
     def _look(self, pair: _Pair) -> MeasuredFrame:
         measured = MeasuredFrame(frame=pair.frame)
-        records = self._records.get(pair.frame, ())
+        records = self._material.records.get(pair.frame, ())
         values = measured.values
         values["faces"] = float(len(records))
         values["missing"] = float(pair.error is not None and pair.error.reason in ("FRAME_MISSING", "NO_MATTE"))
@@ -196,7 +198,7 @@ class ShotMeter:
     def _develop(self, image: PlateImage, result: DeliveredFrame) -> tuple[PlateLight, DeliveredFrame]:
         """The plate as the merge delivered it where there is no matte, and the result over all of it."""
         light = self._developer.develop(image, "half" if result.beauty.dtype == np.float16 else "float")
-        result = self._delivery.over_plate(result, light)
+        result = self._material.delivery.over_plate(result, light)
         if light.data_window != result.window:
             raise DataCorrupt(
                 f"The result covers {_words(result.window)}, its plate {_words(light.data_window)}.",
@@ -216,7 +218,7 @@ class ShotMeter:
         cutout = FaceCutout(
             plate=_limited(light.beauty[rows, columns, :3]),
             result=_limited(result.beauty[rows, columns, :3]),
-            show=lambda linear: np.clip(self._converter.to_network(linear, light.color_space), 0.0, 1.0),
+            show=lambda linear: np.clip(self._material.converter.to_network(linear, light.color_space), 0.0, 1.0),
             matte=np.clip(np.nan_to_num(to_float(np.ascontiguousarray(result.matte[rows, columns]))), 0.0, 1.0),
             square_from_cutout=affine.compose(square_from_plate, affine.shift(window.x, window.y)),
             points=square_points(record, square_from_plate, display),
@@ -238,7 +240,7 @@ class ShotMeter:
 
     def _add_steadiness(self) -> None:
         """Flicker, boiling, jitter and jumps of the matte, now that neighbours are known."""
-        frames = self._frames.frames
+        frames = self._material.frames.frames
         for label in {face.label for one in self._found.frames for face in one.faces}:
             of_face = {one.frame: face for one in self._found.frames for face in one.faces if face.label == label}
             for name in PAIRED:

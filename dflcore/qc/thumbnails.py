@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,19 +11,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dflcore.color.ocio import ColorConverter
 from dflcore.errors import DflError, Internal
-from dflcore.io.plate import Plate, PlateImage, Window
+from dflcore.io.plate import PlateImage, Window
 from dflcore.merge.composite import inside, intersect, to_float
 from dflcore.merge.light import PlateDeveloper
 from dflcore.merge.stages import run_stages
-from dflcore.qc.delivery import DeliveredFrame, Delivery
+from dflcore.qc.delivery import DeliveredFrame
 from dflcore.qc.faces import as_bytes
+from dflcore.qc.shot import ShotMaterial
 from dflcore.types import FaceRecord, FloatArray
 
-WIDTH_PX: Final = 320
-HEIGHT_PX: Final = 240
-JPEG_QUALITY: Final = 86
+SIDE_PX: Final = 400
+"""Square, so that an upright face fills them."""
+JPEG_QUALITY: Final = 84
 _AIR: Final = 1.7
 """How much more than the faces' boxes is shown."""
 _LARGEST_FINITE: Final = 65504.0
@@ -41,25 +41,16 @@ class FramePictures:
 class Photographer:
     """Makes the pictures of a shot's frames."""
 
-    def __init__(
-        self,
-        plate: Plate,
-        delivery: Delivery,
-        records: Mapping[int, Sequence[FaceRecord]],
-        converter: ColorConverter,
-    ) -> None:
-        self._plate = plate
-        self._delivery = delivery
-        self._records = records
-        self._converter = converter
-        self._developer = PlateDeveloper(converter)
+    def __init__(self, material: ShotMaterial) -> None:
+        self._material = material
+        self._developer = PlateDeveloper(material.converter)
 
     def read(self, frame: int) -> tuple[int, PlateImage | None, DeliveredFrame | None]:
         """The frame's files; what cannot be read is left out, the report says why."""
         image = result = None
         try:
-            image = self._plate.read(frame)
-            result = self._delivery.read(frame)
+            image = self._material.plate.read(frame)
+            result = self._material.delivery.read(frame)
         except DflError:
             pass
         return frame, image, result
@@ -70,11 +61,11 @@ class Photographer:
         if image is None:
             return frame, FramePictures()
         light = self._developer.develop(image, "float")
-        window = _view(self._records.get(frame, ()), image)
+        window = _view(self._material.records.get(frame, ()), image)
         aspect = image.pixel_aspect
         plate = self._tile(light.beauty, light.data_window, window, light.color_space, aspect)
         if result is not None:
-            result = self._delivery.over_plate(result, light)
+            result = self._material.delivery.over_plate(result, light)
         if result is None or result.window != light.data_window:
             return frame, FramePictures(plate=plate)
         rows, columns = inside(window, result.window)
@@ -89,7 +80,7 @@ class Photographer:
         rows, columns = inside(window, whole)
         light = to_float(np.ascontiguousarray(beauty[rows, columns, :3]))
         finite = np.nan_to_num(light, nan=0.0, posinf=_LARGEST_FINITE, neginf=0.0)
-        return _encode(np.clip(self._converter.to_network(finite, space), 0.0, 1.0), aspect)
+        return _encode(np.clip(self._material.converter.to_network(finite, space), 0.0, 1.0), aspect)
 
 
 def spread_evenly(frames: Sequence[int], count: int) -> list[int]:
@@ -101,7 +92,7 @@ def spread_evenly(frames: Sequence[int], count: int) -> list[int]:
 
 
 def _view(records: Sequence[FaceRecord], image: PlateImage) -> Window:
-    """The part of the plate that shows its faces with some air, in the pictures' proportions; all of it without one."""
+    """The square of the plate that shows its faces with some air; all of it without one."""
     whole = image.data_window
     display = image.display_window
     if not records:
@@ -109,8 +100,8 @@ def _view(records: Sequence[FaceRecord], image: PlateImage) -> Window:
     points = np.concatenate([record.landmarks.points for record in records])
     low, high = points.min(axis=0), points.max(axis=0)
     middle = (low + high) / 2.0
-    height = max(float(high[1] - low[1]), float(high[0] - low[0]) * HEIGHT_PX / WIDTH_PX, 8.0) * _AIR
-    width = height * WIDTH_PX / HEIGHT_PX / image.pixel_aspect
+    height = max(float(high[1] - low[1]), float(high[0] - low[0]) * image.pixel_aspect, 8.0) * _AIR
+    width = height / image.pixel_aspect
     wanted = Window(
         x=display.x + int(middle[0] - width / 2.0),
         y=display.y + int(middle[1] - height / 2.0),
@@ -123,7 +114,7 @@ def _view(records: Sequence[FaceRecord], image: PlateImage) -> Window:
 def _encode(picture: FloatArray, pixel_aspect: float) -> bytes:
     """(h, w, 3) in [0, 1] → JPEG that fits into the pictures' size."""
     height, width = picture.shape[:2]
-    scale = min(WIDTH_PX / (width * pixel_aspect), HEIGHT_PX / height)
+    scale = SIDE_PX / max(width * pixel_aspect, height)
     size = (max(round(width * pixel_aspect * scale), 1), max(round(height * scale), 1))
     method = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_CUBIC
     resized = np.asarray(cv2.resize(picture, size, interpolation=method), dtype=np.float32)

@@ -45,5 +45,26 @@
     });
     plot.addEventListener("pointerleave", () => show(null));
   }
+  for (const card of document.querySelectorAll(".frame")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = "larger";
+    button.addEventListener("click", () => {
+      button.textContent = card.classList.toggle("large") ? "smaller" : "larger";
+    });
+    card.querySelector("header").append(button);
+    const plate = card.querySelector("img[alt=plate]"), result = card.querySelector("img[alt=result]");
+    if (!plate || !result) continue;
+    const caption = result.parentElement.querySelector("figcaption"), own = result.src;
+    const flip = (is_plate) => {
+      result.src = is_plate ? plate.src : own;
+      caption.textContent = is_plate ? "plate" : "result, plate while pressed";
+    };
+    result.classList.add("flips");
+    result.draggable = false;
+    result.addEventListener("pointerdown", () => flip(true));
+    for (const kind of ["pointerup", "pointerleave", "pointercancel"]) result.addEventListener(kind, () => flip(false));
+    flip(false);
+  }
   document.body.dataset.ready = "yes";
 })();

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from astronaut import POINTS
 from dflcore.color.ocio import ColorConverter
 from dflcore.config.qc import QcSettings
 from dflcore.frames import FrameRange
@@ -27,19 +28,6 @@ from small_facesets import Watcher
 SIZE = (320, 240)
 FRAMES = tuple(range(1001, 1010))
 FEATHER_PX = 9
-# fmt: off
-POINTS = np.array([
-    (360, 210), (360, 232), (362, 254), (364, 278), (370, 300), (382, 320), (400, 338), (418, 352), (442, 358),
-    (464, 354), (486, 342), (506, 328), (522, 308), (530, 286), (536, 262), (542, 240), (544, 216), (374, 188),
-    (386, 178), (402, 174), (418, 178), (434, 186), (474, 188), (488, 182), (506, 182), (520, 184), (530, 198),
-    (452, 206), (452, 222), (452, 238), (452, 256), (430, 264), (440, 266), (450, 270), (460, 268), (470, 264),
-    (392, 204), (402, 196), (416, 198), (426, 208), (414, 210), (400, 208), (476, 212), (488, 202), (500, 202),
-    (510, 210), (502, 214), (488, 214), (402, 280), (420, 278), (436, 280), (448, 282), (460, 280), (476, 282),
-    (492, 282), (476, 304), (458, 312), (446, 312), (432, 310), (416, 300), (408, 282), (436, 286), (448, 290),
-    (460, 288), (486, 286), (460, 300), (446, 302), (434, 300),
-], dtype=np.float32) / 2.0
-"""dlib's 68 points of the astronaut, in its 512-pixel square."""
-# fmt: on
 Change = Callable[[int, np.ndarray, np.ndarray], np.ndarray]
 """(frame, plate's light, matte) → light of the result before its matte."""
 

@@ -7,7 +7,7 @@ import pytest
 
 from dflcore.errors import InvalidInput
 from dflcore.geometry.pose import estimate_pose
-from dflcore.qc.expression import landmark_error, pose_error
+from dflcore.qc.expression import landmark_error, landmark_offset, pose_error
 from dflcore.types import Pose
 from small_facesets import plate_landmarks
 
@@ -27,6 +27,20 @@ def test_a_shift_counts_in_percent_of_the_eyes(points):
     eyes = float(np.linalg.norm(points[36] - points[45]))
     moved = points + np.array([0.03 * eyes, 0.04 * eyes], np.float32)
     assert landmark_error(moved, points) == pytest.approx(5.0, rel=1e-4)
+
+
+def test_a_shifted_face_lies_elsewhere_and_one_that_speaks_does_not(points):
+    eyes = float(np.linalg.norm(points[36] - points[45]))
+    moved = points + np.array([0.03 * eyes, 0.04 * eyes], np.float32)
+    assert landmark_offset(moved, points) == pytest.approx(5.0, rel=1e-4)
+    assert landmark_offset(points, points) == 0.0
+    larger = points.copy()
+    larger[17:] = points[17:].mean(axis=0) + 1.1 * (points[17:] - points[17:].mean(axis=0))
+    assert landmark_offset(larger, points) == pytest.approx(0.0, abs=1e-3)
+    assert landmark_error(larger, points) > 2.0
+    jaw = points.copy()
+    jaw[:17] += np.float32(0.2 * eyes)
+    assert landmark_offset(jaw, points) == 0.0
 
 
 def test_the_size_of_the_picture_does_not_matter(points):

@@ -62,6 +62,17 @@ def test_a_near_limit_is_drawn_and_a_far_one_is_not():
     assert not [one for one in drawing([0.01, 0.02]).iter("line") if one.get("class") == "limit"]
 
 
+def test_a_limit_that_is_broken_is_always_drawn_with_what_lies_beyond():
+    for info, values in ((MEASURES["sharpness"].info(QcSettings()), [0.02, 0.021]), (INFO, [900.0, 901.0])):
+        root = ET.fromstring(draw_plot(info, [series(values)], FrameScale(1001, 1002), 1))
+        (limit,) = [one for one in root.iter("line") if one.get("class") == "limit"]
+        (zone,) = [one for one in root.iter("rect") if one.get("class") == "beyond"]
+        (curve,) = [places(line) for line in root.iter("polyline")]
+        top, bottom = float(zone.get("y")), float(zone.get("y")) + float(zone.get("height"))
+        assert all(top <= y <= bottom for _, y in curve)
+        assert TOP <= float(limit.get("y1")) <= BOTTOM
+
+
 def test_timeline_places_runs():
     finding = Finding(
         measure="flicker", level="look", face=None, frames="1003-1005", count=3, worst_frame=1004, worst=2.0, severity=2

@@ -1,6 +1,9 @@
 """A shot with one known defect is flagged for that defect, and for nothing else."""
 
+import html
 import json
+import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -8,12 +11,13 @@ import cv2
 import numpy as np
 import pytest
 
+import dflcore.qc.report
 from dflcore.config.qc import QcSettings
 from dflcore.errors import Conflict, InvalidInput, NotFound
 from dflcore.progress import FrameProgress, StopRequest
 from dflcore.qc.page import render_page
-from dflcore.qc.report import json_schema, read_report
-from dflcore.qc.review import QcResult, report_files, review_shot
+from dflcore.qc.report import json_schema, read_report, to_json
+from dflcore.qc.review import QcResult, Shot, report_files, review_shot
 from dflcore.types import Origin
 from small_facesets import Watcher
 
@@ -102,10 +106,10 @@ def test_features_that_swim_are_boiling_not_flicker(make_shot):
 def test_a_hard_edge_of_another_colour_is_a_seam(make_shot):
     hard = make_shot(change=brighter(0.6, range(2000)), matte=lambda _, own: (own > 0).astype(np.float32))
     report = hard.measure()
-    assert flags_of(report) == {(frame, "seam") for frame in hard.frames}
+    assert flags_of(report) == {(frame, measure) for frame in hard.frames for measure in ("seam", "color")}
     assert all("o'clock" in face.note for frame in report.figures for face in frame.faces)
     soft = make_shot(change=brighter(0.6, range(2000)), name="soft").measure()
-    assert flags_of(soft) == set()
+    assert flags_of(soft) == {(frame, "color") for frame in hard.frames}
     assert max(values_of(soft, "seam").values()) < 0.5 * min(values_of(report, "seam").values())
 
 
@@ -334,6 +338,24 @@ def test_the_page_fetches_nothing(make_shot, tmp_path):
     assert result.page.stat().st_size < 1_500_000
 
 
+def test_an_example_is_shown_for_what_it_is_an_example_of(make_shot, tmp_path):
+    """Sharpness is low in all frames, worst in one; the page says there how to sharpen, not something else."""
+
+    def soft(frame, light, matte):
+        shown = np.cbrt(light) * np.float32(0.84 if frame == 1003 else 0.85)
+        return cv2.GaussianBlur(shown, (0, 0), 2.4 if frame == 1005 else 1.6) ** 3
+
+    shot = make_shot(change=soft)
+    result = review(shot, tmp_path, worst_frames=9, min_grain=0.0, max_flicker=100.0)
+    report = read_report(result.data)
+    examples = {one.worst_frame: one.measure for one in report.findings if one.throughout}
+    assert examples == {1003: "color", 1005: "sharpness"}
+    text = result.page.read_text("utf-8")
+    for frame, measure in examples.items():
+        card = text.split(f'id="f{frame}"', 1)[1].split("</article>", 1)[0]
+        assert report.measure(measure).change in html.unescape(card)
+
+
 def test_hostile_names_are_text(make_shot, tmp_path):
     shot = make_shot(frames=(1001, 1002))
     report = shot.measure()
@@ -359,6 +381,17 @@ def test_the_file_follows_its_schema(make_shot, tmp_path):
         assert row["level"] == "info" or (row["change"] and (row["low"] is not None or row["high"] is not None))
 
 
+def test_the_words_on_the_file_name_every_key_a_pipeline_needs(make_shot):
+    report = make_shot(frames=(1001, 1002), change=brighter(0.5, (1001, 1002))).measure()
+    document = json.loads(to_json(report))
+    words = dflcore.qc.report.__doc__
+    kept_from_pipelines = {"profile", "color_space", "model", "merge_settings"}
+    figure, flag, finding = document["figures"][0], document["figures"][0]["flags"][0], document["findings"][0]
+    for keys in (set(document) - kept_from_pipelines, set(figure), set(flag), set(finding)):
+        assert all(re.search(rf"\b{key}\b", words) for key in keys), keys
+    assert {row["unit"] for row in document["measures"]} == {"%", "deg", "px", ""}
+
+
 def test_a_report_replaces_only_its_own_kind(make_shot, tmp_path):
     shot = make_shot(frames=(1001, 1002))
     output = tmp_path / "r.html"
@@ -375,6 +408,21 @@ def test_a_report_replaces_only_its_own_kind(make_shot, tmp_path):
     (tmp_path / "a file").write_text("x")
     with pytest.raises(InvalidInput):
         review(shot, tmp_path / "a file")
+
+
+def test_a_report_lies_beside_the_version_it_is_of(make_shot, tmp_path):
+    shot = make_shot(frames=(1001, 1002))
+    out = Path(shot.result).parent
+    for version in ("v001", "v002"):
+        shutil.copytree(out, tmp_path / "cut" / version)
+    named = Shot(result=str(tmp_path / "cut/{version}/swap.####.exr"), plate=shot.plate, target=shot.faceset)
+    tools = {"converter": shot.converter, "examiner": shot.examiner}
+    result = review_shot(named, tmp_path / "cut/{version}", QcSettings(), Watcher(), **tools)
+    assert result.page == tmp_path / "cut/v002/swap.qc.html"
+    assert read_report(result.data).result == str(tmp_path / "cut/v002/swap.####.exr")
+    plain = Shot(result=shot.result, plate=shot.plate, target=shot.faceset)
+    with pytest.raises(InvalidInput, match="asks for a version"):
+        review_shot(plain, tmp_path / "cut/{version}", QcSettings(), Watcher(), **tools)
 
 
 def test_names_of_the_files(tmp_path):
