@@ -7,7 +7,9 @@ threads of the process; a training step of many small operations then took half 
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Iterator
 
 import torch
 
@@ -24,3 +26,18 @@ def use_one_core() -> None:
         restorer = threading.Thread(target=torch.set_num_threads, args=(usual,))
         restorer.start()
         restorer.join()
+
+
+@contextlib.contextmanager
+def cores(count: int) -> Iterator[None]:
+    """Let torch compute on so many cores in the calling thread for a while.
+
+    For alternating between many small operations, which wait for helper threads longer than those save when anything
+    else runs on the machine, and few large ones. Threads begun meanwhile begin with that number too.
+    """
+    usual = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(usual)

@@ -30,6 +30,7 @@ STAGES = (
     "ablation",
     "merge",
     "merging",
+    "looks",
     "colors",
     "blending",
 )
@@ -56,6 +57,7 @@ what a stage measures, and about how long it takes on two cores:
                                             16 times --minutes, resumable
   merge      merging, step by step                                         30 s
   merging    its operations and totals by size of plate and face        minutes
+  looks      merging at the reference's own settings, with quick96        1 min
   colors     colour transfers, faces of 256 and 512 px                     20 s
   blending   seamless blending beside an exact solver                      20 s
   all        exr, extract, tracks, train, merge{more}
@@ -212,6 +214,12 @@ def _merging(folder: Path, options: argparse.Namespace) -> list[Figure]:
     return bench_merging(folder, frame_count=min(options.frame_count, _MERGING_FRAMES))
 
 
+def _looks(folder: Path, options: argparse.Namespace) -> list[Figure]:
+    from dflcore.bench.looks import bench_looks
+
+    return bench_looks(folder, frame_count=options.frame_count)
+
+
 def _colors(folder: Path, options: argparse.Namespace) -> list[Figure]:
     from dflcore.bench.colors import bench_colors
 
@@ -237,6 +245,7 @@ _STAGE_RUNS = {
     "ablation": _ablation,
     "merge": _merge,
     "merging": _merging,
+    "looks": _looks,
     "colors": _colors,
     "blending": _blending,
 }

@@ -4,8 +4,7 @@ A grainy portrait fills plates of three sizes, a face of known place and size li
 and a stand-in paints it back as it was: what is measured is everything but the network. Operations marked *alone* run
 with nothing beside them; the steps of a merge run beside the reading of the next frame and the writing of the last.
 
-The reference's figures were measured elsewhere (two cores, 8-bit PNG in, nothing written), so that the factors beside
-them are a scale rather than a proof.
+How that compares with the reference is in :mod:`dflcore.bench.looks`.
 """
 
 from __future__ import annotations
@@ -42,10 +41,6 @@ from dflcore.types import Affine, Authorization, Box, FaceRecord, FaceType, Floa
 
 REFERENCE_SIZE = (1280, 720)
 REFERENCE_FACE = 324
-REFERENCE_TOTAL_MS = 174.0
-"""Overlay, RCT, learned mask, Quick96: reading included, of which its network takes about 66."""
-REFERENCE_REST_MS = (105.0, 119.0)
-"""The same without the network, without and with RCT."""
 COMPRESSIONS = ("zip", "zips", "piz", "dwaa")
 _STAGE = "merging"
 _FIRST_FRAME = 1001
@@ -115,7 +110,7 @@ def bench_merging(folder: Path, *, frame_count: int = 8, cases: tuple[MergeCase,
     for case in cases:
         plate = folder / f"plate_{case.plate[0]}"
         if shot != case.plate:
-            _shoot(plate, case.plate, frame_count)
+            shoot_plates(plate, case.plate, frame_count)
             figures += bench_files(plate, case.plate)
             shot = case.plate
         figures += bench_operations(plate, case)
@@ -184,7 +179,7 @@ def bench_merges(folder: Path, output: Path, case: MergeCase, frame_count: int) 
     """Whole merges with the stand-in, of the beauty only and with all layers."""
     pattern = str(folder / _PATTERN)
     faceset_path = folder / f"faces_{case.face}_{case.resolution}"
-    _write_faceset(faceset_path, pattern, case, frame_count)
+    write_case_faceset(faceset_path, pattern, case, frame_count)
     figures: list[Figure] = []
     for layers, what in (("", "beauty only"), (MergeSettings().layers, "all layers")):
         settings = MergeSettings(layers=layers, overwrite=True)
@@ -204,22 +199,17 @@ def bench_merges(folder: Path, output: Path, case: MergeCase, frame_count: int) 
             busy_ms = 1000.0 * (time.process_time() - worked) / frame_count
         note = f"{case.title}, half EXR in and out, {what}, {frame_count} frames, no network"
         figures.append(_figure("merge, processor time of all threads", busy_ms, note))
-        figures += _merge_figures(wall_ms, dict(result.steps_ms), note, is_reference=case == CASES[0])
+        figures += _merge_figures(wall_ms, dict(result.steps_ms), note)
     return figures
 
 
-def _merge_figures(wall_ms: float, steps_ms: dict[str, float], note: str, *, is_reference: bool) -> list[Figure]:
+def _merge_figures(wall_ms: float, steps_ms: dict[str, float], note: str) -> list[Figure]:
     steps_ms.pop("network", None)
     rest = sum(steps_ms.values()) - steps_ms.get("read", 0.0) - steps_ms.get("write", 0.0)
-    total_note = rest_note = note
-    if is_reference:
-        low, high = REFERENCE_REST_MS
-        total_note += f"; the reference measured elsewhere with its network: {REFERENCE_TOTAL_MS:.0f} ms in 8 bit"
-        rest_note += f"; the reference measured elsewhere: {low:.0f} to {high:.0f} ms, {low / rest:.1f} times as long"
     return [
-        _figure("merge, total", wall_ms, total_note),
+        _figure("merge, total", wall_ms, note),
         *(_figure(f"merge, {name}", value, note) for name, value in steps_ms.items()),
-        _figure("merge, everything but network and files", rest, rest_note),
+        _figure("merge, everything but network and files", rest, note),
     ]
 
 
@@ -240,8 +230,8 @@ def _figure(name: str, milliseconds: float, note: str) -> Figure:
     return Figure(stage=_STAGE, name=name, value=milliseconds, unit="ms/frame", note=note)
 
 
-def _shoot(folder: Path, size: tuple[int, int], frame_count: int) -> None:
-    """Plates of the portrait, ACEScg half, with grain of their own in every frame."""
+def shoot_plates(folder: Path, size: tuple[int, int], frame_count: int) -> str:
+    """Plates of the portrait, ACEScg half, with grain of their own in every frame; the pattern they lie under."""
     converter = ColorConverter()
     picture = load_target_portrait()
     width, height = size
@@ -256,6 +246,7 @@ def _shoot(folder: Path, size: tuple[int, int], frame_count: int) -> None:
         layer = ExrLayer(name="", channels=("R", "G", "B"), pixels=linear.astype(np.float16))
         path = folder / _PATTERN.replace("####", str(_FIRST_FRAME + index))
         write_exr(path, layers=[layer], data_window=window, display_window=window, color_space="ACEScg")
+    return str(folder / _PATTERN)
 
 
 def _layers(image: PlateImage) -> list[ExrLayer]:
@@ -301,7 +292,8 @@ def _inside(window: tuple[int, int, int, int], plate: tuple[int, int]) -> tuple[
     return left, top, min(x + width, plate[0]) - left, min(y + height, plate[1]) - top
 
 
-def _write_faceset(path: Path, pattern: str, case: MergeCase, frame_count: int) -> None:
+def write_case_faceset(path: Path, pattern: str, case: MergeCase, frame_count: int) -> None:
+    """The case's face in every frame of :func:`shoot_plates`; its own pictures are black."""
     black = np.zeros((case.resolution, case.resolution, 3), np.uint8)
     with FacesetWriter(
         path,

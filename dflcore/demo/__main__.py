@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     looks = parts.add_parser("looks", help="a frame of a demo through every mode, colour transfer and effect")
     looks.add_argument("--demo", type=Path, required=True, help="folder of the demo")
     looks.add_argument("--output", type=Path, required=True, help="folder of the pictures")
+    looks.add_argument("--detail", type=Path, help="detail model of the demo's source, for the enhancer's picture")
     review = parts.add_parser("review", help="pictures and likeness of a swap on any footage")
     review.add_argument("--plate", type=Path, required=True, help="the plate that was merged")
     review.add_argument("--result", type=Path, required=True, help="pattern of the merged frames")
@@ -76,8 +77,9 @@ def _looks(options: argparse.Namespace) -> int:
     from dflcore.demo.layout import DemoLayout
     from dflcore.demo.looks import write_looks
 
-    for path in write_looks(DemoLayout(options.demo), options.output):
-        sys.stdout.write(f"{path}\n")
+    made = write_looks(DemoLayout(options.demo), options.output, detail=options.detail)
+    for line in (*made.pictures, *made.figures):
+        sys.stdout.write(f"{line}\n")
     return 0
 
 

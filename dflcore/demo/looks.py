@@ -1,37 +1,23 @@
-"""One frame of a finished demo through every mode, colour transfer and effect, as pictures with labels.
+"""One frame of a finished demo through every mode, colour transfer and effect, and what light, ST maps and an enhancer
+come to: pictures with labels, and figures.
 
-The manual's pictures are made by it: ``python -m dflcore.demo looks --demo build/demo --output docs/images``.
+The manual's pictures are made by it: ``python -m dflcore.demo looks --demo build/demo --output docs/images``, with
+``--detail <model>`` for the enhancer's.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
-from dflcore.color.ocio import ColorConverter
-from dflcore.config.merge import MergeSettings
+from dflcore.demo.enhanced import write_enhancer
+from dflcore.demo.highlight import write_highlight
 from dflcore.demo.layout import DemoLayout
-from dflcore.demo.pictures import label_picture
-from dflcore.frames import FrameRange
-from dflcore.io.aligned_image import to_uint8
-from dflcore.io.atomic import write_bytes
-from dflcore.io.exr import read_exr_layers
-from dflcore.io.faceset import Faceset
-from dflcore.io.plate import open_plate
-from dflcore.merge.pipeline import merge_range
-from dflcore.merge.swapper import ModelSwapper, open_swapper
-from dflcore.progress import LoggedRun
-from dflcore.types import FloatArray
+from dflcore.demo.one_frame import DemoFrame, Pixels, cell, rgb_of, square_around, write_sheet
+from dflcore.demo.st_maps import write_st_maps
 
-Pixels = NDArray[np.uint8]
-JPEG_QUALITY: Final = 88
 CELL_PX: Final = 300
 COLUMNS: Final = 4
 SHEETS: Final[Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]]] = {
@@ -70,74 +56,41 @@ SHEETS: Final[Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Stage:
-    """What all pictures have in common."""
+class Looks:
+    """The manual's pictures, and what was measured while they were made, as sentences."""
 
-    layout: DemoLayout
-    swapper: ModelSwapper
-    converter: ColorConverter
-    frame: int
+    pictures: tuple[Path, ...]
+    figures: tuple[str, ...]
 
 
-def write_looks(layout: DemoLayout, output: Path, *, frame: int | None = None) -> list[Path]:
-    """One JPEG per sheet of :data:`SHEETS`.
+def write_looks(layout: DemoLayout, output: Path, *, frame: int | None = None, detail: Path | None = None) -> Looks:
+    """One JPEG per sheet of :data:`SHEETS`, one of a highlight, one of the ST maps, and one of an enhancer.
 
     Args:
         layout: of a finished demo.
         frame: of its target plate; None for the middle.
+        detail: folder of a detail model trained on the demo's source; without it there is no picture of an enhancer.
 
     Raises:
         DflError: the demo is not finished, or a file cannot be written.
     """
-    converter = ColorConverter()
-    frames = open_plate(str(layout.target_plate), resolve_space=converter.find).frames.frames
-    swapper, _ = open_swapper(layout.model)
-    stage = _Stage(
-        layout=layout,
-        swapper=swapper,
-        converter=converter,
-        frame=frames[len(frames) // 2] if frame is None else frame,
-    )
-    written = []
+    stage = DemoFrame.open(layout, frame)
+    pictures = []
     for name, looks in SHEETS.items():
-        cells = [label_picture(_picture(stage, settings), label, CELL_PX) for label, settings in looks]
-        rows = [np.concatenate(cells[first : first + COLUMNS], axis=1) for first in range(0, len(cells), COLUMNS)]
-        path = output / f"{name}.jpg"
-        done, encoded = cv2.imencode(".jpg", np.concatenate(rows)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        assert done
-        write_bytes(path, encoded.tobytes())
-        written.append(path)
-    return written
+        cells = [cell(_picture(stage, settings), CELL_PX, label) for label, settings in looks]
+        rows = [cells[first : first + COLUMNS] for first in range(0, len(cells), COLUMNS)]
+        pictures.append(write_sheet(output / f"{name}.jpg", rows))
+    pictures += [output / "highlight.jpg", output / "st_map.jpg"]
+    figures = write_highlight(stage, pictures[-2]).lines()
+    figures += write_st_maps(stage, pictures[-1]).lines()
+    if detail is not None:
+        pictures.append(output / "enhancer.jpg")
+        figures += write_enhancer(stage, detail, pictures[-1]).lines()
+    return Looks(pictures=tuple(pictures), figures=tuple(figures))
 
 
-def _picture(stage: _Stage, settings: Mapping[str, Any]) -> Pixels:
-    """The surroundings of the face, merged with these settings, under the sRGB curve."""
-    with (
-        tempfile.TemporaryDirectory(prefix="dfl-looks-") as folder,
-        Faceset.open(stage.layout.target_faceset) as faceset,
-    ):
-        plate = open_plate(
-            str(stage.layout.target_plate), frames=FrameRange((stage.frame,)), resolve_space=stage.converter.find
-        )
-        record = faceset.records_by_frame(faceset.info.plates[0])[stage.frame][0]
-        merge_range(
-            plate,
-            stage.swapper,
-            faceset,
-            str(Path(folder) / "look.####.exr"),
-            MergeSettings(layers="", **settings),
-            LoggedRun(),
-            converter=stage.converter,
-        )
-        layers = read_exr_layers(next(Path(folder).glob("*.exr")))
-        rgb = np.stack([layers[channel] for channel in "RGB"], axis=2).astype(np.float32)
-        shown: Pixels = to_uint8(stage.converter.to_network(_around(rgb, record.box), plate.color_space))
-    return shown
-
-
-def _around(rgb: FloatArray, box: Any) -> FloatArray:
-    """A square around a face, half as large again as its box."""
-    side = round(1.5 * max(box.right - box.left, box.bottom - box.top))
-    left = int(np.clip((box.left + box.right - side) / 2, 0, max(rgb.shape[1] - side, 0)))
-    top = int(np.clip((box.top + box.bottom - side) / 2, 0, max(rgb.shape[0] - side, 0)))
-    return np.ascontiguousarray(rgb[top : top + side, left : left + side])
+def _picture(stage: DemoFrame, settings: Mapping[str, Any]) -> Pixels:
+    """The surroundings of the face, merged with these settings."""
+    rgb = rgb_of(stage.merge(settings))
+    rows, columns = square_around(stage.record, (rgb.shape[1], rgb.shape[0]))
+    return stage.show(rgb[rows, columns], stage.read_plate().color_space)

@@ -11,6 +11,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from dflcore.cores import cores
 from dflcore.tuning.layers import LayerShape, LayerUse, count_shapes
 
 CPU_BUDGET_S = 4.0
@@ -96,7 +97,7 @@ def measure_layers(
     ways = ways or (GPU_WAYS if is_gpu else CPU_WAYS)
     watch = _Stopwatch(device, budget_s or (GPU_BUDGET_S if is_gpu else CPU_BUDGET_S))
     trials: list[_Trial] = []
-    with _one_thread(), _seeded():
+    with cores(1), _seeded():
         copy_s_per_byte = _measure_copy(device, watch)
         for shape in _most_costly(uses):
             if trials and watch.used() > WARM_UP_SHARE:
@@ -234,16 +235,6 @@ def _most_costly(uses: Sequence[LayerUse]) -> list[LayerShape]:
 
 def _cost(shape: LayerShape) -> float:
     return shape.operations + OPERATIONS_PER_WEIGHT * shape.weight_count
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from dflcore.cores import use_one_core
+from dflcore.cores import cores, use_one_core
 
 
 @pytest.fixture(params=[2, 3])
@@ -36,3 +36,15 @@ def test_asked_by_many_at_once(usual):
         assert [one.result() for one in [pool.submit(ask) for _ in range(4)]] == [1] * 4
     with ThreadPoolExecutor(1) as later:
         assert later.submit(torch.get_num_threads).result() == usual
+
+
+def test_for_a_while(usual):
+    with cores(1):
+        assert torch.get_num_threads() == 1
+        with cores(usual):
+            assert torch.get_num_threads() == usual
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == usual
+    with pytest.raises(ValueError, match="broken"), cores(1):
+        raise ValueError("broken")
+    assert torch.get_num_threads() == usual

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from dflcore.bench import timed_training
 from dflcore.bench.held_out import MEASURES, Footage, Judgement, Spread
 from dflcore.config.network import QuickSettings
 from dflcore.merge.swapper import FaceSwapper
 from dflcore.models import presets, registry
+from dflcore.train import loop
 from dflcore.tuning import speed
 from small_facesets import noise_faceset
 
@@ -24,6 +26,25 @@ TINY = QuickSettings(resolution=32, grid_blocks=8, code_dims=16, e_dims=8, coars
 def brief_tuning(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which arithmetic is fastest is found in a moment: runs of half a second are timed here."""
     monkeypatch.setattr(speed, "CPU_BUDGET_S", 0.02)
+
+
+class TickingClock:
+    """Thirty milliseconds pass with every look at it, however slow the machine is."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def monotonic(self) -> float:
+        self._now += 0.03
+        return self._now
+
+
+@pytest.fixture
+def ticking_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training and what stops it look at one clock that goes with the steps."""
+    clock = TickingClock()
+    for module in (loop, timed_training):
+        monkeypatch.setattr(module, "time", clock)
 
 
 @pytest.fixture

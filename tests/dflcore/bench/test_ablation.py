@@ -17,7 +17,9 @@ from dflcore.errors import InvalidInput
 
 
 @pytest.fixture
-def run(tiny_preset: None, pretend_movies: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def run(
+    tiny_preset: None, ticking_clock: None, pretend_movies: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Any:
     """The ablation over tiny networks; returns its figures. ``run.trained`` are the slices that were trained."""
     pretend_movies(ablation)
     real, slices = ablation.train_until, []
@@ -48,7 +50,7 @@ def test_every_combination_is_trained_equally_long_and_measured(run: Any) -> Non
         ("tiny-again", "trueface"),
     ]
     assert [asked for *_, asked, _ in run.trained if asked == 0.6] == [0.6] * 4
-    assert all(one["seconds"] > 0.0 for one in facts["runs"])
+    assert all(one["seconds"] == pytest.approx(0.6, abs=0.4) for one in facts["runs"])
     table = (run.output / "ablation.md").read_text()
     assert "| TINY-AGAIN (TrueFace) | 0." in table
     assert "| (no swap at all) | 1 | 0 | 0.900 | 0.200 | 0 | 0 | 1 | 0 |" in table

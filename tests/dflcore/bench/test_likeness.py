@@ -47,7 +47,7 @@ def test_there_at_the_first_look_counts_that_look() -> None:
 
 
 def test_every_preset_gets_its_time_and_its_place_in_table_and_pictures(
-    tiny_preset: None, pretend_movies: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_preset: None, ticking_clock: None, pretend_movies: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretend_movies(likeness)
     monkeypatch.setattr(likeness, "times_to_look", lambda minutes: [0.4, 0.8, 60.0 * minutes])

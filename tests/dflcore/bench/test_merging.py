@@ -32,12 +32,15 @@ def test_every_operation_is_measured(tmp_path: Path) -> None:
     assert square.sum() == pytest.approx(SMALL.face**2, rel=0.05)
 
 
-def test_the_reference_is_named_where_the_case_is_its_own() -> None:
+def test_the_rest_is_neither_network_nor_files() -> None:
     steps = {"read": 30.0, "warp": 10.0, "light": 5.0, "network": 50.0, "write": 60.0}
-    total, *_, rest = merging._merge_figures(90.0, dict(steps), "note", is_reference=True)
-    assert "174" in total.note
+    total, *parts, rest = merging._merge_figures(90.0, dict(steps), "note")
+    assert total.value == 90.0
+    assert [part.name for part in parts] == ["merge, read", "merge, warp", "merge, light", "merge, write"]
     assert rest.value == 15.0
-    assert "7.0 times" in rest.note
+
+
+def test_the_cases_are_the_references_and_the_usual_plates() -> None:
     assert (CASES[0].plate, CASES[0].face) == ((1280, 720), 324)
     assert {(case.plate, case.face) for case in CASES} >= {((4096, 2160), 512), ((1920, 1080), 256)}
 

@@ -15,7 +15,7 @@ from dflcore.models.checkpoint import ModelFolder
 
 SETTINGS = TrainSettings(preset="tiny", minutes=0.02, batch_size=2, device="cpu")
 
-pytestmark = pytest.mark.usefixtures("tiny_preset")
+pytestmark = pytest.mark.usefixtures("tiny_preset", "ticking_clock")
 
 
 def test_slices_add_up(noise_facesets: Path, tmp_path: Path) -> None:
