@@ -1,9 +1,15 @@
-"""Who may call: a bearer token in a file that only the user can read, new at every start."""
+"""Who may call: a bearer token in a file that only the user can read.
+
+Clients of this machine read one that is new at every start. Those of other machines have a copy of another, which stays
+until somebody asks for a new one: nobody copies a file after every start.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
+import stat
 from pathlib import Path
 
 import grpc
@@ -28,11 +34,42 @@ def create_token(path: Path) -> str:
     return token
 
 
-class TokenInterceptor(Interceptor):
-    """Refuses every call without the token, before anything of it is read."""
+def kept_token(path: Path) -> str:
+    """The token of this file, which is made where it is not there.
 
-    def __init__(self, token: str) -> None:
-        self._expected = f"Bearer {token}".encode()
+    Raises:
+        InvalidInput: others may read or write it, it is a link, or nobody has made it here (``TOKEN_FILE_DAMAGED``).
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return create_token(path)
+    except OSError as error:
+        raise _damaged(path, error.strerror or "it cannot be opened") from error
+    with os.fdopen(descriptor, "rb") as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode) or about.st_uid != os.geteuid() or stat.S_IMODE(about.st_mode) & 0o077:
+            raise _damaged(path, "it is no file that you alone can read (mode 0600)")
+        text = file.read(4 * TOKEN_BYTES).strip()
+    if not re.fullmatch(rb"[0-9a-f]{%d}" % (2 * TOKEN_BYTES), text):
+        raise _damaged(path, f"it has no {TOKEN_BYTES} bytes in hex")
+    return text.decode("ascii")
+
+
+def _damaged(path: Path, why: str) -> InvalidInput:
+    return InvalidInput(
+        f"The token of distant clients, {path}, is not used: {why}. Remove it, or start with --new-token; distant "
+        "clients then need a copy of the new one.",
+        reason="TOKEN_FILE_DAMAGED",
+        path=path,
+    )
+
+
+class TokenInterceptor(Interceptor):
+    """Refuses every call without one of the tokens, before anything of it is read."""
+
+    def __init__(self, *tokens: str) -> None:
+        self._expected = tuple(f"Bearer {token}".encode() for token in tokens)
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -44,7 +81,7 @@ class TokenInterceptor(Interceptor):
         if not given:
             return _refuse("This call needs the daemon's token as `authorization: Bearer ...`.", "TOKEN_MISSING")
         offered = given[0].encode() if isinstance(given[0], str) else given[0]
-        if not secrets.compare_digest(offered, self._expected):
+        if not any(secrets.compare_digest(offered, expected) for expected in self._expected):
             return _refuse(
                 "The token is not this daemon's; it was restarted or another one answers here. Read the token again.",
                 "TOKEN_WRONG",

@@ -20,11 +20,11 @@ from typing import Any, Self, TypeVar, cast
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from dflcore.errors import Conflict, DflError, Internal, InvalidInput, NotFound, ResourceExhausted
-from dflcore.version import __version__
+from dflcore.errors import Conflict, DflError, Internal, InvalidInput, NotFound
+from dfldaemon.client_calls import ClientTls, call_metadata, open_channel, status_code, translate, unreachable
+from dfldaemon.client_frames import FRAME_DEADLINE_S, FramePicture, fetch_frame
+from dfldaemon.client_storage import list_folders, send_files
 from dfldaemon.discovery import TOKEN_NAME, UNREACHABLE_REASONS, find_session, read_token
-from dfldaemon.errors import error_from_call
-from dfldaemon.frame_slots import SlotReference, read_slot, room_for
 from dflproto.v1 import (
     common_pb2,
     daemon_service_pb2,
@@ -34,15 +34,13 @@ from dflproto.v1 import (
     job_service_pb2,
     job_service_pb2_grpc,
     merge_service_pb2,
-    merge_service_pb2_grpc,
     model_service_pb2,
     model_service_pb2_grpc,
+    storage_service_pb2,
 )
 
 Answer = TypeVar("Answer")
 CALL_DEADLINE_S = 10.0
-FRAME_DEADLINE_S = 120.0
-"""For a single frame: the first one loads the model."""
 START_DEADLINE_S = 10.0
 STOP_DEADLINE_S = 90.0
 """A worker may take a minute to save."""
@@ -50,7 +48,6 @@ RECONNECT_S = 20.0
 """How long a watch looks for a daemon that went away before it gives up."""
 AUTO_IDLE_EXIT_S = 900.0
 """A daemon that a command started by itself leaves after so long without a job or a call."""
-MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 ENDED_STATES = frozenset(
     {
         common_pb2.JOB_STATE_SUCCEEDED,
@@ -64,18 +61,11 @@ _START_REASONS = frozenset({"DAEMON_NOT_RUNNING", "DAEMON_GONE", "TOKEN_NOT_FOUN
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """How to reach a daemon: a gRPC target and the bearer token."""
+    """How to reach a daemon: a gRPC target, the bearer token, and TLS where it is on another machine."""
 
     address: str
     token: str
-
-
-@dataclass(frozen=True, slots=True)
-class FramePicture:
-    """One merged frame: what it is, and its bytes as asked for; none where the daemon wrote a file."""
-
-    header: merge_service_pb2.FrameHeader
-    data: memoryview
+    tls: ClientTls | None = None
 
 
 def session_endpoint(state_dir: Path) -> Endpoint:
@@ -90,7 +80,9 @@ def session_endpoint(state_dir: Path) -> Endpoint:
     return Endpoint(session.address, read_token(session))
 
 
-def explicit_endpoint(address: str, state_dir: Path, token_path: Path | None = None) -> Endpoint:
+def explicit_endpoint(
+    address: str, state_dir: Path, token_path: Path | None = None, tls: ClientTls | None = None
+) -> Endpoint:
     """A daemon the user named; its token is in ``token_path``, else in the state folder.
 
     Raises:
@@ -99,7 +91,7 @@ def explicit_endpoint(address: str, state_dir: Path, token_path: Path | None = N
     """
     path = token_path or state_dir / TOKEN_NAME
     try:
-        return Endpoint(address, path.read_text(encoding="ascii").strip())
+        return Endpoint(address, path.read_text(encoding="ascii").strip(), tls)
     except FileNotFoundError as error:
         raise NotFound(
             f"There is no token file {path}; copy the daemon's token there or name it with DFL_TOKEN_FILE.",
@@ -125,7 +117,7 @@ class DaemonClient:
     def __init__(self, locate: Callable[[], Endpoint]) -> None:
         self._locate = locate
         self.endpoint = locate()
-        self._channel = _open_channel(self.endpoint)
+        self._channel = open_channel(self.endpoint.address, self.endpoint.token, self.endpoint.tls)
 
     def __enter__(self) -> Self:
         return self
@@ -262,6 +254,14 @@ class DaemonClient:
         request = model_service_pb2.GetModelRequest(path=path)
         return self._call(stub.GetModel, request, model_service_pb2.GetModelResponse).model
 
+    def list_folders(self, kind: str) -> list[storage_service_pb2.Folder]:
+        """Models (``model``) or facesets (``faceset``) the daemon has, last changed first. Raises DflError."""
+        return list_folders(self._channel, self.endpoint.address, kind)
+
+    def send_files(self, name: str, files: Mapping[str, Path]) -> str:
+        """Send files to a daemon that sees no disk of ours; see :func:`dfldaemon.client_storage.send_files`."""
+        return send_files(self._channel, self.endpoint.address, name, files)
+
     def merge_frame(
         self,
         request: merge_service_pb2.MergeFrameRequest,
@@ -269,38 +269,8 @@ class DaemonClient:
         deadline_s: float = FRAME_DEADLINE_S,
         into: bytearray | None = None,
     ) -> FramePicture:
-        """Have one frame rendered, and fetch it by the road the request names.
-
-        Another thread may ask meanwhile, with a client of its own: see ``MergeFrameRequest.client_key``.
-
-        Args:
-            into: memory for the bytes, used where it is large enough; the picture's data is then a view of it.
-
-        Raises:
-            Cancelled: a newer request of the same client key has come (reason ``SUPERSEDED``).
-            Internal: the process that renders was lost (reason ``FRAME_WORKER_LOST``); ask again.
-            DflError: whatever rendering raised, and as :meth:`_call`.
-        """
-        stub = cast(Any, merge_service_pb2_grpc).MergeServiceStub(self._channel)
-        try:
-            answers = stub.MergeFrame(request, timeout=deadline_s, metadata=_metadata())
-            first = next(answers, None)
-            if first is None:
-                raise Internal("The daemon answered a frame without its header; please report it.", reason="NO_HEADER")
-            header = first.header
-            if request.road == merge_service_pb2.PIXEL_ROAD_SHARED_MEMORY:
-                slot = SlotReference(header.path, header.offset_bytes, header.size_bytes, header.generation)
-                data = read_slot(slot, into)
-            else:
-                is_file = request.road == merge_service_pb2.PIXEL_ROAD_PATH
-                data = room_for(0 if is_file else header.size_bytes, into)
-            position = 0
-            for answer in answers:
-                data[position : position + len(answer.chunk)] = answer.chunk
-                position += len(answer.chunk)
-        except grpc.RpcError as error:
-            raise _translate(error, self.endpoint.address) from error
-        return FramePicture(header, data)
+        """Have one frame rendered, and fetch it; see :func:`dfldaemon.client_frames.fetch_frame`."""
+        return fetch_frame(self._channel, self.endpoint.address, request, deadline_s=deadline_s, into=into)
 
     def watch(
         self,
@@ -329,7 +299,7 @@ class DaemonClient:
             failure: DflError | None = None
             try:
                 request = job_service_pb2.WatchJobRequest(id=job_id, after_sequence=sequence)
-                for answer in self._jobs().WatchJob(request, metadata=_metadata()):
+                for answer in self._jobs().WatchJob(request, metadata=call_metadata()):
                     lost_at, failures = None, 0
                     sequence = answer.event.sequence
                     yield answer.event
@@ -340,12 +310,12 @@ class DaemonClient:
                     return
                 if not isinstance(error, grpc.RpcError):
                     raise
-                failure = _translate(error, self.endpoint.address)
-                if _code(error) not in _TRY_AGAIN_CODES:
+                failure = translate(error, self.endpoint.address)
+                if status_code(error) not in _TRY_AGAIN_CODES:
                     raise failure from error
             lost_at = time.monotonic() if lost_at is None else lost_at
             if time.monotonic() - lost_at > reconnect_s:
-                raise failure or _unreachable(self.endpoint.address)
+                raise failure or unreachable(self.endpoint.address)
             failures += 1
             time.sleep(min(0.05 * 2**failures, 1.0))
             if is_closed():
@@ -366,7 +336,7 @@ class DaemonClient:
         if endpoint != self.endpoint:
             self._channel.close()
             self.endpoint = endpoint
-            self._channel = _open_channel(endpoint)
+            self._channel = open_channel(endpoint.address, endpoint.token, endpoint.tls)
 
     def _jobs(self) -> Any:
         return cast(Any, job_service_pb2_grpc).JobServiceStub(self._channel)
@@ -386,11 +356,11 @@ class DaemonClient:
         """
         for attempt in range(attempts):
             try:
-                return cast(Answer, method(request, timeout=CALL_DEADLINE_S, metadata=_metadata()))
+                return cast(Answer, method(request, timeout=CALL_DEADLINE_S, metadata=call_metadata()))
             except grpc.RpcError as error:
-                if _code(error) == grpc.StatusCode.UNAVAILABLE and attempt + 1 < attempts:
+                if status_code(error) == grpc.StatusCode.UNAVAILABLE and attempt + 1 < attempts:
                     continue
-                raise _translate(error, self.endpoint.address) from error
+                raise translate(error, self.endpoint.address) from error
         raise Internal("A call was made with no attempts.", reason="NO_ATTEMPTS")
 
 
@@ -466,6 +436,8 @@ def start_daemon(
         except DflError:
             client.close()
             continue
+        if client.server_info().pid != process.pid:
+            _end(process)  # another was there first; ours must not take its place when that one leaves
         process.returncode = 0  # it outlives us: Popen must neither wait for it nor warn
         return client
     _end(process)
@@ -553,64 +525,3 @@ def _last_words(log_path: Path) -> str:
     except OSError:
         return ""
     return f" It ends: {lines[-1][:300]}" if lines else ""
-
-
-def _open_channel(endpoint: Endpoint) -> grpc.Channel:
-    """A channel that refuses to send the token to another machine: local credentials need a local peer."""
-    is_socket = endpoint.address.startswith("unix:")
-    kind = grpc.LocalConnectionType.UDS if is_socket else grpc.LocalConnectionType.LOCAL_TCP
-    credentials = grpc.composite_channel_credentials(
-        grpc.local_channel_credentials(kind), grpc.access_token_call_credentials(endpoint.token)
-    )
-    options = [
-        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-        ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
-        ("grpc.max_reconnect_backoff_ms", 1000),
-        ("grpc.enable_http_proxy", 0),
-    ]
-    return grpc.secure_channel(endpoint.address, credentials, options=options)
-
-
-def _metadata() -> tuple[tuple[str, str], ...]:
-    return (("dfl-client-version", __version__),)
-
-
-def _code(error: grpc.RpcError) -> grpc.StatusCode:
-    return error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
-
-
-def _translate(error: grpc.RpcError, address: str) -> DflError:
-    """What the daemon raised, or why it could not be asked."""
-    translated = error_from_call(cast(grpc.Call, error))  # what the sync stubs raise is both
-    code = _code(error)
-    if code == grpc.StatusCode.UNAVAILABLE and translated.reason == code.name:
-        return _unreachable(address)
-    if code == grpc.StatusCode.UNAUTHENTICATED:
-        return InvalidInput(
-            f"The daemon at {address} refuses the token; it was restarted, or is another user's.",
-            reason="TOKEN_REFUSED",
-            address=address,
-        )
-    if code == grpc.StatusCode.RESOURCE_EXHAUSTED and translated.reason == code.name:
-        return ResourceExhausted(
-            f"What was to be sent to the daemon, or its answer, is too large for one call: at most "
-            f"{MAX_MESSAGE_BYTES >> 20} MiB. Ask for less, or split it.",
-            reason="MESSAGE_TOO_LARGE",
-        )
-    if code == grpc.StatusCode.DEADLINE_EXCEEDED:
-        return Conflict(
-            f"The daemon at {address} did not answer in time; see its log (`dfl daemon status`).",
-            reason="DAEMON_TIMEOUT",
-            address=address,
-        )
-    return translated
-
-
-def _unreachable(address: str) -> NotFound:
-    return NotFound(
-        f"The daemon at {address} cannot be reached; jobs it has are kept. Start it with `dfl daemon start`.",
-        reason="DAEMON_UNREACHABLE",
-        address=address,
-    )

@@ -4,8 +4,11 @@ Layout of the state folder (0700, the user's own)::
 
     session.json      how to reach the running daemon; gone when it ended in order
     token             32 random bytes in hex, 0600, new at every start
+    remote_token      the same for clients of other machines; stays until a new one is asked for
     daemon.lock       held for as long as a daemon lives
     jobs.sqlite       the jobs
+    inbox/            files that clients without a common disk have sent
+    made/             models and facesets that their jobs have made; never removed
     logs/             daemon.jsonl, and jobs/<id>.log with what a job's worker printed
 
 A daemon that was killed leaves its session file behind; :func:`find_session` recognises that by the process being gone.
@@ -25,7 +28,10 @@ from dflcore.io.atomic import atomic_path
 
 SESSION_NAME = "session.json"
 TOKEN_NAME = "token"
+REMOTE_TOKEN_NAME = "remote_token"
 LOCK_NAME = "daemon.lock"
+INBOX_NAME = "inbox"
+MADE_NAME = "made"
 SESSION_FORMAT = 1
 PROTOCOL = "dflproto.v1"
 API_MINOR = 0
@@ -63,6 +69,9 @@ class Session:
         log_path: the daemon's log.
         start_time: UTC, ISO 8601.
         format: layout of this file.
+        remote_address: ``host:port`` that the daemon listens at besides; empty where there is none.
+        remote_token_path: the token that clients there have a copy of.
+        made_path: folder for what jobs of clients without a common disk make.
     """
 
     address: str
@@ -76,6 +85,9 @@ class Session:
     log_path: str
     start_time: str
     format: int = SESSION_FORMAT
+    remote_address: str = ""
+    remote_token_path: str = ""
+    made_path: str = ""
 
     @property
     def is_alive(self) -> bool:

@@ -15,6 +15,7 @@ from dflcore.errors import Conflict, InvalidInput
 from dflcore.io.atomic import translate_disk_errors
 from dfldaemon.discovery import LOCK_NAME
 
+MADE_NAMES = ("models", "facesets")
 MAX_SOCKET_PATH_BYTES = 103
 """Of a Unix socket: 107 on Linux, 103 on macOS."""
 
@@ -35,6 +36,17 @@ def private_folder(path: Path) -> Path:
             path=path,
         )
     return path
+
+
+def made_folders(path: Path) -> None:
+    """The folder of what jobs of distant clients make, with one for each kind.
+
+    Raises:
+        InvalidInput, ResourceExhausted: it cannot be made.
+    """
+    for name in MADE_NAMES:
+        with translate_disk_errors(path / name):
+            (path / name).mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def socket_path(runtime_dir: Path, state_dir: Path) -> Path:

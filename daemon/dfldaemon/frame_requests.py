@@ -13,7 +13,6 @@ import itertools
 import logging
 import os
 import signal
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,12 +21,14 @@ from typing import Any
 
 from dflcore.config.merge import MergeSettings
 from dflcore.errors import Cancelled, DflError, Internal, InvalidInput, ResourceExhausted
+from dflcore.version import __version__
 from dfldaemon.frame_folders import empty_folder
 from dfldaemon.frame_slots import SlotReference
 from dfldaemon.jobs import ErrorReport, JobKind, Work
 from dfldaemon.submission import check_work_paths
 from dfldaemon.supervisor import explain_exit
 from dfldaemon.worker_protocol import MAX_LINE_BYTES, WorkerLimits, decode_line, encode_line
+from dfldaemon.worker_start import start_worker
 from dflproto.v1 import merge_service_pb2 as wire
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,8 @@ _SUFFIXES = {
     wire.PIXEL_FORMAT_PNG: ".png",
 }
 """Of the formats that are files."""
+_CHOICES = {"pixel_format": wire.PixelFormat, "road": wire.PixelRoad, "region": wire.FrameRegion}
+"""Fields that are one of several; a newer client may know more."""
 
 
 class FrameWorkerLost(Internal):
@@ -76,6 +79,7 @@ class FrameOrder:
     Attributes:
         client: whose slots take the bytes.
         is_superseded: a newer request of the same client has come.
+        has_gone: whoever asked has hung up.
         slot: where the bytes are; None for a file.
     """
 
@@ -83,6 +87,7 @@ class FrameOrder:
     client: str
     answered: asyncio.Future[None]
     is_superseded: bool = False
+    has_gone: bool = False
     header: wire.FrameHeader = field(default_factory=wire.FrameHeader)
     slot: SlotReference | None = None
 
@@ -172,6 +177,9 @@ class FrameProcess:
             await self._wait(worker, order)
             order.check()
             yield order
+        except (asyncio.CancelledError, GeneratorExit):
+            order.has_gone = True
+            raise
         finally:
             self._leave(order, worker, key)
 
@@ -205,7 +213,8 @@ class FrameProcess:
             self._idle = None
 
     def _leave(self, order: FrameOrder, worker: _Worker | None, key: str) -> None:
-        if key and self._newest.get(key) is order:
+        is_newest = not key or self._newest.get(key) is order
+        if key and is_newest:
             del self._newest[key]
         if order.answered.done():
             if not order.answered.cancelled():
@@ -215,7 +224,7 @@ class FrameProcess:
         if worker is not None:
             if worker.orders.pop(order.id, None) is not None:
                 worker.send({"type": "drop", "id": order.id})
-            if not key:
+            if not key or (order.has_gone and is_newest):
                 worker.send({"type": "forget", "client": order.client})
         self._open -= 1
         if not self._open:
@@ -252,21 +261,7 @@ class FrameProcess:
 
     async def _start(self) -> _Worker:
         options = self._options
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                process = await asyncio.create_subprocess_exec(
-                    *options.command,
-                    f"--channel={theirs.fileno()}",
-                    pass_fds=(theirs.fileno(),),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=asyncio.subprocess.DEVNULL,
-                    start_new_session=True,
-                )
-            except OSError:
-                ours.close()
-                raise
-        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE_BYTES)
+        process, reader, writer = await start_worker(options.command, limit=MAX_LINE_BYTES)
         worker = _Worker(process, writer)
         worker.send(
             {
@@ -340,8 +335,16 @@ def check_request(request: wire.MergeFrameRequest, roots: Sequence[str]) -> Mapp
     """What can be told without looking at pixels; answers with all settings, resolved.
 
     Raises:
-        InvalidInput: a path outside the roots, a setting out of range, a format and a road that do not go together.
+        InvalidInput: a path outside the roots, a setting out of range, a format and a road that do not go together, a
+            value of a newer version.
     """
+    for name, known in _CHOICES.items():
+        if getattr(request, name) not in known.values():
+            raise InvalidInput(
+                f"{name} = {getattr(request, name)} is none that this daemon ({__version__}) knows.",
+                reason="UNKNOWN_VALUE",
+                field=name,
+            )
     settings = MergeSettings.from_values({field.name: value for field, value in request.settings.ListFields()})
     values = settings.values()
     is_file = request.road == wire.PIXEL_ROAD_PATH

@@ -30,7 +30,8 @@ _TURNS = 2
 MAX_CLIENTS = 4
 """Clients that have slots; of a further one, those of whoever asked longest ago go."""
 _SPARE_SHARE = 0.1
-"""Of a memory file system, left free for others."""
+_SPARE_BYTES = 1 << 30
+"""Left free for others: a tenth of a small file system (memory), a gibibyte of a large one (a well filled disk)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +215,7 @@ def _allocate(path: Path, capacity: int) -> mmap.mmap:
 def _has_room(folder: Path, size: int) -> bool:
     about = os.statvfs(folder)
     total, free = about.f_blocks * about.f_frsize, about.f_bavail * about.f_frsize
-    return free - size > _SPARE_SHARE * total
+    return free - size > min(_SPARE_SHARE * total, _SPARE_BYTES)
 
 
 def _remove(slot: _Slot | None) -> None:

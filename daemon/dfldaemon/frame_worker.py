@@ -60,6 +60,7 @@ class FrameDesk:
         self._cache_bytes = cache_mb << 20
         self._orders: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._dropped: set[int] = set()
+        self._swept: set[Path] = set()
         self._frames: WarmFrames | None = None
 
     def serve(self) -> None:
@@ -148,12 +149,15 @@ class FrameDesk:
             return [path.read_bytes()]
 
     def _write_file(self, order: wire.MergeFrameRequest, request: FrameRequest, rendered: RenderedFrame) -> None:
-        from dflcore.io.atomic import write_bytes
+        from dflcore.io.atomic import remove_leftovers, write_bytes
         from dflcore.merge.frame import check_output
 
         assert self._frames is not None
         path = Path(check_path(order.output_path, "output_path", self._limits.roots))
         check_output(path, request, rendered)
+        if path.parent not in self._swept:  # of what a killed process began there
+            remove_leftovers(path.parent)
+            self._swept.add(path.parent)
         if order.pixel_format == wire.PIXEL_FORMAT_PNG:
             write_bytes(path, rendered.png())
         else:

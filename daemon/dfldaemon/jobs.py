@@ -235,7 +235,8 @@ class Job:
         spec: serialized ``dflproto.v1.JobSpec`` with resolved settings.
         output: what it writes to; a later job may wait for it.
         attempt_count: 1 for the first run; a retry and a lost worker or daemon add one.
-        worker_losses, daemon_losses: since it was last put into the queue by a person.
+        worker_losses, daemon_losses: since it was last put into the queue by a person; a save ends the count of the
+            first, so that a training of weeks outlives a crash a day.
         stop: what the worker was asked for and has not done yet.
         ahead_count: jobs that go before it when it is queued, the running one included.
         progress: the latest, if any.

@@ -23,8 +23,9 @@ logger = logging.getLogger(__name__)
 
 LOG_BYTES = 10 * 1024 * 1024
 LOG_FILES = 5
-QUIET_PREFIXES = ("Get", "List", "Watch", "Describe", "Check", "MergeFrame")
-"""Methods that only look; they are called again and again, so their success is logged at debug level."""
+QUIET_PREFIXES = ("Get", "List", "Watch", "Describe", "Check", "MergeFrame", "PutChunk")
+"""Methods that only look, or do a small part of something; they are called again and again, so their success is logged
+at debug level."""
 _OWN_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
 
 

@@ -11,7 +11,6 @@ import base64
 import contextlib
 import logging
 import signal
-import socket
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -20,6 +19,7 @@ from google.protobuf.message import Message
 from dflcore.errors import DflError, Internal, ResourceExhausted
 from dfldaemon.jobs import ErrorReport
 from dfldaemon.worker_protocol import decode_line, encode_line
+from dfldaemon.worker_start import start_worker
 
 M = TypeVar("M", bound=Message)
 
@@ -91,21 +91,7 @@ class QueryProcess:
 
     async def _start(self) -> None:
         await self._end()
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                self._process = await asyncio.create_subprocess_exec(
-                    *self._command,
-                    f"--channel={theirs.fileno()}",
-                    pass_fds=(theirs.fileno(),),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=asyncio.subprocess.DEVNULL,
-                    start_new_session=True,
-                )
-            except OSError:
-                ours.close()
-                raise
-        self._reader, self._writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_ANSWER_BYTES)
+        self._process, self._reader, self._writer = await start_worker(self._command, limit=MAX_ANSWER_BYTES)
 
     def _end_when_free(self) -> None:
         task = asyncio.get_running_loop().create_task(self._leave())

@@ -271,8 +271,8 @@ def answer_presets() -> Message:
 
 
 def answer_layers() -> Message:
-    """The table of layers, beauty first."""
-    from dflcore.merge.aovs import BEAUTY, LAYERS
+    """The table of layers, beauty first; last, names that stand for several."""
+    from dflcore.merge.aovs import BEAUTY, LAYERS, ON_REQUEST
 
     beauty = merge_service_pb2.Layer(
         channels="".join(BEAUTY), help="The composite over the plate; A is the plate's own alpha."
@@ -281,7 +281,7 @@ def answer_layers() -> Message:
         merge_service_pb2.Layer(
             name=layer.name, channels="".join(layer.channels), pixel_type=layer.pixel_type or "", help=layer.help
         )
-        for layer in LAYERS.values()
+        for layer in (*LAYERS.values(), *ON_REQUEST.values())
     ]
     return merge_service_pb2.ListLayersResponse(layers=[beauty, *layers])
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dflcore.errors import Conflict, DflError, Internal
-from dflcore.progress import Event, FrameProgress, Notice, StopRequest, TrainProgress
+from dflcore.progress import Event, FrameProgress, Notice, Saved, StopRequest, TrainProgress
 from dfldaemon.convert import work_from_stored
 from dfldaemon.jobs import ErrorReport, EventBody, Job, JobEvent, JobKind, JobState, StateChange, Verb, Work
 from dfldaemon.store import Draft, JobStore, StoreThread
@@ -51,7 +51,8 @@ class SchedulerOptions:
     Attributes:
         job_logs: folder for what workers print.
         roots: resolved folders that paths may lie in; they may be fewer than when a job was submitted.
-        max_attempts: how often a job is started when the daemon is lost. worker_retries: when its worker is lost.
+        max_attempts: how often a job is started when the daemon is lost. worker_retries: when its worker is
+            lost before it saved anew.
     """
 
     job_logs: Path
@@ -64,12 +65,14 @@ class SchedulerOptions:
 
 @dataclass(slots=True)
 class _Recorder:
-    """Events of a running job on their way to the store."""
+    """Events of a running job on their way to the store. ``has_saved``: a save was among them."""
 
     waiting: list[tuple[float, Event]] = field(default_factory=list)
     last_kept: float = 0.0
+    has_saved: bool = False
 
     def add(self, event: Event) -> None:
+        self.has_saved |= isinstance(event, Saved)
         self.waiting.append((time.time(), event))
 
     def take(self, *, is_last: bool = False) -> list[Draft]:
@@ -333,7 +336,7 @@ class Scheduler:
         elif isinstance(outcome, Stopped):
             defect = Internal("The worker left as if asked to; please report it.", reason="WORKER_FAILED")
             await self._end(running, Verb.FAIL, error=ErrorReport.of(defect))
-        elif job.worker_losses < self._options.worker_retries:
+        elif (0 if running.recorder.has_saved else job.worker_losses) < self._options.worker_retries:
             await self._end(running, Verb.REQUEUE, lost="worker", notice=_retry_notice(outcome.error))
         else:
             await self._end(running, Verb.FAIL, error=outcome.error)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import datetime
 import logging
 import os
@@ -25,20 +26,23 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from dflcore.errors import DflError
 from dflcore.version import __version__
-from dfldaemon.auth import TokenInterceptor, create_token
+from dfldaemon.auth import TokenInterceptor, create_token, kept_token
 from dfldaemon.discovery import (
     API_MINOR,
     PROTOCOL,
+    REMOTE_TOKEN_NAME,
     SESSION_NAME,
     TOKEN_NAME,
     Session,
     process_identity,
     write_session,
 )
-from dfldaemon.folders import lock_state_folder, private_folder, socket_path
+from dfldaemon.folders import lock_state_folder, made_folders, private_folder, socket_path
 from dfldaemon.frame_folders import pixel_folders
 from dfldaemon.frame_requests import FrameOptions, FrameProcess
+from dfldaemon.inbox import Inbox
 from dfldaemon.jobs import JobState
+from dfldaemon.listening import TCP, bind, named_address
 from dfldaemon.logs import CallInterceptor, log_to_file
 from dfldaemon.queries import QueryProcess
 from dfldaemon.scheduler import Scheduler, SchedulerOptions
@@ -47,6 +51,7 @@ from dfldaemon.servicers.facesets import FacesetServicer
 from dfldaemon.servicers.jobs import JobServicer
 from dfldaemon.servicers.merging import MergeServicer
 from dfldaemon.servicers.models import ModelServicer
+from dfldaemon.servicers.storage import StorageServicer
 from dfldaemon.settings import DaemonSettings
 from dfldaemon.store import STORE_NAME, JobStore, StoreThread
 from dfldaemon.supervisor import WorkerOptions
@@ -58,6 +63,7 @@ from dflproto.v1 import (
     job_service_pb2_grpc,
     merge_service_pb2_grpc,
     model_service_pb2_grpc,
+    storage_service_pb2_grpc,
 )
 
 logger = logging.getLogger(__name__)
@@ -75,6 +81,7 @@ SERVICES = (
     "dflproto.v1.FacesetService",
     "dflproto.v1.ModelService",
     "dflproto.v1.MergeService",
+    "dflproto.v1.StorageService",
 )
 CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -125,6 +132,7 @@ class Daemon:
         log_path = state / "logs" / "daemon.jsonl"
         async with contextlib.AsyncExitStack() as stack:
             stack.enter_context(lock_state_folder(state))
+            made_folders(self.settings.made_folder)
             stack.enter_context(log_to_file(log_path, self.settings.log_level))
             store = stack.enter_context(contextlib.closing(StoreThread(state / STORE_NAME)))
             stack.push_async_callback(self._queries.close)
@@ -134,8 +142,12 @@ class Daemon:
             scheduler = Scheduler(store, self._watchers, self._scheduler_options(state), make_room=frames.release)
             token = create_token(state / TOKEN_NAME)
             stack.callback((state / TOKEN_NAME).unlink, missing_ok=True)
-            server, address = self._listen(token, state)
+            server, address, remote_address = self._listen(token, state)
             session = self._session(address, state, log_path)
+            if remote_address:
+                session = dataclasses.replace(
+                    session, remote_address=remote_address, remote_token_path=str(state / REMOTE_TOKEN_NAME)
+                )
             self._add_servicers(server, session, store, scheduler, frames)
             await server.start()
             stack.push_async_callback(server.stop, CALL_GRACE_S)
@@ -163,20 +175,25 @@ class Daemon:
         await self._health.enter_graceful_shutdown()
         self._watchers.close()
 
-    def _listen(self, token: str, state: Path) -> tuple[grpc.aio.Server, str]:
-        """A server bound to this machine only, and its address. There is no way to bind it to anything else."""
+    def _listen(self, token: str, state: Path) -> tuple[grpc.aio.Server, str, str]:
+        """A server, its address for clients on this machine, and (else empty) the one named address it has besides.
+
+        Without such an address it is bound to this machine only.
+        """
+        named = named_address(self.settings.listen, self.settings.tls_files)
+        tokens = (token, kept_token(state / REMOTE_TOKEN_NAME)) if named else (token,)
         server = grpc.aio.server(
             migration_thread_pool=ThreadPoolExecutor(4, thread_name_prefix="bulk"),
-            interceptors=[CallInterceptor(self._idle_clock.count), TokenInterceptor(token)],
+            interceptors=[CallInterceptor(self._idle_clock.count), TokenInterceptor(*tokens)],
             options=CHANNEL_OPTIONS,
         )
-        if self.settings.listen == "tcp":
+        if self.settings.listen == TCP:
             credentials = grpc.local_server_credentials(grpc.LocalConnectionType.LOCAL_TCP)
             port = server.add_secure_port("127.0.0.1:0", credentials)
-            return server, f"127.0.0.1:{port}"
+            return server, f"127.0.0.1:{port}", ""
         address = f"unix:{socket_path(Path(self.settings.runtime_dir), state)}"
         server.add_secure_port(address, grpc.local_server_credentials(grpc.LocalConnectionType.UDS))
-        return server, address
+        return server, address, bind(server, named, self.settings.tls_files) if named else ""
 
     def _add_servicers(
         self,
@@ -186,15 +203,18 @@ class Daemon:
         scheduler: Scheduler,
         frames: FrameProcess,
     ) -> None:
-        roots = self.settings.root_paths
+        roots = self.settings.allowed_paths
         jobs = JobServicer(store, scheduler, self._watchers, roots)
         job_service_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
         daemon = DaemonServicer(session, store, self.shut_down)
         daemon_service_pb2_grpc.add_DaemonServiceServicer_to_server(daemon, server)
         faceset_service_pb2_grpc.add_FacesetServiceServicer_to_server(FacesetServicer(self._queries, roots), server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(self._queries, roots), server)
-        merging = MergeServicer(self._queries, frames, roots)
+        inbox = Inbox(self.settings.inbox_path, self.settings.inbox_gb)
+        merging = MergeServicer(self._queries, frames, roots, inbox)
         merge_service_pb2_grpc.add_MergeServiceServicer_to_server(merging, server)
+        storage = StorageServicer(store, inbox, self.settings.root_paths, self.settings.made_folder)
+        storage_service_pb2_grpc.add_StorageServiceServicer_to_server(storage, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if self.settings.reflection:
             from grpc_reflection.v1alpha import reflection  # costs start-up time, and few ask for it
@@ -211,14 +231,17 @@ class Daemon:
             protocol=PROTOCOL,
             api_minor=API_MINOR,
             software=__version__,
-            roots=self.settings.root_paths,
+            roots=self.settings.allowed_paths,
             log_path=str(log_path),
             start_time=datetime.datetime.now(datetime.UTC).isoformat(),
+            made_path=str(self.settings.made_folder),
         )
 
     def _worker_limits(self) -> WorkerLimits:
         settings = self.settings
-        return WorkerLimits(threads=settings.worker_threads, weights=settings.weight_folders, roots=settings.root_paths)
+        return WorkerLimits(
+            threads=settings.worker_threads, weights=settings.weight_folders, roots=settings.allowed_paths
+        )
 
     def _frame_options(self, folders: Sequence[Path]) -> FrameOptions:
         return FrameOptions(
@@ -233,7 +256,7 @@ class Daemon:
         settings = self.settings
         return SchedulerOptions(
             job_logs=state / "logs" / "jobs",
-            roots=settings.root_paths,
+            roots=settings.allowed_paths,
             worker=WorkerOptions(
                 command=self._worker_command,
                 limits=self._worker_limits(),

@@ -9,10 +9,10 @@ from typing import Literal
 
 from dflcore.config.base import Audience, Settings, knob
 from dflcore.weights.store import search_folders
-from dfldaemon.discovery import state_folder
+from dfldaemon.discovery import INBOX_NAME, MADE_NAME, state_folder
+from dfldaemon.listening import TlsFiles, named_address
 
 ENVIRONMENT_PREFIX = "DFL_"
-Listen = Literal["unix", "tcp"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -25,9 +25,30 @@ class DaemonSettings(Settings):
         "Folder of the socket, readable by you alone; empty takes $XDG_RUNTIME_DIR/dfl or a folder in state_dir.",
         audience=Audience.TD,
     )
-    listen: Listen = knob("unix", "unix: a socket file; tcp: a free port of this machine's loopback.")
+    listen: str = knob(
+        "unix",
+        "unix: a socket file; tcp: a free port of this machine's loopback; host:port: also that address of this "
+        "machine, with TLS on both sides where other machines reach it.",
+    )
+    tls_certificate: str = knob("", "The daemon's certificate (PEM) and what signed it, for listen = host:port.")
+    tls_key: str = knob("", "The certificate's key (PEM), readable by you alone.")
+    tls_client_ca: str = knob(
+        "", "Certificates (PEM) that sign those of clients; needed where other machines reach the daemon."
+    )
     roots: str = knob("/", "Folders requests may name paths in, joined as in $PATH; / means anywhere.")
     weights: str = knob("", "Folders with network weights, joined as in $PATH; the user's cache is searched last.")
+    inbox_gb: float = knob(
+        100.0,
+        "Files that clients without a common disk have sent are kept up to this much; then the longest unused go.",
+        ge=0.0,
+        le=1e6,
+        unit="GB",
+    )
+    made_path: str = knob(
+        "",
+        "Folder for models and facesets that jobs of clients without a common disk make; empty takes made/ in "
+        "state_dir. Nothing in it is ever removed.",
+    )
     idle_exit_s: float | None = knob(
         None, "End after this long without a job or a call; empty never ends.", ge=1.0, le=1e7, unit="s"
     )
@@ -35,7 +56,11 @@ class DaemonSettings(Settings):
         3, "How often a job is started when the daemon is lost while it runs.", ge=1, le=100, audience=Audience.TD
     )
     worker_retries: int = knob(
-        1, "How often a job goes on from its last save after its worker was lost.", ge=0, le=100, audience=Audience.TD
+        1,
+        "How often a job goes on from its last save after its worker was lost; a newer save starts the count anew.",
+        ge=0,
+        le=100,
+        audience=Audience.TD,
     )
     worker_threads: int = knob(
         0, "CPU threads of a worker; 0 leaves the choice to the libraries.", ge=0, le=1024, audience=Audience.TD
@@ -91,6 +116,10 @@ class DaemonSettings(Settings):
         return Path(self.state_dir)
 
     @property
+    def tls_files(self) -> TlsFiles:
+        return TlsFiles(self.tls_certificate, self.tls_key, self.tls_client_ca)
+
+    @property
     def weight_folders(self) -> tuple[str, ...]:
         return tuple(folder for folder in self.weights.split(os.pathsep) if folder)
 
@@ -99,12 +128,28 @@ class DaemonSettings(Settings):
         """The roots as resolved folders."""
         return tuple(os.path.realpath(root) for root in self.roots.split(os.pathsep) if root)
 
+    @property
+    def inbox_path(self) -> Path:
+        """Where files that clients send are kept."""
+        return self.state_path / INBOX_NAME
+
+    @property
+    def made_folder(self) -> Path:
+        """Where jobs of clients without a common disk write, resolved."""
+        return Path(os.path.realpath(self.made_path or self.state_path / MADE_NAME))
+
+    @property
+    def allowed_paths(self) -> tuple[str, ...]:
+        """Folders that requests may name paths in: the roots, the inbox and the folder of what was made."""
+        roots = self.root_paths
+        return roots if os.sep in roots else (*roots, os.path.realpath(self.inbox_path), str(self.made_folder))
+
 
 def daemon_settings(values: Mapping[str, object], environ: Mapping[str, str]) -> DaemonSettings:
     """Settings from explicit values first, then ``DFL_*`` variables, then the defaults; folders are filled in.
 
     Raises:
-        InvalidInput: a value is unknown or out of range.
+        InvalidInput: a value is unknown or out of range, or ``listen`` names what must not be listened at.
     """
     known = DaemonSettings.model_fields
     from_environment = {
@@ -119,4 +164,6 @@ def daemon_settings(values: Mapping[str, object], environ: Mapping[str, str]) ->
         runtime = environ.get("XDG_RUNTIME_DIR")
         merged["runtime_dir"] = str(Path(runtime) / "dfl" if runtime else state_dir / "run")
     merged["weights"] = os.pathsep.join(map(str, search_folders(str(merged.get("weights", "")), environ)))
-    return DaemonSettings.from_values(merged)
+    settings = DaemonSettings.from_values(merged)
+    named_address(settings.listen, settings.tls_files)
+    return settings

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from dflcore.errors import Conflict, DataCorrupt, NotFound, ResourceExhausted
-from dflcore.progress import FrameProgress, StopRequest, TrainProgress
+from dflcore.progress import FrameProgress, Saved, StopRequest, TrainProgress
 from dfldaemon.jobs import (
     ErrorReport,
     EventBody,
@@ -202,6 +202,7 @@ class JobStore:
         """
         with self._transaction(durable=True):
             state = next_state(job_id, self.get(job_id).state, verb)
+            _, before = self._log(job_id, drafts)
             changes = _changes(verb, lost)
             assignments = ", ".join(["state = :state", *(f"{name} = {value}" for name, value in changes.items())])
             values = {
@@ -213,7 +214,8 @@ class JobStore:
             }
             self._database.execute(f"UPDATE job SET {assignments} WHERE id = :id", values)
             change = StateChange(state=state, error=error, result=dict(result or {}))
-            return self._log(job_id, [*drafts, Draft(now, change)])
+            job, changed = self._log(job_id, [Draft(now, change)])
+            return job, before + changed
 
     def set_stop(self, job_id: str, request: StopRequest) -> Job:
         """Remember what a running job was asked for, should the daemon be lost before it happens."""
@@ -222,7 +224,10 @@ class JobStore:
             return self.get(job_id)
 
     def append(self, job_id: str, drafts: Sequence[Draft]) -> list[JobEvent]:
-        """Number events and keep those that are to be kept; the newest progress is always remembered."""
+        """Number events and keep those that are to be kept; the newest progress is always remembered.
+
+        A save ends the count of lost workers: what it takes to get that far need not be done again.
+        """
         with self._transaction(durable=False):
             return self._log(job_id, drafts)[1]
 
@@ -258,6 +263,8 @@ class JobStore:
             "UPDATE job SET last_sequence = ?, progress = coalesce(?, progress) WHERE number = ?",
             (job.last_sequence + len(events), progress[-1] if progress else None, job.number),
         )
+        if any(isinstance(event.body, Saved) for event in events):
+            self._database.execute("UPDATE job SET worker_losses = 0 WHERE number = ?", (job.number,))
         self._thin(job.number)
         return self.get(job_id), events
 

@@ -234,8 +234,7 @@ def _links_of_result(path: Path) -> Iterator[Path]:
     """Links among merged frames, their siblings and their manifest, however the result was named."""
     folder = path if path.is_dir() else path.parent
     head = "" if path.is_dir() else _FRAME_TOKEN.split(path.name.removesuffix(".provenance.json"))[0].rstrip("._- ")
-    if folder.is_dir():
-        yield from (one for one in folder.iterdir() if one.is_symlink() and one.name.startswith(head))
+    yield from _links_in(folder, head)
 
 
 def _output_paths(text: str) -> Iterator[Path]:
@@ -243,9 +242,13 @@ def _output_paths(text: str) -> Iterator[Path]:
     for expanded in _expanded(text):
         yield expanded.parent
         head = _FRAME_TOKEN.split(expanded.name)[0]
-        if expanded.parent.is_dir():
-            links = [entry for entry in expanded.parent.iterdir() if entry.is_symlink()]
-            yield from (link for link in links if link.name.startswith(head))
+        yield from _links_in(expanded.parent, head)
+
+
+def _links_in(folder: Path, head: str) -> Iterator[Path]:
+    """Links whose names begin with ``head``; the listing says what is one, no file of a million is asked."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        yield from (folder / entry.name for entry in entries if entry.is_symlink() and entry.name.startswith(head))
 
 
 def _expanded(text: str) -> Iterator[Path]:

@@ -109,15 +109,17 @@ def _merge(work: Work, control: RunControl, weights: Sequence[str]) -> Any:
     device = str(resolve_device(settings.device))
     swapper, notices = open_swapper(model_path, device, identity=settings.identity, morph=settings.morph)
 
-    def authorize(path: Path, model: ModelSwapper) -> None:
+    def authorize(path: Path, model: ModelSwapper) -> Authorization:
+        permission = authorization_of(path, model.digest)
         found = check_authorization(
-            authorization_of(path, model.digest),
+            permission,
             f"the model {model.name}",
             project=settings.authorization_project,
             use=settings.authorization_use,
         )
         for notice in found:
             control.emit(notice)
+        return permission
 
     tools = open_tools(settings, WeightStore([Path(folder) for folder in weights]), device)
     cast, cast_notices = open_cast(parse_casting(settings.cast), swapper, device, authorize=authorize)

@@ -13,6 +13,7 @@ from dflproto.v1 import (
     merge_service_pb2,
     model_service_pb2,
     settings_pb2,
+    storage_service_pb2,
 )
 
 FILES = (
@@ -23,6 +24,7 @@ FILES = (
     merge_service_pb2,
     model_service_pb2,
     settings_pb2,
+    storage_service_pb2,
 )
 SELF_EXPLAINING = re.compile(
     r"(bool|int|float|string)_value|(yaw|roll)_rad|extract|train|merge|curate|train_mask|train_detail|(import|export)_model|state|frame_progress|train_progress|preview"

@@ -25,6 +25,7 @@ FEATURES = (
     *(f"jobs.{kind.value}" for kind in JobKind),
     "corrections",
     *("merge_frame", "roads.stream", "roads.path", "roads.shared_memory"),
+    *("inbox", "folders", "made"),
 )
 """Abilities a client may look for before it offers them."""
 
@@ -50,6 +51,7 @@ class DaemonServicer(daemon_service_pb2_grpc.DaemonServiceServicer):
             queued_count=await self._store.run(JobStore.count, JobState.QUEUED),
             running_count=await self._store.run(JobStore.count, JobState.RUNNING),
             log_path=self._session.log_path,
+            made_path=self._session.made_path,
         )
 
     async def DescribeSettings(

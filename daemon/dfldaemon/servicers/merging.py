@@ -11,6 +11,7 @@ from dfldaemon.errors import abort_with
 from dfldaemon.frame_requests import FrameProcess, FrameWorkerLost, check_request
 from dfldaemon.frame_slots import iterate_slot
 from dfldaemon.grpc_types import Context
+from dfldaemon.inbox import Inbox
 from dfldaemon.queries import QueryProcess
 from dfldaemon.submission import check_path
 from dflproto.v1 import merge_service_pb2 as wire
@@ -23,15 +24,20 @@ CHUNK_BYTES = 1 << 20
 class MergeServicer(merge_service_pb2_grpc.MergeServiceServicer):
     """What merging can write and has written, and single frames. ``roots`` are the folders that paths may lie in."""
 
-    def __init__(self, queries: QueryProcess, frames: FrameProcess, roots: Sequence[str]) -> None:
+    def __init__(
+        self, queries: QueryProcess, frames: FrameProcess, roots: Sequence[str], inbox: Inbox | None = None
+    ) -> None:
         self._queries = queries
         self._frames = frames
         self._roots = roots
+        self._inbox = inbox
 
     async def MergeFrame(
         self, request: wire.MergeFrameRequest, context: Context
     ) -> AsyncIterator[wire.MergeFrameResponse]:
         settings = await asyncio.to_thread(check_request, request, self._roots)
+        if self._inbox is not None:  # what frames are asked of one by one is in use
+            self._inbox.touch(request.plate_path, request.model_path, request.faceset_path)
         is_shared = request.road == wire.PIXEL_ROAD_SHARED_MEMORY
         try:
             async with self._frames.order(request, settings) as order:

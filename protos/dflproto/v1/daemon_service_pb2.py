@@ -26,17 +26,17 @@ from dflproto.v1 import common_pb2 as dflproto_dot_v1_dot_common__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n dflproto/v1/daemon_service.proto\x12\x0b\x64\x66lproto.v1\x1a\x18\x64\x66lproto/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"n\n\tKnobValue\x12\x14\n\nbool_value\x18\x01 \x01(\x08H\x00\x12\x13\n\tint_value\x18\x02 \x01(\x03H\x00\x12\x15\n\x0b\x66loat_value\x18\x03 \x01(\x01H\x00\x12\x16\n\x0cstring_value\x18\x04 \x01(\tH\x00\x42\x07\n\x05value\"\xc5\x02\n\x04Knob\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x04type\x18\x02 \x01(\x0e\x32\x15.dflproto.v1.KnobType\x12-\n\rdefault_value\x18\x03 \x01(\x0b\x32\x16.dflproto.v1.KnobValue\x12\x0c\n\x04help\x18\x04 \x01(\t\x12\x0c\n\x04unit\x18\x05 \x01(\t\x12\'\n\x08\x61udience\x18\x06 \x01(\x0e\x32\x15.dflproto.v1.Audience\x12\x14\n\x07minimum\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07\x63hoices\x18\t \x03(\t\x12\x16\n\x0eoptional_value\x18\n \x01(\x08\x12\x1a\n\x12\x66ixed_once_trained\x18\x0b \x01(\x08\x12\r\n\x05group\x18\x0c \x01(\tB\n\n\x08_minimumB\n\n\x08_maximum\"\x16\n\x14GetServerInfoRequest\"\x80\x02\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x11\n\tapi_minor\x18\x02 \x01(\x05\x12\x10\n\x08\x66\x65\x61tures\x18\x03 \x03(\t\x12\x15\n\rschema_digest\x18\x04 \x01(\t\x12\x0b\n\x03pid\x18\x05 \x01(\x03\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x61\x64\x64ress\x18\x07 \x01(\t\x12\r\n\x05roots\x18\x08 \x03(\t\x12\x14\n\x0cqueued_count\x18\t \x01(\x03\x12\x15\n\rrunning_count\x18\n \x01(\x03\x12\x10\n\x08log_path\x18\x0b \x01(\t\"y\n\x17\x44\x65scribeSettingsRequest\x12\"\n\x04kind\x18\x01 \x01(\x0e\x32\x14.dflproto.v1.JobKind\x12\'\n\x08\x61udience\x18\x02 \x01(\x0e\x32\x15.dflproto.v1.Audience\x12\x11\n\toperation\x18\x03 \x01(\t\"<\n\x18\x44\x65scribeSettingsResponse\x12 \n\x05knobs\x18\x01 \x03(\x0b\x32\x11.dflproto.v1.Knob\"\x11\n\x0fShutdownRequest\"\x12\n\x10ShutdownResponse*\x8d\x01\n\x08KnobType\x12\x19\n\x15KNOB_TYPE_UNSPECIFIED\x10\x00\x12\x12\n\x0eKNOB_TYPE_BOOL\x10\x01\x12\x11\n\rKNOB_TYPE_INT\x10\x02\x12\x13\n\x0fKNOB_TYPE_FLOAT\x10\x03\x12\x14\n\x10KNOB_TYPE_STRING\x10\x04\x12\x14\n\x10KNOB_TYPE_CHOICE\x10\x05*a\n\x08\x41udience\x12\x18\n\x14\x41UDIENCE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x41UDIENCE_ARTIST\x10\x01\x12\x0f\n\x0b\x41UDIENCE_TD\x10\x02\x12\x15\n\x11\x41UDIENCE_INTERNAL\x10\x03\x32\x91\x02\n\rDaemonService\x12V\n\rGetServerInfo\x12!.dflproto.v1.GetServerInfoRequest\x1a\".dflproto.v1.GetServerInfoResponse\x12_\n\x10\x44\x65scribeSettings\x12$.dflproto.v1.DescribeSettingsRequest\x1a%.dflproto.v1.DescribeSettingsResponse\x12G\n\x08Shutdown\x12\x1c.dflproto.v1.ShutdownRequest\x1a\x1d.dflproto.v1.ShutdownResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n dflproto/v1/daemon_service.proto\x12\x0b\x64\x66lproto.v1\x1a\x18\x64\x66lproto/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"n\n\tKnobValue\x12\x14\n\nbool_value\x18\x01 \x01(\x08H\x00\x12\x13\n\tint_value\x18\x02 \x01(\x03H\x00\x12\x15\n\x0b\x66loat_value\x18\x03 \x01(\x01H\x00\x12\x16\n\x0cstring_value\x18\x04 \x01(\tH\x00\x42\x07\n\x05value\"\xc5\x02\n\x04Knob\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x04type\x18\x02 \x01(\x0e\x32\x15.dflproto.v1.KnobType\x12-\n\rdefault_value\x18\x03 \x01(\x0b\x32\x16.dflproto.v1.KnobValue\x12\x0c\n\x04help\x18\x04 \x01(\t\x12\x0c\n\x04unit\x18\x05 \x01(\t\x12\'\n\x08\x61udience\x18\x06 \x01(\x0e\x32\x15.dflproto.v1.Audience\x12\x14\n\x07minimum\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07\x63hoices\x18\t \x03(\t\x12\x16\n\x0eoptional_value\x18\n \x01(\x08\x12\x1a\n\x12\x66ixed_once_trained\x18\x0b \x01(\x08\x12\r\n\x05group\x18\x0c \x01(\tB\n\n\x08_minimumB\n\n\x08_maximum\"\x16\n\x14GetServerInfoRequest\"\x93\x02\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x11\n\tapi_minor\x18\x02 \x01(\x05\x12\x10\n\x08\x66\x65\x61tures\x18\x03 \x03(\t\x12\x15\n\rschema_digest\x18\x04 \x01(\t\x12\x0b\n\x03pid\x18\x05 \x01(\x03\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x61\x64\x64ress\x18\x07 \x01(\t\x12\r\n\x05roots\x18\x08 \x03(\t\x12\x14\n\x0cqueued_count\x18\t \x01(\x03\x12\x15\n\rrunning_count\x18\n \x01(\x03\x12\x10\n\x08log_path\x18\x0b \x01(\t\x12\x11\n\tmade_path\x18\x0c \x01(\t\"y\n\x17\x44\x65scribeSettingsRequest\x12\"\n\x04kind\x18\x01 \x01(\x0e\x32\x14.dflproto.v1.JobKind\x12\'\n\x08\x61udience\x18\x02 \x01(\x0e\x32\x15.dflproto.v1.Audience\x12\x11\n\toperation\x18\x03 \x01(\t\"<\n\x18\x44\x65scribeSettingsResponse\x12 \n\x05knobs\x18\x01 \x03(\x0b\x32\x11.dflproto.v1.Knob\"\x11\n\x0fShutdownRequest\"\x12\n\x10ShutdownResponse*\x8d\x01\n\x08KnobType\x12\x19\n\x15KNOB_TYPE_UNSPECIFIED\x10\x00\x12\x12\n\x0eKNOB_TYPE_BOOL\x10\x01\x12\x11\n\rKNOB_TYPE_INT\x10\x02\x12\x13\n\x0fKNOB_TYPE_FLOAT\x10\x03\x12\x14\n\x10KNOB_TYPE_STRING\x10\x04\x12\x14\n\x10KNOB_TYPE_CHOICE\x10\x05*a\n\x08\x41udience\x12\x18\n\x14\x41UDIENCE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x41UDIENCE_ARTIST\x10\x01\x12\x0f\n\x0b\x41UDIENCE_TD\x10\x02\x12\x15\n\x11\x41UDIENCE_INTERNAL\x10\x03\x32\x91\x02\n\rDaemonService\x12V\n\rGetServerInfo\x12!.dflproto.v1.GetServerInfoRequest\x1a\".dflproto.v1.GetServerInfoResponse\x12_\n\x10\x44\x65scribeSettings\x12$.dflproto.v1.DescribeSettingsRequest\x1a%.dflproto.v1.DescribeSettingsResponse\x12G\n\x08Shutdown\x12\x1c.dflproto.v1.ShutdownRequest\x1a\x1d.dflproto.v1.ShutdownResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dflproto.v1.daemon_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_KNOBTYPE']._serialized_start=1056
-  _globals['_KNOBTYPE']._serialized_end=1197
-  _globals['_AUDIENCE']._serialized_start=1199
-  _globals['_AUDIENCE']._serialized_end=1296
+  _globals['_KNOBTYPE']._serialized_start=1075
+  _globals['_KNOBTYPE']._serialized_end=1216
+  _globals['_AUDIENCE']._serialized_start=1218
+  _globals['_AUDIENCE']._serialized_end=1315
   _globals['_KNOBVALUE']._serialized_start=108
   _globals['_KNOBVALUE']._serialized_end=218
   _globals['_KNOB']._serialized_start=221
@@ -44,15 +44,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSERVERINFOREQUEST']._serialized_start=548
   _globals['_GETSERVERINFOREQUEST']._serialized_end=570
   _globals['_GETSERVERINFORESPONSE']._serialized_start=573
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=829
-  _globals['_DESCRIBESETTINGSREQUEST']._serialized_start=831
-  _globals['_DESCRIBESETTINGSREQUEST']._serialized_end=952
-  _globals['_DESCRIBESETTINGSRESPONSE']._serialized_start=954
-  _globals['_DESCRIBESETTINGSRESPONSE']._serialized_end=1014
-  _globals['_SHUTDOWNREQUEST']._serialized_start=1016
-  _globals['_SHUTDOWNREQUEST']._serialized_end=1033
-  _globals['_SHUTDOWNRESPONSE']._serialized_start=1035
-  _globals['_SHUTDOWNRESPONSE']._serialized_end=1053
-  _globals['_DAEMONSERVICE']._serialized_start=1299
-  _globals['_DAEMONSERVICE']._serialized_end=1572
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=848
+  _globals['_DESCRIBESETTINGSREQUEST']._serialized_start=850
+  _globals['_DESCRIBESETTINGSREQUEST']._serialized_end=971
+  _globals['_DESCRIBESETTINGSRESPONSE']._serialized_start=973
+  _globals['_DESCRIBESETTINGSRESPONSE']._serialized_end=1033
+  _globals['_SHUTDOWNREQUEST']._serialized_start=1035
+  _globals['_SHUTDOWNREQUEST']._serialized_end=1052
+  _globals['_SHUTDOWNRESPONSE']._serialized_start=1054
+  _globals['_SHUTDOWNRESPONSE']._serialized_end=1072
+  _globals['_DAEMONSERVICE']._serialized_start=1318
+  _globals['_DAEMONSERVICE']._serialized_end=1591
 # @@protoc_insertion_point(module_scope)

@@ -79,7 +79,7 @@ class GetServerInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetServerInfoResponse(_message.Message):
-    __slots__ = ("version", "api_minor", "features", "schema_digest", "pid", "start_time", "address", "roots", "queued_count", "running_count", "log_path")
+    __slots__ = ("version", "api_minor", "features", "schema_digest", "pid", "start_time", "address", "roots", "queued_count", "running_count", "log_path", "made_path")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     API_MINOR_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
@@ -91,6 +91,7 @@ class GetServerInfoResponse(_message.Message):
     QUEUED_COUNT_FIELD_NUMBER: _ClassVar[int]
     RUNNING_COUNT_FIELD_NUMBER: _ClassVar[int]
     LOG_PATH_FIELD_NUMBER: _ClassVar[int]
+    MADE_PATH_FIELD_NUMBER: _ClassVar[int]
     version: str
     api_minor: int
     features: _containers.RepeatedScalarFieldContainer[str]
@@ -102,7 +103,8 @@ class GetServerInfoResponse(_message.Message):
     queued_count: int
     running_count: int
     log_path: str
-    def __init__(self, version: _Optional[str] = ..., api_minor: _Optional[int] = ..., features: _Optional[_Iterable[str]] = ..., schema_digest: _Optional[str] = ..., pid: _Optional[int] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., address: _Optional[str] = ..., roots: _Optional[_Iterable[str]] = ..., queued_count: _Optional[int] = ..., running_count: _Optional[int] = ..., log_path: _Optional[str] = ...) -> None: ...
+    made_path: str
+    def __init__(self, version: _Optional[str] = ..., api_minor: _Optional[int] = ..., features: _Optional[_Iterable[str]] = ..., schema_digest: _Optional[str] = ..., pid: _Optional[int] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., address: _Optional[str] = ..., roots: _Optional[_Iterable[str]] = ..., queued_count: _Optional[int] = ..., running_count: _Optional[int] = ..., log_path: _Optional[str] = ..., made_path: _Optional[str] = ...) -> None: ...
 
 class DescribeSettingsRequest(_message.Message):
     __slots__ = ("kind", "audience", "operation")
