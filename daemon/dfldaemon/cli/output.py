@@ -23,6 +23,8 @@ With ``--json`` every line on stdout is an object with a ``type``:
 ``corrected``       ``frames`` the next extraction looks at again
 ``weight``          one weight file and whether it is here
 ``info``            versions, devices, folders
+``host``            ``host``, ``action``, ``state``, ``about``, ``message``, ``remedy`` of ``hosts``
+``farm_job``        ``backend``, ``name``, ``tasks``, ``frames``, ``files``, ``command``, ``is_sent``
 ``demo``            ``step`` and ``state`` of the demo; at the end ``report``
 ``error``           ``category``, ``reason``, ``message``, ``details``, ``exit_code``; always the last line
 ==================  =====================================================================================
@@ -73,7 +75,8 @@ class Output:
     @property
     def can_ask(self) -> bool:
         """A person sits at the terminal and no script reads along."""
-        return not self.is_json and not self.is_quiet and self.error_console.is_terminal and sys.stdin.isatty()
+        has_person = self.error_console.is_terminal and sys.stdin is not None and sys.stdin.isatty()
+        return has_person and not self.is_json and not self.is_quiet
 
     def event(self, type_: str, **fields: object) -> None:
         """One line of JSON; nothing in the other modes."""

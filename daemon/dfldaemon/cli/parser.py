@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from dflcore.config.base import Settings
 from dflcore.config.curate import OPERATIONS
@@ -31,14 +34,25 @@ The work is done by a daemon, which is started when there is none. Ctrl-C cancel
 running; `dfl job watch` shows it again.
 
 {EXIT_CODES_HELP}
-environment: DFL_STATE_DIR (the daemon's folder), DFL_ADDRESS and DFL_TOKEN_FILE (another daemon), DFL_WEIGHTS (folders)
+environment: DFL_STATE_DIR (the daemon's folder), DFL_ADDRESS and DFL_TOKEN_FILE (another daemon), DFL_CA_FILE,
+DFL_CERTIFICATE_FILE and DFL_KEY_FILE (of a daemon on another machine), DFL_WEIGHTS (folders)
 """
+FARMS = ("openjd", "deadline-cloud", "opencue", "deadline10", "flamenco")
 DEFAULT_DEMO_FOLDER = "build/demo"
 DEFAULT_DEMO_MINUTES = 8.5
 
 
+_NEGATIVE_FRAMES = re.compile(r"-\d[\d,:x-]*")
+
+
 class CommandParser(argparse.ArgumentParser):
     """A parser whose complaints are errors like all others, so that ``--json`` sees them too."""
+
+    def parse_known_args(  # type: ignore[override]  # argparse declares overloads
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        """As of the base class; ``--frames -5-5`` is a range from -5 on, not two flags."""
+        return super().parse_known_args(_joined(sys.argv[1:] if args is None else args), namespace)
 
     def error(self, message: str) -> NoReturn:
         """Raises InvalidInput."""
@@ -63,10 +77,23 @@ def build_parser() -> argparse.ArgumentParser:
     _add_facesets(commands, shared)
     _add_models(commands, shared)
     _add_jobs(commands, shared)
+    _add_farm(commands, shared)
     _add_daemon(commands, shared)
     _add_weights(commands, shared)
     _add_others(commands, shared)
     return parser
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """Flags and the ranges after them that begin with a minus sign as one word each."""
+    joined: list[str] = []
+    for word in arguments:
+        before = joined[-1] if joined else ""
+        if before.startswith("--") and "=" not in before and len(before) > 2 and _NEGATIVE_FRAMES.fullmatch(word):
+            joined[-1] = f"{before}={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 _Commands = argparse._SubParsersAction  # argparse gives it no public name
@@ -92,7 +119,8 @@ def _add_shared(parser: argparse.ArgumentParser, *, is_top: bool) -> None:
         "--address",
         metavar="ADDRESS",
         default="" if is_top else suppressed,
-        help="the daemon to use, unix:/path or 127.0.0.1:port; default: the one of the state folder",
+        help="the daemon to use, unix:/path or host:port (of another machine: with DFL_CA_FILE); default: the one of "
+        "the state folder",
     )
 
 
@@ -150,9 +178,54 @@ def _add_work(commands: _Commands[CommandParser], shared: CommandParser) -> None
         metavar="PATTERN",
         help="frames to write, for example 'out/{version}/shot.####.exr'; {version} makes versioned folders",
     )
+    merge.add_argument(
+        "--chunk", default="", metavar="I/N", help="only the I-th of N equal parts of the range, for a farm's tasks"
+    )
     _finish_work(merge, MergeSettings)
     _add_review(commands, shared)
     _add_frame(commands, shared)
+
+
+def _add_farm(commands: _Commands[CommandParser], shared: CommandParser) -> None:
+    farm = _group(commands, "farm", "submit jobs to a render farm")
+    kinds = _group(farm, "submit", "write a job for a farm and send it; openjd runs it on this machine")
+    merge = _command(kinds, shared, "merge", "merge a plate, in chunks of frames", "farm_command:submit")
+    _add_plate(merge)
+    merge.add_argument("--chunk", dest="chunk_size", type=int, default=50, metavar="N",
+                       help="frames per task, at most [default 50]")  # fmt: skip
+    merge.add_argument("--model", required=True, metavar="DIR", help="folder of the model")
+    merge.add_argument("--faceset", required=True, metavar="DIR", help="faceset of this plate: where the faces are")
+    merge.add_argument("--output", required=True, metavar="PATTERN", help="frames to write, as of `dfl merge`")
+    extract = _command(kinds, shared, "extract", "find the faces of a plate, as one task", "farm_command:submit")
+    _add_plate(extract)
+    extract.add_argument("--faceset", required=True, metavar="DIR", help="folder of the faceset, made if not there")
+    train = _command(kinds, shared, "train", "train a model, as one task", "farm_command:submit")
+    train.add_argument("--source", required=True, action="append", metavar="DIR",
+                       help="faceset of the identity put on; may be given again")  # fmt: skip
+    train.add_argument("--target", required=True, metavar="DIR", help="faceset of the performer in the plate")
+    train.add_argument("--model", required=True, metavar="DIR", help="folder of the model, made if not there")
+    for parser, settings in ((merge, MergeSettings), (extract, ExtractSettings), (train, TrainSettings)):
+        parser.formatter_class = FlagsFormatter
+        parser.add_argument("--backend", choices=FARMS, default=FARMS[0], metavar="|".join(FARMS),
+                            help="the farm [default openjd]")  # fmt: skip
+        parser.add_argument("--dry-run", default="", metavar="DIR", help="write what would be sent, and send nothing")
+        parser.add_argument("--name", default="", metavar="TEXT", help="what the farm shows [default: kind and plate]")
+        parser.add_argument("--gpus", type=int, default=0, metavar="N", help="a worker must have so many [default 0]")
+        parser.add_argument("--dfl", default="dfl", metavar="PATH", help="dfl as workers call it [default dfl]")
+        parser.set_defaults(kind=parser.prog.rpartition(" ")[2], settings_class=settings)
+        add_settings_flags(parser, settings)
+    for verb, help_text in (
+        ("enter", "begin a session of a farm's worker: start its daemon"),
+        ("leave", "end a session of a farm's worker: stop its daemon"),
+    ):
+        parser = _command(farm, shared, verb, help_text, f"farm_command:{verb}")
+        parser.add_argument("--session-folder", required=True, metavar="DIR", help="the session's working folder")
+    task = _command(farm, shared, "task", "do one task of a farm's job; twice is harmless", "farm_command:task")
+    task.add_argument("--job", required=True, metavar="FILE", help="description of the job")
+    task.add_argument("--folder", action="append", default=[], metavar="ROLE=DIR", help="a folder as it is called here")
+    task.add_argument("--path-mapping", default="", metavar="FILE", help="rules (pathmapping-1.0) for all other paths")
+    task.add_argument("--frames", default="", metavar="RANGE", help="frames of the task")
+    task.add_argument("--chunk", default="", metavar="I/N", help="the I-th of N equal parts of the job's frames")
 
 
 def _add_frame(commands: _Commands[CommandParser], shared: CommandParser) -> None:
@@ -189,7 +262,9 @@ def _add_review(commands: _Commands[CommandParser], shared: CommandParser) -> No
         commands, shared, "qc", "measure a merged shot and write a report of the frames to look at", "qc_command:review"
     )
     review.add_argument(
-        "result", metavar="RESULT", help="merged frames as 'name.####.exr', their manifest, or a folder with one"
+        "result",
+        metavar="RESULT",
+        help="merged frames as 'name.####.exr', their manifest, or a folder with one; {version} is the newest on disk",
     )
     review.add_argument("--plate", required=True, metavar="PLATE", help="the plate that was merged into")
     review.add_argument("--faceset", required=True, metavar="DIR", help="faceset of this plate: where the faces are")
@@ -349,6 +424,12 @@ def _add_daemon(commands: _Commands[CommandParser], shared: CommandParser) -> No
     start = _command(daemon, shared, "start", "start the daemon unless it runs", "daemon_commands:start")
     start.add_argument("--foreground", action="store_true", help="stay in the terminal and log to it")
     start.add_argument("--idle-exit-s", type=float, metavar="X", help="end after so long without work [s]")
+    start.add_argument("--listen", metavar="HOST:PORT", help="listen at this one address of the machine too; for "
+                       "other machines only with TLS")  # fmt: skip
+    start.add_argument("--tls-certificate", metavar="FILE", help="the daemon's certificate (PEM)")
+    start.add_argument("--tls-key", metavar="FILE", help="its key (PEM), readable by you alone")
+    start.add_argument("--tls-client-ca", metavar="FILE", help="what signs clients' certificates; others are refused")
+    start.add_argument("--new-token", action="store_true", help="refuse every copy of the token of distant clients")
     _command(daemon, shared, "stop", "end the daemon; running work is saved and goes on at the next start",
              "daemon_commands:stop")  # fmt: skip
     _command(daemon, shared, "status", "say whether the daemon runs, and where", "daemon_commands:status")
@@ -379,7 +460,12 @@ def _add_others(commands: _Commands[CommandParser], shared: CommandParser) -> No
         help=f"training time [min; default {DEFAULT_DEMO_MINUTES:g}]",
     )
     demo.add_argument("--frame-count", type=int, default=48, metavar="N", help="frames per plate [default 48]")
-    # No flag is looked at here, --help and --json neither: the process that measures knows them.
+    # No flag is looked at in the following, --help and --json neither: the processes they start know them.
     bench = commands.add_parser("bench", help="run benchmarks", add_help=False, prefix_chars="+")
     bench.add_argument("arguments", nargs=argparse.REMAINDER)
     bench.set_defaults(command="bench_command:bench")
+    installer = commands.add_parser(
+        "hosts", help="install into Nuke, Blender and DaVinci Resolve", add_help=False, prefix_chars="+"
+    )
+    installer.add_argument("arguments", nargs=argparse.REMAINDER)
+    installer.set_defaults(command="hosts_command:hosts")

@@ -15,6 +15,10 @@ if TYPE_CHECKING:  # gRPC is loaded by the commands that call the daemon, not by
     from dfldaemon.client import DaemonClient
 
 
+TLS_VARIABLES = ("DFL_CA_FILE", "DFL_CERTIFICATE_FILE", "DFL_KEY_FILE")
+"""For a daemon on another machine: what it is known by, and this user's own certificate where it asks for one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CliSession:
     """One run of ``dfl``.
@@ -43,7 +47,10 @@ class CliSession:
         from dfldaemon import client
 
         if self.address:
-            return client.connect(lambda: client.explicit_endpoint(self.address, self.state_dir, self.token_path))
+            from dfldaemon.client_calls import ClientTls
+
+            tls = ClientTls(*(self.environ.get(name, "") for name in TLS_VARIABLES))
+            return client.connect(lambda: client.explicit_endpoint(self.address, self.state_dir, self.token_path, tls))
         return client.connect(lambda: client.session_endpoint(self.state_dir))
 
     def connect_or_start(self) -> DaemonClient:

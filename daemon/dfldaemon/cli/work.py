@@ -17,9 +17,10 @@ from dflcore.frames import FrameRange
 from dflcore.io.atomic import translate_disk_errors
 from dflcore.types import Authorization
 from dfldaemon.cli.authorization import ask_authorization
+from dfldaemon.cli.chunks import Chunk, frames_to_divide
 from dfldaemon.cli.correction_files import correction_request
 from dfldaemon.cli.exit_codes import OK
-from dfldaemon.cli.flags import given_settings
+from dfldaemon.cli.flags import SETTINGS_FILE, given_settings
 from dfldaemon.cli.following import OnInterrupt, follow_job, report_end
 from dfldaemon.cli.session import CliSession
 from dfldaemon.cli.wire_json import message_values
@@ -80,13 +81,22 @@ def merge(session: CliSession, options: argparse.Namespace) -> int:
     """Run a merge. Raises DflError where it cannot be submitted or followed."""
     settings = with_whole_tools(session, _plate_settings(session, options, MergeSettings))
     plate = _plate(session, options)
+    if options.chunk:
+        frames = frames_to_divide(plate.path, plate.frames)
+        part = Chunk.parse(options.chunk).of(frames)
+        if not part:
+            session.output.event("nothing_to_do", chunk=options.chunk, frames=len(frames))
+            session.output.remark(f"Chunk {options.chunk} of {len(frames)} frames is empty; there is nothing to do.")
+            return OK
+        plate.frames = str(part)
+    is_scripted = bool(options.chunk) or SETTINGS_FILE in options
     model = session.absolute(options.model)
     with session.connect_or_start() as client:
         settings |= ask_authorization(
             session.output,
             MergeSettings,
             settings,
-            is_recorded=lambda: _has_record(lambda: client.get_model(model).authorization),
+            is_recorded=lambda: is_scripted or _has_record(lambda: client.get_model(model).authorization),
         )
         spec = job_service_pb2.JobSpec(
             merge=job_service_pb2.MergeSpec(

@@ -1,0 +1,35 @@
+"""The same task without grpcio and protobuf: farm_task_dflhost.py PLATE MODEL FACESET OUTPUT FRAMES.
+
+The hosts' client is pure Python and runs wherever Python 3.9 does, inside a host as well.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+from dflhost.errors import HostError
+from dflhost.events import SUCCEEDED, FramesDone
+from dflhost.plates import FrameSet, Plate
+from dflhost.session import connect
+
+
+def main(plate: str, model: str, faceset: str, output: str, frames: str) -> int:
+    with connect() as session:
+        job = session.submit_merge(Plate(plate, FrameSet.parse(frames)), model, faceset, output)
+        signal.signal(signal.SIGTERM, lambda *_: job.cancel())
+        for event in job.follow():
+            if isinstance(event, FramesDone) and event.total:
+                print(f"openjd_progress: {100 * event.done / event.total:.1f}", flush=True)
+        status = job.status
+    if status.state != SUCCEEDED:
+        print(f"openjd_fail: {status.error.message if status.error else 'cancelled'}", flush=True)
+    return int(status.state != SUCCEEDED)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except HostError as error:
+        print(f"openjd_fail: {error.message}", flush=True)
+        sys.exit(1)
