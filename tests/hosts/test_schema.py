@@ -19,6 +19,7 @@ from dflproto.v1 import (
     model_service_pb2,
     schema_digest,
     settings_pb2,
+    storage_service_pb2,
 )
 
 FILES = (
@@ -29,6 +30,7 @@ FILES = (
     merge_service_pb2,
     model_service_pb2,
     settings_pb2,
+    storage_service_pb2,
 )
 FOREIGN = (timestamp_pb2.Timestamp, any_pb2.Any, status_pb2.Status, error_details_pb2.ErrorInfo)
 LABELS = {"single", "optional", "repeated", "map"}

@@ -13,7 +13,7 @@ DIGEST
     equals GetServerInfoResponse.schema_digest of a daemon of the same build.
 """
 
-DIGEST = "be51fde4aa61decd69a98d78e85de18274659e030e23ff89b90513de3381c422"
+DIGEST = "e8455b27471100fc3ad605245a0fd6e1bf11c8a4da8b16d0d9a24d051b732739"
 
 MESSAGES = {
     "dflproto.v1.ApplyMasksSettings": [
@@ -239,6 +239,11 @@ MESSAGES = {
         (6, "authorization", "single", "message", "dflproto.v1.Authorization", ""),
         (7, "software", "single", "string", "", ""),
     ],
+    "dflproto.v1.Folder": [
+        (1, "path", "single", "string", "", ""),
+        (2, "change_time", "single", "message", "google.protobuf.Timestamp", ""),
+        (3, "in_inbox", "single", "bool", "", ""),
+    ],
     "dflproto.v1.FrameHeader": [
         (1, "frame", "single", "int64", "", ""),
         (2, "key", "single", "string", "", ""),
@@ -273,6 +278,15 @@ MESSAGES = {
         (4, "path", "optional", "string", "", ""),
         (5, "face_count", "optional", "int64", "", ""),
         (6, "stage", "optional", "string", "", ""),
+    ],
+    "dflproto.v1.GetChunkRequest": [
+        (1, "path", "single", "string", "", ""),
+        (2, "offset_bytes", "single", "int64", "", ""),
+    ],
+    "dflproto.v1.GetChunkResponse": [
+        (1, "data", "single", "bytes", "", ""),
+        (2, "size_bytes", "single", "int64", "", ""),
+        (3, "stamp", "single", "string", "", ""),
     ],
     "dflproto.v1.GetFacesetRequest": [
         (1, "path", "single", "string", "", ""),
@@ -311,6 +325,7 @@ MESSAGES = {
         (9, "queued_count", "single", "int64", "", ""),
         (10, "running_count", "single", "int64", "", ""),
         (11, "log_path", "single", "string", "", ""),
+        (12, "made_path", "single", "string", "", ""),
     ],
     "dflproto.v1.ImportLabelsSettings": [],
     "dflproto.v1.ImportLegacySettings": [
@@ -424,6 +439,14 @@ MESSAGES = {
         (1, "faces", "repeated", "message", "dflproto.v1.Face", ""),
         (2, "next_page_token", "single", "string", "", ""),
         (3, "total_count", "single", "int64", "", ""),
+    ],
+    "dflproto.v1.ListFoldersRequest": [
+        (1, "kind", "single", "enum", "dflproto.v1.FolderKind", ""),
+        (2, "max_count", "single", "int32", "", ""),
+    ],
+    "dflproto.v1.ListFoldersResponse": [
+        (1, "folders", "repeated", "message", "dflproto.v1.Folder", ""),
+        (2, "more", "single", "bool", "", ""),
     ],
     "dflproto.v1.ListJobsRequest": [
         (1, "page_size", "single", "int32", "", ""),
@@ -550,6 +573,10 @@ MESSAGES = {
         (2, "path", "single", "string", "", ""),
         (3, "key", "single", "string", "", ""),
     ],
+    "dflproto.v1.MissingFile": [
+        (1, "index", "single", "int32", "", ""),
+        (2, "received_bytes", "single", "int64", "", ""),
+    ],
     "dflproto.v1.Model": [
         (1, "path", "single", "string", "", ""),
         (2, "preset", "single", "string", "", ""),
@@ -602,6 +629,15 @@ MESSAGES = {
         (1, "key", "single", "string", "", ""),
         (2, "value", "single", "string", "", ""),
     ],
+    "dflproto.v1.OpenSetRequest": [
+        (1, "name", "single", "string", "", ""),
+        (2, "files", "repeated", "message", "dflproto.v1.SetFile", ""),
+    ],
+    "dflproto.v1.OpenSetResponse": [
+        (1, "set_id", "single", "string", "", ""),
+        (2, "path", "single", "string", "", ""),
+        (3, "missing", "repeated", "message", "dflproto.v1.MissingFile", ""),
+    ],
     "dflproto.v1.Operation": [
         (1, "name", "single", "string", "", ""),
         (2, "help", "single", "string", "", ""),
@@ -635,6 +671,16 @@ MESSAGES = {
         (1, "path", "single", "string", "", ""),
         (2, "title", "single", "string", "", ""),
         (3, "iteration", "optional", "int64", "", ""),
+    ],
+    "dflproto.v1.PutChunkRequest": [
+        (1, "set_id", "single", "string", "", ""),
+        (2, "name", "single", "string", "", ""),
+        (3, "offset_bytes", "single", "int64", "", ""),
+        (4, "data", "single", "bytes", "", ""),
+    ],
+    "dflproto.v1.PutChunkResponse": [
+        (1, "received_bytes", "single", "int64", "", ""),
+        (2, "complete", "single", "bool", "", ""),
     ],
     "dflproto.v1.QcSettings": [
         (1, "max_identity_distance", "optional", "double", "", ""),
@@ -695,6 +741,11 @@ MESSAGES = {
         (1, "path", "single", "string", "", ""),
         (2, "iteration", "single", "int64", "", ""),
         (3, "generation", "single", "int64", "", ""),
+    ],
+    "dflproto.v1.SetFile": [
+        (1, "name", "single", "string", "", ""),
+        (2, "size_bytes", "single", "int64", "", ""),
+        (3, "sha256", "single", "bytes", "", ""),
     ],
     "dflproto.v1.ShutdownRequest": [],
     "dflproto.v1.ShutdownResponse": [],
@@ -870,6 +921,11 @@ ENUMS = {
         "AUDIENCE_TD": 2,
         "AUDIENCE_INTERNAL": 3,
     },
+    "dflproto.v1.FolderKind": {
+        "FOLDER_KIND_UNSPECIFIED": 0,
+        "FOLDER_KIND_MODEL": 1,
+        "FOLDER_KIND_FACESET": 2,
+    },
     "dflproto.v1.FrameRegion": {
         "FRAME_REGION_UNSPECIFIED": 0,
         "FRAME_REGION_WHOLE": 1,
@@ -957,5 +1013,11 @@ SERVICES = {
     "dflproto.v1.ModelService": {
         "GetModel": ("dflproto.v1.GetModelRequest", "dflproto.v1.GetModelResponse", False),
         "ListPresets": ("dflproto.v1.ListPresetsRequest", "dflproto.v1.ListPresetsResponse", False),
+    },
+    "dflproto.v1.StorageService": {
+        "OpenSet": ("dflproto.v1.OpenSetRequest", "dflproto.v1.OpenSetResponse", False),
+        "PutChunk": ("dflproto.v1.PutChunkRequest", "dflproto.v1.PutChunkResponse", False),
+        "GetChunk": ("dflproto.v1.GetChunkRequest", "dflproto.v1.GetChunkResponse", False),
+        "ListFolders": ("dflproto.v1.ListFoldersRequest", "dflproto.v1.ListFoldersResponse", False),
     },
 }

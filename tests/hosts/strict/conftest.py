@@ -1,0 +1,8 @@
+"""The generator of strict fakes, importable by name."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent))
