@@ -64,5 +64,5 @@ def test_every_setting_of_merging_is_listed(merging_manual: str) -> None:
 
 def test_every_layer_is_listed(merging_manual: str) -> None:
     rows = [f"| `{name}` | {', '.join(one.channels)} | {one.help} |" for name, one in LAYERS.items()]
-    rows += [f"| `{name}` | {text} |" for name, text in ON_REQUEST.items()]
+    rows += [f"| `{group.name}` | {group.help} |" for group in ON_REQUEST.values()]
     assert not [row for row in rows if row not in merging_manual]

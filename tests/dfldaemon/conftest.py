@@ -10,12 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
 
 from dflcore.errors import NotFound
+from dfldaemon.client import DaemonClient, session_endpoint
 from dfldaemon.discovery import Session, find_session, read_token
 from dfldaemon.jobs import JobKind, Work
 from dflproto.v1 import (
@@ -25,6 +26,9 @@ from dflproto.v1 import (
     job_service_pb2,
     job_service_pb2_grpc,
 )
+
+if TYPE_CHECKING:
+    from frame_shot import FrameShot
 
 HERE = Path(__file__).parent
 DEADLINE_S = 20.0
@@ -158,6 +162,21 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
     daemon.start()
     yield daemon
     daemon.stop()
+
+
+@pytest.fixture
+def client(daemon: DaemonProcess) -> Iterator[DaemonClient]:
+    """Of the module's daemon."""
+    with DaemonClient(lambda: session_endpoint(daemon.state_dir)) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="module")
+def shot(tmp_path_factory: pytest.TempPathFactory) -> FrameShot:
+    """For tests of single frames, with models that misbehave."""
+    from frame_asking import make_pretending_shot  # loads torch, which most tests of the daemon do without
+
+    return make_pretending_shot(tmp_path_factory.mktemp("shot"))
 
 
 @pytest.fixture

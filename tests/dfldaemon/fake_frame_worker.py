@@ -11,12 +11,14 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from dfldaemon import frame_worker, worker
 
 PREFIX = "pretend-"
 SLOW_S = 20.0
+HELD_S = 30.0
 
 
 class Frames:
@@ -31,11 +33,11 @@ class Frames:
         if not behaviour.startswith(PREFIX):
             return self._real.render(request, check)
         (request.model / "begun").touch()
-        misbehave(behaviour.removeprefix(PREFIX), check)
+        misbehave(behaviour.removeprefix(PREFIX), request.model, check)
         return self._real.render(replace(request, model=request.model.with_name("model")), check)
 
 
-def misbehave(behaviour: str, check: Callable[[], None]) -> None:
+def misbehave(behaviour: str, folder: Path, check: Callable[[], None]) -> None:
     if behaviour == "slow":  # as many small steps
         end = time.monotonic() + SLOW_S
         while time.monotonic() < end:
@@ -43,6 +45,10 @@ def misbehave(behaviour: str, check: Callable[[], None]) -> None:
             time.sleep(0.01)
     elif behaviour == "late":  # as one step that cannot be interrupted
         time.sleep(1.0)
+    elif behaviour == "held":  # likewise, until it is let go
+        end = time.monotonic() + HELD_S
+        while not (folder / "let_go").exists() and time.monotonic() < end:
+            time.sleep(0.01)
     elif behaviour == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     elif behaviour == "crash":

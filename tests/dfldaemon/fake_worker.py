@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dflcore.errors import NotFound
-from dflcore.progress import FrameProgress, Notice, RunControl, StopRequest
+from dflcore.progress import FrameProgress, Notice, RunControl, Saved, StopRequest
 from dfldaemon import worker
 from dfldaemon.jobs import Work
 
@@ -51,13 +51,15 @@ def run_work(work: Work, control: RunControl, weights: object) -> Outcome:
         with (folder / "done.txt").open("a") as file:
             file.write(f"{frame}\n")
         control.emit(FrameProgress(done=frame, total=total, frame=frame, faces=1))
+        if behaviour == "weak" and frame < 8:
+            control.emit(Saved(path=str(folder), iteration=frame, generation=frame))
         time.sleep(0 if behaviour == "chatty" else FRAME_S)
     return Outcome(None, {"frames": str(total)})
 
 
 def misbehave(behaviour: str, attempt: int, control: RunControl) -> None:
     """In the middle of the third frame of a run."""
-    if behaviour == "killed" or (behaviour == "killedonce" and attempt == 1):
+    if behaviour in ("killed", "weak") or (behaviour == "killedonce" and attempt == 1):
         os.kill(os.getpid(), signal.SIGKILL)
     elif behaviour == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)

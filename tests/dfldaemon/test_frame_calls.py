@@ -1,14 +1,9 @@
 """Single frames from a real daemon: every road, who ends whom, and what becomes of a process that dies."""
 
-import contextlib
-import hashlib
 import os
 import shutil
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,92 +11,20 @@ import grpc
 import numpy as np
 import psutil
 import pytest
+from frame_asking import Asking, begun, folders_of, frame_workers, pretend
 
 from dflcore.config.merge import MergeSettings
 from dflcore.errors import Cancelled, Conflict, DataCorrupt, DflError, Internal, InvalidInput, NotFound
 from dflcore.io.exr import read_exr_layers
 from dflcore.io.png import png_text
-from dfldaemon.client import DaemonClient, FramePicture, session_endpoint
-from dfldaemon.frame_folders import FALLBACK_NAME, MEMORY_FOLDER
+from dfldaemon.client import DaemonClient, session_endpoint
 from dflproto.v1 import merge_service_pb2 as wire
-from frame_shot import NOBODY, FrameShot, make_frame_shot
+from frame_shot import NOBODY, FrameShot
 
 LAYERS = ["beauty", *MergeSettings().layers.split(",")]
 LATE_S = 1.0
 """How long the pretended model ``late`` is at a frame."""
 ROADS = [wire.PIXEL_ROAD_STREAM, wire.PIXEL_ROAD_SHARED_MEMORY, wire.PIXEL_ROAD_PATH]
-
-
-def same_numbers(a: np.ndarray, b: np.ndarray) -> bool:
-    """To a rounding of halves: the daemon's process may sum with another number of threads than this one."""
-    return a.shape == b.shape and bool(np.allclose(a.astype(np.float32), b.astype(np.float32), rtol=2e-3, atol=2e-3))
-
-
-@pytest.fixture(scope="module")
-def shot(tmp_path_factory: pytest.TempPathFactory) -> FrameShot:
-    made = make_frame_shot(tmp_path_factory.mktemp("shot"))
-    for behaviour in ("slow", "late", "killed", "crash", "bug", "memory", "exit"):
-        (made.folder / f"pretend-{behaviour}").mkdir()
-    return made
-
-
-@pytest.fixture
-def client(daemon: Any) -> Iterator[DaemonClient]:
-    """Of the module's daemon."""
-    with DaemonClient(lambda: session_endpoint(daemon.state_dir)) as connected:
-        yield connected
-
-
-def frame_workers(daemon: Any) -> list[int]:
-    found = []
-    for child in psutil.Process(daemon.process.pid).children():
-        with contextlib.suppress(psutil.Error):
-            if any("fake_frame_worker" in part for part in child.cmdline()):
-                found.append(child.pid)
-    return found
-
-
-def pretend(shot: FrameShot, behaviour: str, **fields: Any) -> wire.MergeFrameRequest:
-    return shot.request(model_path=str(shot.folder / f"pretend-{behaviour}"), **fields)
-
-
-class Asking(threading.Thread):
-    """A request in a thread of its own."""
-
-    def __init__(self, daemon: Any, request: wire.MergeFrameRequest, deadline_s: float = 60.0) -> None:
-        super().__init__(daemon=True)
-        self._endpoint = lambda: session_endpoint(daemon.state_dir)
-        self._request = request
-        self._deadline_s = deadline_s
-        self.picture: FramePicture | None = None
-        self.error: DflError | None = None
-        self.ended = 0.0
-        self.start()
-
-    def run(self) -> None:
-        with DaemonClient(self._endpoint) as client:
-            try:
-                self.picture = client.merge_frame(self._request, deadline_s=self._deadline_s)
-            except DflError as error:
-                self.error = error
-        self.ended = time.monotonic()
-
-    def end(self, limit_s: float = 60.0) -> "Asking":
-        self.join(limit_s)
-        assert not self.is_alive(), "the call does not end"
-        return self
-
-
-def begun(shot: FrameShot, daemon: Any, behaviour: str, **fields: Any) -> Asking:
-    """A request that the process is at."""
-    mark = shot.folder / f"pretend-{behaviour}" / "begun"
-    mark.unlink(missing_ok=True)
-    asking = Asking(daemon, pretend(shot, behaviour, **fields))
-    end = time.monotonic() + 30.0
-    while not mark.exists():
-        assert time.monotonic() < end, "the request does not reach the process"
-        time.sleep(0.01)
-    return asking
 
 
 @pytest.mark.parametrize("road", ROADS)
@@ -127,7 +50,7 @@ def test_every_road_brings_the_file_a_merge_writes(
     assert picture.header.face_count == (frame != NOBODY)
     found, expected = read_exr_layers(output), read_exr_layers(tmp_path / f"range.{frame}.exr")
     assert list(found) == list(expected)
-    assert all(same_numbers(found[name], expected[name]) for name in expected)
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
 
 
 @pytest.mark.parametrize("road", ROADS[:2])
@@ -150,7 +73,7 @@ def test_bare_pixels_are_the_files_pixels(shot: FrameShot, client: DaemonClient,
             values = np.frombuffer(picture.data, dtype, count, layer.offset_bytes).reshape(height, width, -1)
             for index, channel in enumerate(layer.channels):
                 name = channel if layer.name == "beauty" else f"{layer.name}.{channel}"
-                assert same_numbers(values[..., index], expected[name].astype(dtype)), name
+                assert np.array_equal(values[..., index], expected[name].astype(dtype)), name
 
 
 def test_a_proxy_of_the_faces_as_png(shot: FrameShot, client: DaemonClient) -> None:
@@ -275,7 +198,10 @@ def test_a_request_that_fails_fails_alone(
         ({"model_path": ""}, InvalidInput, "empty"),
         ({"faceset_path": "/nowhere/faces"}, NotFound, "nowhere"),
         ({"frame": 77}, NotFound, "77"),
-        ({"layers": ["beauty", "depths"]}, InvalidInput, "depths"),
+        ({"layers": ["beauty", "depths"]}, InvalidInput, "depths; there are beauty, swap, .*, st_inverse"),
+        ({"layers": ["swap,matte"]}, InvalidInput, "swap,matte"),
+        ({"layers": [" matte"]}, InvalidInput, "Unknown layer"),
+        ({"layers": [""]}, InvalidInput, "Unknown layer"),
         ({"settings": {"opacity": 3.0}}, InvalidInput, "opacity"),
         ({"settings": {"ocio_config": "/nowhere/c.ocio"}}, NotFound, "nowhere"),
         ({"reduction": 40}, InvalidInput, "reduction"),
@@ -328,6 +254,14 @@ def test_files_are_written_where_nothing_is(shot: FrameShot, client: DaemonClien
     assert shot.file(1001).read_bytes() == before
 
 
+def test_what_a_killed_process_began_is_removed(shot: FrameShot, client: DaemonClient, tmp_path: Path) -> None:
+    left = tmp_path / ".one.partial-4711-c0ffee.exr"
+    left.write_bytes(b"half a picture")
+    os.utime(left, (0, 0))
+    client.merge_frame(shot.request(road=wire.PIXEL_ROAD_PATH, output_path=str(tmp_path / "two.exr")))
+    assert [path.name for path in tmp_path.iterdir()] == ["two.exr"]
+
+
 def test_nothing_outside_the_roots(shot: FrameShot, start_daemon: Callable[..., Any], tmp_path: Path) -> None:
     daemon = start_daemon(roots=shot.folder)
     with DaemonClient(lambda: session_endpoint(daemon.state_dir)) as client:
@@ -360,13 +294,6 @@ def test_the_process_leaves_when_nobody_asks(
         client.merge_frame(shot.request())
 
 
-def folders_of(daemon: Any) -> list[Path]:
-    """Those that are there."""
-    digest = hashlib.sha256(os.fsencode(os.path.realpath(daemon.state_dir))).hexdigest()[:12]
-    folders = (daemon.state_dir / FALLBACK_NAME, MEMORY_FOLDER / f"dfl-{os.geteuid()}-{digest}")
-    return [folder for folder in folders if folder.is_dir()]
-
-
 def test_a_job_gets_the_machine(
     shot: FrameShot,
     start_daemon: Callable[..., Any],
@@ -395,27 +322,3 @@ def test_nothing_is_left_behind(
     daemon.stop()
     wait(lambda: not alive(pid))
     assert folders_of(daemon) == []
-
-
-def test_the_command(shot: FrameShot, daemon: Any, tmp_path: Path) -> None:
-    environ = {**os.environ, "DFL_STATE_DIR": str(daemon.state_dir)}
-
-    def dfl(*arguments: object) -> subprocess.CompletedProcess[bytes]:
-        flags = ["--model", shot.model, "--faceset", shot.faceset, "--frame", 1001]
-        command = [sys.executable, "-m", "dfldaemon.cli.main", "frame", shot.plate, *flags, *arguments]
-        return subprocess.run([str(part) for part in command], env=environ, capture_output=True, check=False)
-
-    done = dfl("--output", tmp_path / "one.exr", "--opacity", "0.5")
-    assert done.returncode == 0, done.stderr
-    assert b"400x300, 1 face" in done.stdout
-    shot.merge(tmp_path / "range.####.exr", (1001,), opacity=0.5)
-    found, expected = read_exr_layers(tmp_path / "one.exr"), read_exr_layers(tmp_path / "range.1001.exr")
-    assert all(same_numbers(found[name], expected[name]) for name in expected)
-    assert dfl("--output", tmp_path / "one.exr").returncode == 4
-    done = dfl("--output", "-", "--format", "half", "--layer", "matte", "--size", "half", "--region", "150,60,100,50")
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout) == 50 * 25 * 2
-    assert dfl("--output", tmp_path / "a.png", "--region", "somewhere").returncode == 2
-    assert dfl("--output", tmp_path / "a.tif").returncode == 2
-    assert dfl("--output", tmp_path / "pixels.bin", "--format", "float", "--json").returncode == 0
-    assert (tmp_path / "pixels.bin").stat().st_size == 400 * 300 * 4 * 4

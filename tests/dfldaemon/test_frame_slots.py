@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -73,6 +74,29 @@ def test_a_full_memory_file_system(slots: FrameSlots, tmp_path: Path, monkeypatc
     assert both.scratch_folder(5) == tmp_path / "disk"
     with pytest.raises(ResourceExhausted, match="no room"):
         slots.write("viewer", [b"x"])
+
+
+@pytest.mark.parametrize(
+    ("total", "free", "room"),
+    [
+        pytest.param(4_000, 40, True, id="a disk that is 99 % full and still has 40 GiB"),
+        pytest.param(4_000, 1.1, False, id="a full disk"),
+        pytest.param(2, 0.5, True, id="a small memory file system"),
+        pytest.param(2, 0.3, False, id="a small memory file system that others need"),
+    ],
+)
+def test_some_room_is_left_for_others(
+    slots: FrameSlots, monkeypatch: pytest.MonkeyPatch, total: float, free: float, room: bool
+) -> None:
+    blocks = [int(gibibytes * (1 << 18)) for gibibytes in (total, free)]
+    about = SimpleNamespace(f_frsize=4096, f_blocks=blocks[0], f_bavail=blocks[1])
+    monkeypatch.setattr(os, "statvfs", lambda folder: about)
+    picture = bytes(150 << 20)
+    if room:
+        assert read_slot(slots.write("viewer", [picture])) == picture
+    else:
+        with pytest.raises(ResourceExhausted, match="150 MiB"):
+            slots.write("viewer", [picture])
 
 
 def test_what_is_not_a_slot(slots: FrameSlots, tmp_path: Path) -> None:

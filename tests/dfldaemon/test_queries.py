@@ -14,6 +14,7 @@ import pytest
 
 from dflcore.errors import Internal, InvalidInput, NotFound
 from dflcore.io.faceset import FacesetWriter
+from dflcore.merge.aovs import parse_layers
 from dflcore.models import layout
 from dflcore.types import Authorization, Box, FaceRecord, FaceType, Landmarks, Pose
 from dfldaemon import model_facts, queries, query_worker
@@ -184,6 +185,10 @@ def test_presets_layers_and_models_are_told(tmp_path: Path) -> None:
     layers = query_worker.answer_layers()
     assert isinstance(layers, merge_service_pb2.ListLayersResponse)
     assert all(layer.help and layer.channels for layer in layers.layers)
+    names = [layer.name for layer in layers.layers]
+    assert names[0] == ""
+    assert parse_layers(",".join(names)) == tuple(names[1:]), "all that can be asked for, in file order"
+    assert {"crypto_face", "id_mattes", "st_inverse"} < set(names)
     from dflcore.models.checkpoint import ModelDescription, ModelFolder
 
     ModelFolder.create(

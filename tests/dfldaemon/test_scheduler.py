@@ -271,6 +271,20 @@ def test_a_killed_worker_is_tried_again_from_its_last_save(run_queue: Any, make_
     assert done_frames(work) == [1, 2, 3, 4, 5]
 
 
+def test_a_worker_may_be_lost_as_often_as_it_saved_in_between(run_queue: Any, make_work: MakeWork) -> None:
+    async def body(queue: Queue) -> None:
+        work = make_work("weak", 30)  # dies in every third frame; tells of a save after each of the first seven
+        job = await queue.submit(work)
+        job = await queue.wait_for(job.id, JobState.FAILED)
+        assert done_frames(work) == list(range(1, 11))
+        assert job.attempt_count == 5
+        assert await queue.notices(job.id) == 4 * ["WORKER_KILLED"]
+        assert job.error is not None
+        assert job.error.reason == "WORKER_KILLED"
+
+    run_queue(body)
+
+
 @pytest.mark.parametrize(
     ("behaviour", "category", "reason"),
     [

@@ -118,6 +118,22 @@ def test_losses_are_counted_apart_and_forgotten_by_a_retry(store: JobStore) -> N
     assert (job.attempt_count, job.worker_losses, job.daemon_losses) == (4, 0, 0)
 
 
+def test_a_save_ends_the_count_of_lost_workers(store: JobStore) -> None:
+    saved = Draft(2.5, Saved(path="/m", iteration=9, generation=2))
+    job = submit(store)
+    counts = []
+    for told in ([], [], [progress(1)], [saved], []):
+        store.move(job.id, Verb.START, now=2.0)
+        job, _ = store.move(job.id, Verb.REQUEUE, now=3.0, drafts=told, lost="worker")
+        counts.append(job.worker_losses)
+    assert counts == [1, 2, 3, 1, 2]  # the worker was lost after it had saved
+    store.move(job.id, Verb.START, now=4.0)
+    store.move(job.id, Verb.REQUEUE, now=5.0, lost="daemon")
+    store.append(job.id, [saved])
+    job = store.get(job.id)
+    assert (job.attempt_count, job.worker_losses, job.daemon_losses) == (7, 0, 1)
+
+
 def test_a_retry_starts_clean(store: JobStore) -> None:
     job = submit(store)
     store.move(job.id, Verb.START, now=2.0)

@@ -33,3 +33,14 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     made = Daemon(tmp_path / "daemon")
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """One daemon for all the tests of a module; it must be as well at the end as at the start."""
+    daemon = Daemon(tmp_path_factory.mktemp("running"))
+    client = daemon.start()
+    yield daemon
+    assert client.server_info().running_count == 0
+    client.close()
+    daemon.close()

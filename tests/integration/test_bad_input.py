@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -20,17 +19,6 @@ from dflproto.v1 import common_pb2
 from journey import DFL, Daemon, Shot, dfl, json_lines, train_spec, wait_for_state, wait_until
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """One daemon for all the mistakes; it must be as well at the end as at the start."""
-    daemon = Daemon(tmp_path_factory.mktemp("mistakes"))
-    client = daemon.start()
-    yield daemon
-    assert client.server_info().running_count == 0
-    client.close()
-    daemon.close()
 
 
 def refused(daemon: Daemon, *arguments: str | Path, code: int, says: str) -> dict[str, object]:

@@ -9,7 +9,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,16 +54,6 @@ def plates(tmp_path_factory: pytest.TempPathFactory, portraits: tuple[np.ndarray
             save(folder / f"{name}.{frame}.png", pixels)
     save(folder / "portrait" / "collins.png", one)
     return folder
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path_factory.mktemp("extraction"))
-    client = daemon.start()
-    yield daemon
-    assert client.server_info().running_count == 0
-    client.close()
-    daemon.close()
 
 
 def save(path: Path, pixels: np.ndarray) -> None:

@@ -32,16 +32,6 @@ FRAMES = (1001, 1002, 1003)
 SIZE = 96
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path_factory.mktemp("facesets"))
-    client = daemon.start()
-    yield daemon
-    assert client.server_info().running_count == 0
-    client.close()
-    daemon.close()
-
-
 @pytest.fixture
 def client(running: Daemon) -> Iterator[DaemonClient]:
     with connect(lambda: session_endpoint(running.state_dir)) as connected:

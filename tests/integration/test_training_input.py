@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,16 +22,6 @@ pytestmark = pytest.mark.slow
 
 NARROW = ["--preset", "df", "--ae-dims", "32", "--e-dims", "16", "--d-dims", "16", "--d-mask-dims", "8"]
 SMALL = [*NARROW, "--resolution", "64", "--batch-size", "1"]
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path_factory.mktemp("training"))
-    client = daemon.start()
-    yield daemon
-    assert client.server_info().running_count == 0
-    client.close()
-    daemon.close()
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from grpc_status import rpc_status
 
 from dflcore.errors import Conflict, NotFound
 from dfldaemon import discovery
+from dfldaemon.cli.main import main
 from dfldaemon.errors import rpc_status_of
 from dflproto.v1 import (
     common_pb2,
@@ -250,3 +251,17 @@ def environ(daemon):
     """The environment of a command that is to find the fake daemon."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DFL_")}
     return {**kept, "DFL_STATE_DIR": str(daemon.state_dir)}
+
+
+@pytest.fixture
+def dfl(environ, capsys, tmp_path, monkeypatch):
+    """Runs a command in an empty folder against the fake daemon: exit code, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        code = main(list(arguments), environ)
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.out + captured.err
+        return code, captured.out, captured.err
+
+    return run

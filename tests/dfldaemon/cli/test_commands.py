@@ -3,25 +3,15 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from dflcore.errors import NotFound
+from dfldaemon.cli import daemon_commands, session
 from dfldaemon.cli.job_commands import output_path
-from dfldaemon.cli.main import main
 from dfldaemon.cli.work import _has_record
 from dflproto.v1 import common_pb2, job_service_pb2
-
-
-@pytest.fixture
-def dfl(environ, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        code = main(list(arguments), environ)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def events_of(out):
@@ -354,3 +344,40 @@ def test_a_last_day_that_is_no_date_is_refused(dfl, daemon):
 )
 def test_a_project_alone_is_no_permission(record, expected):
     assert _has_record(lambda: common_pb2.Authorization(**record)) is expected
+
+
+def test_the_daemon_is_told_where_to_listen(dfl, environ, tmp_path, monkeypatch):
+    started = []
+
+    def nobody(self):
+        raise NotFound("No daemon runs.", reason="DAEMON_NOT_RUNNING")
+
+    def start_daemon(state_dir, *, environ, idle_exit_s):
+        started.append(environ)
+        raise NotFound("It was not started.", reason="DAEMON_DID_NOT_START")
+
+    monkeypatch.setattr(session.CliSession, "connect", nobody)
+    monkeypatch.setattr(daemon_commands, "start_daemon", start_daemon)
+    code, _, err = dfl("daemon", "start", "--listen", "0.0.0.0:50051", "--tls-certificate", "c", "--tls-key", "k")
+    assert code != 0
+    assert "every address of the machine" in err
+    code, _, err = dfl("daemon", "start", "--listen", "127.0.0.2:0")
+    assert code != 0
+    assert "set tls_certificate, tls_key and tls_client_ca" in err
+    assert not started
+    kept = Path(environ["DFL_STATE_DIR"]) / "remote_token"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text("old")
+    files = ("--tls-certificate", "c.pem", "--tls-key", "/k.pem")
+    code, _, err = dfl("daemon", "start", "--listen", "127.0.0.2:0", *files, "--new-token")
+    assert code != 0
+    assert "set tls_client_ca" in err
+    assert kept.exists()
+    dfl("daemon", "start", "--listen", "127.0.0.2:0", *files, "--tls-client-ca", "ca.pem")
+    (told,) = started
+    assert told["DFL_LISTEN"] == "127.0.0.2:0"
+    assert (told["DFL_TLS_CERTIFICATE"], told["DFL_TLS_KEY"]) == (str(tmp_path / "c.pem"), "/k.pem")
+    assert told["DFL_TLS_CLIENT_CA"] == str(tmp_path / "ca.pem")
+    assert kept.exists()
+    dfl("daemon", "start", "--listen", "127.0.0.2:0", *files, "--tls-client-ca", "ca.pem", "--new-token")
+    assert not kept.exists()

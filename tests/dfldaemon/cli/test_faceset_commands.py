@@ -6,24 +6,10 @@ import os
 import pytest
 
 from dflcore.errors import ResourceExhausted
-from dfldaemon.cli.main import main
 from dfldaemon.client import DaemonClient
 from dflproto.v1 import common_pb2, faceset_service_pb2
 
 LANDMARKS = [[float(index), float(index) + 0.5] for index in range(68)]
-
-
-@pytest.fixture
-def dfl(environ, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        code = main(list(arguments), environ)
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.out + captured.err
-        return code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

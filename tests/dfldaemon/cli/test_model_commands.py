@@ -2,22 +2,7 @@
 
 import json
 
-import pytest
-
-from dfldaemon.cli.main import main
 from dflproto.v1 import common_pb2, job_service_pb2, model_service_pb2
-
-
-@pytest.fixture
-def dfl(environ, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        code = main(list(arguments), environ)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def test_import_submits_whole_paths_and_the_settings_given(dfl, daemon, tmp_path):

@@ -4,22 +4,9 @@ import json
 
 import pytest
 
-from dfldaemon.cli.main import main
 from dflproto.v1 import job_service_pb2
 
 ARGUMENTS = ("qc", "out/swap.####.exr", "--plate", "p.####.exr", "--faceset", "faces", "--output", "report")
-
-
-@pytest.fixture
-def dfl(environ, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        code = main(list(arguments), environ)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def test_whole_paths_and_the_settings_given_are_submitted(dfl, daemon, tmp_path):
@@ -33,6 +20,13 @@ def test_whole_paths_and_the_settings_given_are_submitted(dfl, daemon, tmp_path)
     assert (spec.faceset_path, spec.source_path) == (str(tmp_path / "faces"), str(tmp_path / "him"))
     assert spec.output_path == str(tmp_path / "report")
     assert [(field.name, value) for field, value in spec.settings.ListFields()] == [("max_flicker", 0.5)]
+
+
+def test_the_version_is_left_to_whoever_reads_the_frames(dfl, daemon, tmp_path):
+    daemon.on_submit = lambda job: daemon.finish(job.id)
+    arguments = ["out/{version}/swap.####.exr" if one == ARGUMENTS[1] else one for one in ARGUMENTS]
+    assert dfl(*arguments)[0] == 0
+    assert daemon.jobs["qc-000000"].spec.qc.result_path == str(tmp_path / "out/{version}/swap.####.exr")
 
 
 def test_without_a_source_no_path_is_sent(dfl, daemon):
