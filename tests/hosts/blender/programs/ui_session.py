@@ -176,12 +176,12 @@ def training(window: Any, area: Any, scene: Any) -> Generator[float, None, dict[
     run = part("runtime").desk.runs[scene.session_uid]
     seen = set()
     for _ in range(600):
-        if run.is_ended or seen:
+        if run.is_ended or (seen and run.text.startswith("Training ")):
             break
         shown = area.spaces.active.image
         seen |= {shown.name} if shown is not None and "Preview" in shown.name else set()
         yield 0.1
-    yield 0.7
+    yield 0.7  # the panel draws what the run says
     text = run.text
     picture("10_training")
     yield from key(window, "ESC", area.x + area.width // 3, area.y + area.height // 2)
