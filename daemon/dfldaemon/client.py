@@ -34,6 +34,7 @@ from dflproto.v1 import (
     job_service_pb2,
     job_service_pb2_grpc,
     merge_service_pb2,
+    merge_service_pb2_grpc,
     model_service_pb2,
     model_service_pb2_grpc,
     storage_service_pb2,
@@ -48,6 +49,8 @@ RECONNECT_S = 20.0
 """How long a watch looks for a daemon that went away before it gives up."""
 AUTO_IDLE_EXIT_S = 900.0
 """A daemon that a command started by itself leaves after so long without a job or a call."""
+MERGED_PAGE = 10_000
+"""Frames of an output that are asked for at once."""
 ENDED_STATES = frozenset(
     {
         common_pb2.JOB_STATE_SUCCEEDED,
@@ -261,6 +264,18 @@ class DaemonClient:
     def send_files(self, name: str, files: Mapping[str, Path]) -> str:
         """Send files to a daemon that sees no disk of ours; see :func:`dfldaemon.client_storage.send_files`."""
         return send_files(self._channel, self.endpoint.address, name, files)
+
+    def merged_frames(self, output: str) -> Iterator[merge_service_pb2.MergedFrame]:
+        """Frames of an output (version filled in) that are on disk; pages are fetched as needed. Raises DflError."""
+        token = ""
+        stub = cast(Any, merge_service_pb2_grpc).MergeServiceStub(self._channel)
+        while True:
+            asked = merge_service_pb2.GetMergeOutputRequest(output_path=output, page_size=MERGED_PAGE, page_token=token)
+            page = self._call(stub.GetMergeOutput, asked, merge_service_pb2.GetMergeOutputResponse, attempts=2)
+            yield from page.frames
+            token = page.next_page_token
+            if not token:
+                return
 
     def merge_frame(
         self,

@@ -18,7 +18,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from dflcore.errors import DflError, Internal, InvalidInput, NotFound
+from dflcore.errors import DflError, Internal, InvalidInput, NotFound, ResourceExhausted
 from dfldaemon.convert import (
     authorization_to_message,
     correction_to_message,
@@ -35,6 +35,10 @@ logger = logging.getLogger(__name__)
 
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 """Half of what a message may hold."""
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
+"""What a message may hold."""
+MAX_TOKEN = 20
+"""Digits of the largest frame number, and a sign."""
 
 
 def answer_faceset(path: str) -> Message:
@@ -286,20 +290,54 @@ def answer_layers() -> Message:
     return merge_service_pb2.ListLayersResponse(layers=[beauty, *layers])
 
 
-def answer_output(output: str) -> Message:
-    """Frames of an output whose files are there. Raises InvalidInput, DataCorrupt."""
+def answer_output(output: str, size: int = 0, page_token: str = "") -> Message:
+    """Frames of an output whose files are there: a page of them, or all where the size is 0.
+
+    Raises:
+        InvalidInput, DataCorrupt: the output, or its manifest, cannot be read; or the token is none of ours.
+        ResourceExhausted: all were asked for, and they do not fit into one message.
+    """
     from dflcore.merge.output import parse_output
-    from dflcore.merge.provenance import read_manifest
+    from dflcore.merge.provenance import iterate_frames
 
     sequence = parse_output(output, (), frame_count=1)
-    entries = sorted(read_manifest(sequence.manifest).frames.items())
-    found = [(frame, sequence.pattern.path(frame), entry.key) for frame, entry in entries]
-    frames = [
-        merge_service_pb2.MergedFrame(frame=frame, path=str(path), key=key)
-        for frame, path, key in found
-        if path.is_file()
-    ]
-    return merge_service_pb2.GetMergeOutputResponse(frames=frames)
+    page = merge_service_pb2.GetMergeOutputResponse()
+    used = 0
+    for number, entry in iterate_frames(sequence.manifest, _frame_of_token(page_token)):
+        path = sequence.pattern.path(number)
+        if not path.is_file():
+            continue
+        frame = merge_service_pb2.MergedFrame(frame=number, path=str(path), key=entry.key)
+        used += _bytes_in_list(frame)
+        if not size and used > MAX_ANSWER_BYTES:
+            raise ResourceExhausted(
+                f"The output {output} has more frames than one message holds; ask for them in pages (page_size).",
+                reason="TOO_MANY_FRAMES",
+                path=output,
+            )
+        if size and page.frames and (len(page.frames) == size or used > MAX_PAGE_BYTES):
+            page.next_page_token = str(page.frames[-1].frame)
+            break
+        page.frames.append(frame)
+    return page
+
+
+def _bytes_in_list(message: Message) -> int:
+    """With the tag and the length that stand before it."""
+    size = message.ByteSize()
+    return size + 2 + (size >= 1 << 7) + (size >= 1 << 14)
+
+
+def _frame_of_token(page_token: str) -> int | None:
+    """The frame a page comes after. Raises InvalidInput."""
+    try:
+        return int(page_token[:MAX_TOKEN]) if page_token else None
+    except ValueError:
+        raise InvalidInput(
+            "page_token is not one this daemon gave out; start at the first page.",
+            reason="BAD_PAGE",
+            field="page_token",
+        ) from None
 
 
 ANSWERS: Mapping[str, Callable[..., Message]] = {

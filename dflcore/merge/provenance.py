@@ -266,6 +266,28 @@ def read_manifest(path: Path, frames: Collection[int] | None = None) -> Manifest
     return replace(_overlaid(head, *parts, old_journals, journals), run_key=head.run_key)
 
 
+def iterate_frames(path: Path, after: int | None = None) -> Iterator[tuple[int, FrameEntry]]:
+    """Finished frames of a manifest in order, as of :func:`read_manifest`; parts are read when their turn comes.
+
+    Args:
+        after: begin behind this frame; parts that end before it are not read. None begins with the first.
+
+    Raises:
+        DataCorrupt: it cannot be read.
+    """
+    journals = _read_journals(_journals(path))
+    head = _read(path)
+    loose = [_divided(content) for content in (head, _read_journals(_old_journals(path, head)), journals)]
+    parts, nothing = _parts(path), ManifestContent()
+    for first in sorted({*parts, *loose[0], *loose[1], *loose[2]}):
+        if after is not None and first < _first_of_part(after):
+            continue
+        part = _read(parts[first]) if first in parts else nothing
+        before, *later = (one.get(first, nothing) for one in loose)
+        frames = _overlaid(before, part, *later).frames
+        yield from ((frame, frames[frame]) for frame in sorted(frames) if after is None or frame > after)
+
+
 def read_run_key(path: Path) -> str:
     """Of the merge that added to the sequence last; empty when there is no manifest. Raises DataCorrupt."""
     return _read(path).run_key

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dflcore.errors import Internal, InvalidInput, NotFound
+from dflcore.errors import Internal, InvalidInput, NotFound, ResourceExhausted
 from dflcore.io.faceset import FacesetWriter
 from dflcore.merge.aovs import parse_layers
 from dflcore.models import layout
@@ -98,6 +98,64 @@ def test_a_page_of_the_most_faces_fits_into_a_message() -> None:
     from dfldaemon.servicers.facesets import MAX_PAGE
 
     assert face_to_message(record).ByteSize() * MAX_PAGE < MAX_MESSAGE_BYTES
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> str:
+    """A pattern with a manifest of frames 1001 to 1025; the file of 1007 is gone."""
+    entry = {"key": "k", "files": {}}
+    frames = {str(frame): entry for frame in range(1001, 1026)}
+    (tmp_path / "swap.provenance.json").write_text(json.dumps({"run_key": "r", "unfinished": {}, "frames": frames}))
+    for frame in {*range(1001, 1026)} - {1007}:
+        (tmp_path / f"swap.{frame}.exr").touch()
+    return str(tmp_path / "swap.####.exr")
+
+
+def test_frames_of_an_output_come_in_pages_and_all_at_once_as_ever(output: str) -> None:
+    there = [frame for frame in range(1001, 1026) if frame != 1007]
+
+    async def body(process: QueryProcess) -> None:
+        answer_class = merge_service_pb2.GetMergeOutputResponse
+        whole = await process.ask("output", answer_class, output=output)
+        assert ([frame.frame for frame in whole.frames], whole.next_page_token) == (there, "")
+        assert whole.frames[0].path == output.replace("####", "1001")
+        found: list[Any] = []
+        token = ""
+        for expected in (10, 10, 4):
+            page = await process.ask("output", answer_class, output=output, size=10, page_token=token)
+            assert len(page.frames) == expected
+            found += page.frames
+            token = page.next_page_token
+            Path(output.replace("####", "1007")).touch()  # finished when its page had gone by
+        assert (found, token) == (list(whole.frames), "")
+        exact = await process.ask("output", answer_class, output=output, size=25)
+        assert (len(exact.frames), exact.next_page_token) == (25, "")
+        for token in ("first", "1.5", "--1"):
+            with pytest.raises(InvalidInput, match="first page"):
+                await process.ask("output", answer_class, output=output, size=10, page_token=token)
+
+    with_process(body)
+
+
+def test_a_page_of_frames_never_outgrows_a_message(output: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = query_worker.answer_output(output)
+    size = whole.ByteSize()
+    monkeypatch.setattr(query_worker, "MAX_ANSWER_BYTES", size)
+    assert query_worker.answer_output(output) == whole, "what just fits is answered"
+    monkeypatch.setattr(query_worker, "MAX_ANSWER_BYTES", size - 1)
+    with pytest.raises(ResourceExhausted, match="in pages") as caught:
+        query_worker.answer_output(output)
+    assert caught.value.reason == "TOO_MANY_FRAMES"
+    monkeypatch.setattr(query_worker, "MAX_PAGE_BYTES", size // 3)
+    pages: list[Any] = []
+    while not pages or pages[-1].next_page_token:
+        token = pages[-1].next_page_token if pages else ""
+        pages.append(query_worker.answer_output(output, 10_000, token))
+        assert pages[-1].ByteSize() <= size // 3 + 20
+    assert len(pages) in (3, 4)
+    assert [frame for page in pages for frame in page.frames] == list(whole.frames)
+    monkeypatch.setattr(query_worker, "MAX_PAGE_BYTES", 1)
+    assert len(query_worker.answer_output(output, 10_000).frames) == 1, "one at least"
 
 
 def test_the_process_is_replaced_when_it_dies(faceset: str) -> None:

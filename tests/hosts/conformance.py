@@ -271,6 +271,39 @@ def frames_of_no_output(client: Client, folder: Path) -> Any:
     return client.call("MergeService", "GetMergeOutput", {"output_path": str(folder / "none.####.exr")})
 
 
+def merged_output(folder: Path, frames: int) -> str:
+    """The pattern of an output that has a manifest and empty files."""
+    entry = {"key": "k", "files": {}}
+    document = {"run_key": "r", "unfinished": {}, "frames": {str(number): entry for number in range(frames)}}
+    (folder / "merged.provenance.json").write_text(json.dumps(document))
+    for number in range(frames):
+        (folder / f"merged.{number:04d}.exr").touch()
+    return str(folder / "merged.####.exr")
+
+
+def frames_of_an_output_in_pages(client: Client, folder: Path) -> Any:
+    request: dict[str, Any] = {"output_path": merged_output(folder, 25)}
+    whole = client.call("MergeService", "GetMergeOutput", request)
+    pages = []
+    while not pages or pages[-1]["next_page_token"]:
+        token = pages[-1]["next_page_token"] if pages else ""
+        pages.append(client.call("MergeService", "GetMergeOutput", {**request, "page_size": 10, "page_token": token}))
+    found = [frame for page in pages for frame in page["frames"]]
+    told = [[len(page["frames"]), page["next_page_token"]] for page in (whole, *pages)]
+    rest = client.call("MergeService", "GetMergeOutput", {"output_path": request["output_path"], "page_token": "19"})
+    return [told, found == whole["frames"], [one["frame"] for one in rest["frames"]]]
+
+
+def page_of_frames_that_is_none(client: Client, folder: Path) -> Any:
+    refused = []
+    for page in ({"page_token": "first"}, {"page_size": -1}):
+        try:
+            client.call("MergeService", "GetMergeOutput", {"output_path": str(folder / "none.####.exr"), **page})
+        except Failure as failure:
+            refused.append(failure.value)
+    return refused
+
+
 def announced(folder: Path, files: Mapping[str, int]) -> tuple[dict[str, bytes], dict[str, Any]]:
     """Files of these sizes that no other run has, and what announces them."""
     made = {name: (hashlib.sha256(f"{folder}{name}".encode()).digest() * (size // 32 + 1))[:size]
@@ -419,6 +452,8 @@ SCENARIOS: tuple[Callable[[Client, Path], Any], ...] = (
     too_large_a_request,
     frame_of_no_model,
     frames_of_no_output,
+    frames_of_an_output_in_pages,
+    page_of_frames_that_is_none,
     files_arrive,
     file_broken_off,
     file_with_another_hash,

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from conformance import merged_output
 from dflcore.version import __version__
 from dflhost import events
 from dflhost import session as session_module
+from dflhost.answers import gather_merged_frames
 from dflhost.discovery import ConnectionSettings
 from dflhost.errors import HostError
 from dflhost.events import ConnectionChanged, FramesDone, Note, StateChanged
@@ -238,6 +240,32 @@ def test_layers_presets_and_what_is_missing(session: DaemonSession, tmp_path: Pa
             ask(str(tmp_path / "nothing"))
         assert failure.value.category == "NOT_FOUND"
     assert session.merged_frames(str(tmp_path / "nothing.####.exr")) == []
+
+
+def test_a_long_output_is_asked_for_page_by_page(
+    session: DaemonSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pattern = merged_output(tmp_path, 25)
+    at_once = session.merged_frames(pattern)
+    monkeypatch.setattr("dflhost.answers.MERGED_PAGE", 10)
+    asked: list[Any] = []
+    ask = session._ask
+    monkeypatch.setattr(session, "_ask", lambda *words, **named: asked.append(words[2]) or ask(*words, **named))
+    assert session.merged_frames(pattern) == at_once
+    assert [one["page_token"] for one in asked] == ["", "9", "19"]
+    assert [one.frame for one in at_once] == list(range(25))
+    assert session.result(pattern).frames == FrameSet.span(0, 24)
+
+
+def test_a_daemon_that_knows_no_pages_is_asked_once() -> None:
+    asked: list[Any] = []
+
+    def ask(request: Any) -> Any:  # as its answer is decoded: a field it does not know is empty
+        asked.append(request)
+        return {"frames": [{"frame": 7, "path": "/out/a.0007.exr", "key": "k"}], "next_page_token": ""}
+
+    (frame,) = gather_merged_frames(ask, "/out/a.####.exr", lambda path: path.replace("/out", "Z:"))
+    assert (frame.frame, frame.path, frame.key, len(asked)) == (7, "Z:/a.0007.exr", "k", 1)
 
 
 def test_a_frame_that_cannot_be_made_says_why(session: DaemonSession, plate: str, tmp_path: Path) -> None:

@@ -13,12 +13,15 @@ from dfldaemon.frame_slots import iterate_slot
 from dfldaemon.grpc_types import Context
 from dfldaemon.inbox import Inbox
 from dfldaemon.queries import QueryProcess
+from dfldaemon.servicers.jobs import page_size
 from dfldaemon.submission import check_path
 from dflproto.v1 import merge_service_pb2 as wire
 from dflproto.v1 import merge_service_pb2_grpc
 
 CHUNK_BYTES = 1 << 20
 """Of a stream: larger and smaller ones are slower."""
+MAX_PAGE = 10_000
+"""Frames of an output in one answer."""
 
 
 class MergeServicer(merge_service_pb2_grpc.MergeServiceServicer):
@@ -59,4 +62,7 @@ class MergeServicer(merge_service_pb2_grpc.MergeServiceServicer):
         self, request: wire.GetMergeOutputRequest, context: Context
     ) -> wire.GetMergeOutputResponse:
         path = check_path(request.output_path, "output_path", self._roots)
-        return await self._queries.ask("output", wire.GetMergeOutputResponse, output=path)
+        size = page_size(request.page_size, MAX_PAGE if request.page_token else 0, MAX_PAGE)
+        return await self._queries.ask(
+            "output", wire.GetMergeOutputResponse, output=path, size=size, page_token=request.page_token
+        )

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+MERGED_PAGE = 10_000
+"""Frames of an output that are asked for at once."""
 
 
 @dataclass(frozen=True)
@@ -74,3 +79,21 @@ class MergedFrame:
     frame: int
     path: str
     key: str
+
+
+def gather_merged_frames(
+    ask: Callable[[Mapping[str, Any]], Mapping[str, Any]], output: str, to_workstation: Callable[[str], str]
+) -> list[MergedFrame]:
+    """All frames of an output, page by page; a daemon that knows no pages answers with all at once.
+
+    Args:
+        ask: ``GetMergeOutput`` as dicts. output: as the daemon knows it.
+    """
+    frames: list[MergedFrame] = []
+    token = ""
+    while True:
+        page = ask({"output_path": output, "page_size": MERGED_PAGE, "page_token": token})
+        frames += [MergedFrame(one["frame"], to_workstation(one["path"]), one["key"]) for one in page["frames"]]
+        token = page["next_page_token"]
+        if not token:
+            return frames

@@ -13,7 +13,7 @@ DIGEST
     equals GetServerInfoResponse.schema_digest of a daemon of the same build.
 """
 
-DIGEST = "e8455b27471100fc3ad605245a0fd6e1bf11c8a4da8b16d0d9a24d051b732739"
+DIGEST = "0159106925295819b913453b337d8110f2da2e23706cfba928f1d4f9fec1f951"
 
 MESSAGES = {
     "dflproto.v1.ApplyMasksSettings": [
@@ -302,9 +302,12 @@ MESSAGES = {
     ],
     "dflproto.v1.GetMergeOutputRequest": [
         (1, "output_path", "single", "string", "", ""),
+        (2, "page_size", "single", "int32", "", ""),
+        (3, "page_token", "single", "string", "", ""),
     ],
     "dflproto.v1.GetMergeOutputResponse": [
         (1, "frames", "repeated", "message", "dflproto.v1.MergedFrame", ""),
+        (2, "next_page_token", "single", "string", "", ""),
     ],
     "dflproto.v1.GetModelRequest": [
         (1, "path", "single", "string", "", ""),

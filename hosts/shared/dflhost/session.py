@@ -20,11 +20,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
 from . import wire
-from .answers import FacesetInfo, LayerInfo, MergedFrame, ModelInfo, ServerInfo
+from .answers import FacesetInfo, LayerInfo, MergedFrame, ModelInfo, ServerInfo, gather_merged_frames
 from .calls import Caller
 from .copies import Copies
 from .discovery import ConnectionSettings, connection_from_environment, older_daemon, start_daemon
@@ -462,10 +463,8 @@ class DaemonSession:
 
     def merged_frames(self, output: str) -> list[MergedFrame]:
         """Frames of an output (version filled in) that are on the daemon's disk, with their keys."""
-        request = {"output_path": self._to_daemon(output)}
-        answer = self._ask("MergeService", "GetMergeOutput", request, attempts=2)
-        to_here = self.path_map.to_workstation
-        return [MergedFrame(one["frame"], to_here(one["path"]), one["key"]) for one in answer["frames"]]
+        ask = partial(self._ask, "MergeService", "GetMergeOutput", attempts=2)
+        return gather_merged_frames(ask, self._to_daemon(output), self.path_map.to_workstation)
 
     def result(self, output: str) -> Result:
         """The result behind an output pattern (version filled in): the daemon's list of frames, and the manifest where

@@ -141,16 +141,22 @@ class ListLayersResponse(_message.Message):
     def __init__(self, layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ...) -> None: ...
 
 class GetMergeOutputRequest(_message.Message):
-    __slots__ = ("output_path",)
+    __slots__ = ("output_path", "page_size", "page_token")
     OUTPUT_PATH_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     output_path: str
-    def __init__(self, output_path: _Optional[str] = ...) -> None: ...
+    page_size: int
+    page_token: str
+    def __init__(self, output_path: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class GetMergeOutputResponse(_message.Message):
-    __slots__ = ("frames",)
+    __slots__ = ("frames", "next_page_token")
     FRAMES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     frames: _containers.RepeatedCompositeFieldContainer[MergedFrame]
-    def __init__(self, frames: _Optional[_Iterable[_Union[MergedFrame, _Mapping]]] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, frames: _Optional[_Iterable[_Union[MergedFrame, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class MergeFrameRequest(_message.Message):
     __slots__ = ("plate_path", "frame", "model_path", "faceset_path", "settings", "layers", "pixel_format", "road", "output_path", "reduction", "max_side_px", "region", "window", "client_key")

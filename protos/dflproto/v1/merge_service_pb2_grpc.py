@@ -75,7 +75,7 @@ class MergeServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetMergeOutput(self, request, context):
-        """Frames of an output that are on disk, with the key each was made with.
+        """Frames of an output that are on disk, with the key each was made with; in pages where `page_size` is given.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,7 +42,7 @@ class MergeServiceStub:
         dflproto.v1.merge_service_pb2.GetMergeOutputRequest,
         dflproto.v1.merge_service_pb2.GetMergeOutputResponse,
     ]
-    """Frames of an output that are on disk, with the key each was made with."""
+    """Frames of an output that are on disk, with the key each was made with; in pages where `page_size` is given."""
 
 class MergeServiceAsyncStub:
     """What merging writes."""
@@ -68,7 +68,7 @@ class MergeServiceAsyncStub:
         dflproto.v1.merge_service_pb2.GetMergeOutputRequest,
         dflproto.v1.merge_service_pb2.GetMergeOutputResponse,
     ]
-    """Frames of an output that are on disk, with the key each was made with."""
+    """Frames of an output that are on disk, with the key each was made with; in pages where `page_size` is given."""
 
 class MergeServiceServicer(metaclass=abc.ABCMeta):
     """What merging writes."""
@@ -100,6 +100,6 @@ class MergeServiceServicer(metaclass=abc.ABCMeta):
         request: dflproto.v1.merge_service_pb2.GetMergeOutputRequest,
         context: _ServicerContext,
     ) -> typing.Union[dflproto.v1.merge_service_pb2.GetMergeOutputResponse, collections.abc.Awaitable[dflproto.v1.merge_service_pb2.GetMergeOutputResponse]]:
-        """Frames of an output that are on disk, with the key each was made with."""
+        """Frames of an output that are on disk, with the key each was made with; in pages where `page_size` is given."""
 
 def add_MergeServiceServicer_to_server(servicer: MergeServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -12,7 +12,14 @@ import pytest
 from dflcore.errors import Conflict, DataCorrupt
 from dflcore.io import atomic
 from dflcore.merge import provenance
-from dflcore.merge.provenance import FrameEntry, MergeIdentity, SequenceManifest, parts_folder, read_manifest
+from dflcore.merge.provenance import (
+    FrameEntry,
+    MergeIdentity,
+    SequenceManifest,
+    iterate_frames,
+    parts_folder,
+    read_manifest,
+)
 from dflcore.types import Authorization, FaceType
 from dflhost.results import read_manifest as read_as_host
 
@@ -144,6 +151,27 @@ def test_only_the_parts_asked_about_are_read(path: Path) -> None:
         read_manifest(path)
     (parts_folder(path) / "20-29.json").unlink()
     assert len(read_manifest(path).frames) == 20
+
+
+def test_frames_are_told_in_order_and_from_the_middle_on(path: Path) -> None:
+    old_build(path, [*range(-3, 5), 31, 33], unfinished={7: "torn"})
+    assert [frame for frame, _ in iterate_frames(path)] == [*range(-3, 5), 31, 33]
+    merge(path, range(40))
+    run = SequenceManifest(path, identity())
+    run.finish(15, entry("newest"))
+    run.finish(44, entry("newest"))
+    whole = dict(iterate_frames(path))
+    assert whole == read_manifest(path).frames
+    assert list(whole) == sorted(whole) == [*range(-3, 40), 44]
+    assert (whole[15].key, whole[16].key) == ("newest", "k")
+    for after in (-4, -3, 9, 14, 39, 43, 44, 99):
+        assert list(iterate_frames(path, after)) == [(frame, one) for frame, one in whole.items() if frame > after]
+    run.close()
+    (parts_folder(path) / "0-9.json").write_text("{")
+    assert [frame for frame, _ in iterate_frames(path, 12)] == [*range(13, 40), 44]
+    with pytest.raises(DataCorrupt, match=r"0-9\.json is damaged"):
+        list(iterate_frames(path, 8))
+    assert list(iterate_frames(path.with_name("other.provenance.json"))) == []
 
 
 # Merges that work at once, or were killed.
