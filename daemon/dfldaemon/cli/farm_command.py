@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import itertools
 import os
 import shlex
+import shutil
 import socket
 from pathlib import Path
 from typing import Any
@@ -30,8 +33,13 @@ def submit(session: CliSession, options: argparse.Namespace) -> int:
     backend = BACKENDS[options.backend]
     if not options.dry_run:
         check_sendable(options.backend)
-    folder = Path(session.absolute(options.dry_run)) if options.dry_run else _job_folder(job)
-    files = backend.write(job, folder, command=options.dfl, gpus=options.gpus)
+    folder = Path(session.absolute(options.dry_run)) if options.dry_run else _new_folder(job)
+    try:
+        files = backend.write(job, folder, command=options.dfl, gpus=options.gpus)
+    except DflError:
+        if not options.dry_run:
+            shutil.rmtree(folder, ignore_errors=True)  # made for this submission, which does not take place
+        raise
     command = submit_command(options.backend, folder)
     output.event(
         "farm_job",
@@ -162,10 +170,26 @@ def _digest(model: str) -> str:
     return facts[0].weights_sha256
 
 
-def _job_folder(job: FarmJob) -> Path:
-    """Where a submission's files lie for good: beside the output's folder, on storage that the workers see."""
+def _new_folder(job: FarmJob) -> Path:
+    """Where a submission's files lie for good: beside the output's folder, on storage that the workers see.
+
+    Two that are submitted at once have a folder each.
+
+    Raises:
+        InvalidInput: it cannot be made.
+    """
     folder = Path(f"{job.written.folder}.farm")
-    number = 1
-    while (folder / f"{number:04d}").exists():
-        number += 1
+    try:
+        folder.mkdir(exist_ok=True)
+        for number in itertools.count(1):
+            with contextlib.suppress(FileExistsError):
+                (folder / f"{number:04d}").mkdir()
+                break
+    except OSError as error:
+        raise InvalidInput(
+            f"The folder {folder} for the job's files cannot be made: {error.strerror}. Make it so that you may write "
+            "there, or write the files elsewhere with --dry-run and send them yourself.",
+            reason="NOT_WRITABLE",
+            path=folder,
+        ) from error
     return folder / f"{number:04d}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from dflcore.config.base import Settings
@@ -204,6 +204,9 @@ def _add_farm(commands: _Commands[CommandParser], shared: CommandParser) -> None
                        help="faceset of the identity put on; may be given again")  # fmt: skip
     train.add_argument("--target", required=True, metavar="DIR", help="faceset of the performer in the plate")
     train.add_argument("--model", required=True, metavar="DIR", help="folder of the model, made if not there")
+    extract.add_argument("--chunk", type=_whole("an extraction is one task, as people are followed through the whole "
+                         "plate"), help=argparse.SUPPRESS)  # fmt: skip
+    train.add_argument("--chunk", type=_whole("a training is one task"), help=argparse.SUPPRESS)
     for parser, settings in ((merge, MergeSettings), (extract, ExtractSettings), (train, TrainSettings)):
         parser.formatter_class = FlagsFormatter
         parser.add_argument("--backend", choices=FARMS, default=FARMS[0], metavar="|".join(FARMS),
@@ -226,6 +229,15 @@ def _add_farm(commands: _Commands[CommandParser], shared: CommandParser) -> None
     task.add_argument("--path-mapping", default="", metavar="FILE", help="rules (pathmapping-1.0) for all other paths")
     task.add_argument("--frames", default="", metavar="RANGE", help="frames of the task")
     task.add_argument("--chunk", default="", metavar="I/N", help="the I-th of N equal parts of the job's frames")
+
+
+def _whole(reason: str) -> Callable[[str], NoReturn]:
+    """Of a flag for chunks where there are none: refuses it and says why."""
+
+    def refuse(_: str) -> NoReturn:
+        raise argparse.ArgumentTypeError(f"{reason}; leave --chunk out")
+
+    return refuse
 
 
 def _add_frame(commands: _Commands[CommandParser], shared: CommandParser) -> None:

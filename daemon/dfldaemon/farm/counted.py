@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dflcore.errors import InvalidInput
-from dfldaemon.farm.job import FarmJob, chunk_count
+from dfldaemon.cli.chunks import MAX_COUNT
+from dfldaemon.farm.job import MAX_JOB_BYTES, FarmJob, chunk_count
 from dfldaemon.farm.openjd import write_text
 
 JOB_FILE = "job.json"
@@ -24,8 +25,26 @@ FLAMENCO_SETTINGS = "flamenco_job.json"
 
 
 def write_job_file(job: FarmJob, folder: Path) -> Path:
-    """The description that tasks read; the folder must be on a share that the workers see."""
-    return write_text(folder / JOB_FILE, json.dumps(job.to_values(), indent=1) + "\n")
+    """The description that tasks read; the folder must be on a share that the workers see.
+
+    Raises:
+        InvalidInput: no task would take it: it is too long, or has too many parts; or it cannot be written.
+    """
+    text = json.dumps(job.to_values(), indent=1) + "\n"
+    if len(text) > MAX_JOB_BYTES:
+        raise InvalidInput(
+            f"The description of the job is too long ({len(text)} bytes, {MAX_JOB_BYTES} are allowed): "
+            f"{len(job.frames)} frames are too scattered, or the settings too long. Submit it in several.",
+            reason="FRAMES_TOO_SCATTERED",
+            field="frames",
+        )
+    if chunk_count(job) > MAX_COUNT:
+        raise InvalidInput(
+            f"{chunk_count(job)} tasks are more than a job may have ({MAX_COUNT}); give a larger --chunk.",
+            reason="BAD_CHUNK",
+            field="chunk",
+        )
+    return write_text(folder / JOB_FILE, text)
 
 
 def task_words(job_file: Path, part: str) -> list[str]:
@@ -37,7 +56,8 @@ def write_deadline10(job: FarmJob, folder: Path, *, command: str, gpus: int) -> 
     """``job_info.txt`` and ``plugin_info.txt`` for ``deadlinecommand``.
 
     Raises:
-        InvalidInput: GPUs are asked for, which are a matter of pools and limits there; or a file cannot be written.
+        InvalidInput: GPUs are asked for, which are a matter of pools and limits there; a name cannot be written so; or
+            a file cannot be written.
     """
     if gpus:
         raise InvalidInput(
@@ -45,10 +65,11 @@ def write_deadline10(job: FarmJob, folder: Path, *, command: str, gpus: int) -> 
             reason="FARM_CANNOT",
             field="gpus",
         )
-    job_file = write_job_file(job, folder)
     count = chunk_count(job)
     info = {"Plugin": "CommandLine", "Name": job.name, "Frames": f"1-{count}", "ChunkSize": "1"}
-    words = task_words(job_file, f"<STARTFRAME>/{count}")
+    words = task_words(folder / JOB_FILE, f"<STARTFRAME>/{count}")
+    _check_words([command, *words])
+    job_file = write_job_file(job, folder)
     plugin = {
         "Executable": command,
         "Arguments": _quoted(words),
@@ -91,7 +112,19 @@ def run_program(words: Sequence[str]) -> int:
 
 
 def _keys(values: dict[str, str]) -> str:
-    return "".join(f"{key}={' '.join(value.splitlines())}\n" for key, value in values.items())
+    return "".join(f"{key}={value}\n" for key, value in values.items())
+
+
+def _check_words(words: Sequence[str]) -> None:
+    """Raises InvalidInput for a word that these files have no way to write."""
+    for word in words:
+        if '"' in word or word.splitlines() != [word]:
+            raise InvalidInput(
+                f"Deadline 10's files cannot hold {word!r}: quotation marks and line breaks are not possible there. "
+                "Give the folder a plain name.",
+                reason="FARM_CANNOT",
+                field="output",
+            )
 
 
 def _quoted(words: Sequence[str]) -> str:

@@ -37,6 +37,8 @@ ROLES: Mapping[Kind, frozenset[str]] = {
 """The paths a job must have."""
 FORMAT = 1
 MAX_NAME = 100
+MAX_JOB_BYTES = 4_000_000
+"""Of a description: frames that are no runs take seven bytes each."""
 VERSION_TOKEN = "{version}"
 
 

@@ -57,13 +57,19 @@ def write_text(path: Path, text: str) -> Path:
     """Write a file of a submission whole.
 
     Raises:
-        InvalidInput: it cannot be written.
+        InvalidInput: it cannot be written. ResourceExhausted: the disk is full.
     """
     try:
         write_bytes(path, text.encode("utf-8"))
     except OSError as error:
         raise InvalidInput(
             f"{path} cannot be written: {error.strerror}; name another folder.", reason="NOT_A_FOLDER", path=path
+        ) from error
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"A name in {text[max(error.start - 40, 0) : error.end + 40]!r} is not Unicode, and no farm takes it; "
+            "rename the file or folder.",
+            reason="NAME_NOT_UNICODE",
         ) from error
     return path
 
