@@ -399,12 +399,14 @@ def connect_or_start(
     *,
     environ: Mapping[str, str],
     idle_exit_s: float | None = AUTO_IDLE_EXIT_S,
+    deadline_s: float = START_DEADLINE_S,
 ) -> tuple[DaemonClient, bool]:
     """A client of the state folder's daemon, which is started when there is none.
 
     Args:
         environ: environment the daemon is started with.
         idle_exit_s: the started daemon leaves after so long without work; None keeps it.
+        deadline_s: how long a start may take.
 
     Returns:
         The client, and whether a daemon was started.
@@ -417,7 +419,7 @@ def connect_or_start(
     except DflError as error:
         if error.reason not in _START_REASONS:
             raise
-    return start_daemon(state_dir, environ=environ, idle_exit_s=idle_exit_s), True
+    return start_daemon(state_dir, environ=environ, idle_exit_s=idle_exit_s, deadline_s=deadline_s), True
 
 
 def start_daemon(
@@ -426,14 +428,19 @@ def start_daemon(
     environ: Mapping[str, str],
     idle_exit_s: float | None = None,
     deadline_s: float = START_DEADLINE_S,
+    announce: Callable[[int], None] = lambda pid: None,
 ) -> DaemonClient:
     """Start a daemon that outlives this process, and wait until it serves.
+
+    Args:
+        announce: told the process as soon as there is one.
 
     Raises:
         NotFound: it did not come up (reason ``DAEMON_DID_NOT_START``); the message ends with the last of its log.
     """
     log_path = state_dir / "logs" / "start.log"
     process = _spawn(state_dir, environ, idle_exit_s, log_path)
+    announce(process.pid)
     end = time.monotonic() + deadline_s
     while time.monotonic() < end:
         try:

@@ -161,10 +161,11 @@ class FarmJob:
                 software=str(values["software"]),
                 path_separator=str(values["path_separator"]),
             )
-            SETTINGS[kind].from_values(settings)
+            checked = SETTINGS[kind].from_values(settings)
+            job = replace(job, settings={name: getattr(checked, name) for name in settings})
             if not ROLES[kind] <= set(job.paths):
                 raise ValueError(f"a {kind} job without a path for {min(ROLES[kind] - set(job.paths))}")
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise DataCorrupt(
                 f"The description of the farm job cannot be read ({error!r}); submit it again.",
                 reason="FARM_JOB_DAMAGED",

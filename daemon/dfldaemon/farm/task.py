@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
-from dflcore.errors import Cancelled, Conflict, DataCorrupt, InvalidInput, NotFound
+from dflcore.errors import Cancelled, Conflict, DataCorrupt, DflError, InvalidInput, NotFound
 from dflcore.frames import FrameRange
 from dflcore.version import __version__
 from dfldaemon.cli.chunks import Chunk
@@ -26,15 +26,15 @@ from dfldaemon.cli.exit_codes import OK
 from dfldaemon.cli.session import CliSession
 from dfldaemon.cli.work import submit_and_follow
 from dfldaemon.client import DaemonClient, connect_or_start
-from dfldaemon.farm.job import WRITTEN, FarmJob, check_output
+from dfldaemon.farm.job import MAX_JOB_BYTES, WRITTEN, FarmJob, check_output
 from dfldaemon.farm.path_mapping import read_path_map
+from dfldaemon.farm.session import START_DEADLINE_S
 from dfldaemon.farm.vocabulary import FarmOutput
 from dflproto.v1 import job_service_pb2, settings_pb2
 
 STATE_VARIABLE = "DFL_STATE_DIR"
 IDLE_EXIT_S = 300.0
 """On farms without sessions the daemon a task has started waits so long for the next task."""
-MAX_JOB_BYTES = 1_000_000
 
 
 def load_job(path: Path, folders: Sequence[str], path_mapping: str) -> FarmJob:
@@ -49,9 +49,10 @@ def load_job(path: Path, folders: Sequence[str], path_mapping: str) -> FarmJob:
         InvalidInput: a folder is of no role.
     """
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(MAX_JOB_BYTES + 1)
         if len(raw) > MAX_JOB_BYTES:
-            raise ValueError("more than a megabyte")
+            raise ValueError(f"more than {MAX_JOB_BYTES} bytes")
         values = json.loads(raw)
     except FileNotFoundError:
         raise NotFound(
@@ -59,9 +60,11 @@ def load_job(path: Path, folders: Sequence[str], path_mapping: str) -> FarmJob:
             reason="FARM_JOB_NOT_FOUND",
             path=path,
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataCorrupt(
-            f"The job description {path} cannot be read: {error}.", reason="FARM_JOB_DAMAGED", path=path
+            f"The job description {path} cannot be read ({error}); submit the job again.",
+            reason="FARM_JOB_DAMAGED",
+            path=path,
         ) from error
     path_map = read_path_map(Path(path_mapping)) if path_mapping else None
     job = FarmJob.from_values(values)
@@ -177,7 +180,8 @@ def job_spec(job: FarmJob, frames: FrameRange) -> job_service_pb2.JobSpec:
 def connect(session: CliSession) -> DaemonClient:
     """The session's daemon; without one, a daemon of this machine, which is started on demand and leaves when idle.
 
-    Two tasks that start at once meet at the lock of the state folder: one starts it, both use it.
+    Two tasks that start at once meet at the lock of the state folder: one starts it, both use it. The lock is the
+    system's and goes with its process, however that ends.
 
     Raises:
         DflError: it cannot be reached or started.
@@ -185,7 +189,14 @@ def connect(session: CliSession) -> DaemonClient:
     if session.address:
         return session.connect()
     state = session.state_dir if session.environ.get(STATE_VARIABLE) else machine_state(session.environ)
-    return connect_or_start(state, environ=session.environ, idle_exit_s=IDLE_EXIT_S)[0]
+    own = {**session.environ, "DFL_LISTEN": "unix"}
+    limits = {"idle_exit_s": IDLE_EXIT_S, "deadline_s": START_DEADLINE_S}
+    try:
+        return connect_or_start(state, environ=own, **limits)[0]
+    except DflError as error:
+        if error.reason != "DAEMON_UNREACHABLE":
+            raise
+    return connect_or_start(state, environ=own, **limits)[0]  # it was just leaving, as nobody had asked for a while
 
 
 def machine_state(environ: Mapping[str, str]) -> Path:
@@ -196,8 +207,16 @@ def machine_state(environ: Mapping[str, str]) -> Path:
     """
     user = os.getuid() if hasattr(os, "getuid") else environ.get("USERNAME", "user")
     state = Path(tempfile.gettempdir()) / f"dfl-farm-{user}"
-    state.mkdir(mode=0o700, exist_ok=True)
-    status = state.lstat()
+    try:
+        with contextlib.suppress(FileExistsError):
+            state.mkdir(mode=0o700)
+        status = state.lstat()
+    except OSError as error:
+        raise InvalidInput(
+            f"{state} cannot be made on this worker: {error.strerror}; mend TMPDIR, or set {STATE_VARIABLE}.",
+            reason="BAD_STATE_FOLDER",
+            path=state,
+        ) from error
     is_ours = not hasattr(os, "getuid") or (status.st_uid == os.getuid() and not status.st_mode & 0o077)
     if not stat.S_ISDIR(status.st_mode) or not is_ours:
         raise InvalidInput(
