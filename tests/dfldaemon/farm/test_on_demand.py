@@ -70,7 +70,7 @@ def test_many_tasks_at_once_start_one_daemon_and_it_leaves_when_idle(
     machine: CliSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(task, "IDLE_EXIT_S", 2.0)
-    told = replace(machine, environ={**machine.environ, "DFL_LISTEN": "loopback"})
+    told = replace(machine, environ={**machine.environ, "DFL_LISTEN": "tcp"})
     state = machine_state_of(tmp_path)
     with ThreadPoolExecutor(4) as tasks:
         clients = list(tasks.map(task.connect, [told] * 4))
