@@ -18,7 +18,7 @@ from dflcore.io.exr import is_valid_exr, read_exr_layers
 from dflcore.io.faceset import Faceset
 from dfldaemon.cli.main import main
 from dfldaemon.model_facts import read_model_facts
-from frame_shot import FrameShot
+from frame_shot import FACES, NOBODY, FrameShot
 
 Submit = Callable[..., tuple[int, str, str]]
 WAIT_S = 240.0
@@ -131,10 +131,14 @@ def state_of(said: str) -> str:
 
 
 def daemons_of(state: str) -> list[int]:
+    return processes_with("DFL_STATE_DIR", state)
+
+
+def processes_with(variable: str, value: str) -> list[int]:
     found = []
     for process in psutil.process_iter(["pid"]):
         try:
-            if process.environ().get("DFL_STATE_DIR") == state:
+            if process.environ().get(variable) == value:
                 found.append(process.pid)
         except psutil.Error:
             continue
@@ -188,16 +192,18 @@ def test_a_failed_frame_fails_its_chunk_and_the_daemon_still_ends(
     assert len(frames_in(shot.folder / "out" / "v001")) == 4
 
 
-@pytest.mark.slow
-def test_cancelling_keeps_whole_frames_and_ends_the_daemon(
-    submit: Submit, shot: FrameShot, tmp_path: Path, openjd_python: str, dfl_program: Path
-) -> None:
-    shutil.copy(shot.file(1004), shot.file(3000))
-    bundle = tmp_path / "bundle"
-    held = ("--frames", "1001-3000", "--chunk", 2000, "--missing-frames", "hold")
-    assert submit("--dry-run", bundle, "--dfl", dfl_program, *held)[0] == 0
+def openjd_run_until(
+    openjd_python: str,
+    bundle: Path,
+    word: str,
+    number: signal.Signals,
+    *,
+    is_time: Callable[[], bool] = lambda: True,
+    **variables: str,
+) -> tuple[int, str]:
+    """``openjd run`` that is sent a signal once it has said the word and it is time; exit code and all it said."""
     said: list[str] = []
-    environ = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    environ = {**os.environ, "PYTHONUNBUFFERED": "1", **variables}
     with subprocess.Popen(
         run_words(openjd_python, bundle), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environ
     ) as process:
@@ -206,19 +212,65 @@ def test_cancelling_keeps_whole_frames_and_ends_the_daemon(
         for line in process.stdout:
             said.append(line)
             assert time.monotonic() < end
-            if "openjd_status: frame" in line:
-                process.send_signal(signal.SIGINT)
+            if word in line:
+                while not is_time():
+                    assert time.monotonic() < end
+                    time.sleep(0.01)
+                process.send_signal(number)
                 break
         said += process.stdout
-    text = "".join(said)
-    assert process.returncode != 0, text
+    return process.returncode, "".join(said)
+
+
+@pytest.fixture
+def long_bundle(submit: Submit, shot: FrameShot, tmp_path: Path, dfl_program: Path) -> Path:
+    """Of one task with 2000 frames, nearly all of them held."""
+    shutil.copy(shot.file(1004), shot.file(3000))
+    held = ("--frames", "1001-3000", "--chunk", 2000, "--missing-frames", "hold")
+    assert submit("--dry-run", tmp_path / "bundle", "--dfl", dfl_program, *held)[0] == 0
+    return tmp_path / "bundle"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_cancelling_keeps_whole_frames_and_ends_the_daemon(
+    long_bundle: Path, shot: FrameShot, openjd_python: str, number: signal.Signals
+) -> None:
+    code, text = openjd_run_until(openjd_python, long_bundle, "openjd_status: frame", number)
+    assert code == 1, text
     assert "openjd_status: cancelling" in text
+    assert "exited with code: 130" in text
     assert "The session's daemon has ended." in text
     assert daemons_of(state_of(text)) == []
     out = shot.folder / "out" / "v001"
     frames = list(out.glob("*.exr"))
     assert 0 < len(frames) < 2000
     assert all(is_valid_exr(path) for path in frames)
+    assert not [path for path in out.rglob(".*") if ".partial-" in path.name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_cancelling_while_the_daemon_starts_leaves_none(
+    long_bundle: Path, shot: FrameShot, tmp_path: Path, openjd_python: str, number: signal.Signals
+) -> None:
+    """The session's environment is ended without notice, before anybody could say where its daemon is."""
+    sessions = tmp_path / "sessions"
+    sessions.mkdir()
+    code, text = openjd_run_until(
+        openjd_python,
+        long_bundle,
+        "Command started as pid",
+        number,
+        is_time=lambda: any(sessions.rglob("start.log")),
+        TMPDIR=str(sessions),
+        FARM_TEST=str(tmp_path),
+    )
+    assert code == 1, text
+    assert "DFL_STATE_DIR=" not in text, "it was cancelled too late to show anything"
+    time.sleep(2.0)
+    assert processes_with("FARM_TEST", str(tmp_path)) == []
+    assert not (shot.folder / "out").exists()
 
 
 @pytest.mark.slow
@@ -236,6 +288,8 @@ def test_a_worker_that_knows_the_show_by_another_name(
     code, said = openjd_run(openjd_python, bundle, "--path-mapping-rules", f"file://{tmp_path / 'rules.json'}")
     assert code == 0, said
     assert len(frames_in(here / "out" / "v001")) == 4
+    manifest = json.loads((here / "out" / "v001" / "swap.provenance.json").read_text())
+    assert [manifest["frames"][str(frame)]["faces"] for frame in (*FACES, NOBODY)] == [1, 1, 1, 0]
     assert not shot.folder.exists()
 
 
