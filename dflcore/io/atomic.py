@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import secrets
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,14 +55,33 @@ def write_text(final: Path, text: str) -> None:
 
 
 def remove_leftovers(folder: Path, older_than_s: float = LEFTOVER_AGE_S) -> int:
-    """Delete temporary files that killed writers left in a folder; say how many. Younger ones may still be in use."""
+    """Delete temporary files that killed writers left in a folder; say how many. Younger ones may still be in use.
+
+    Their age is by the clock that dates the folder's files: a machine whose own is wrong must not take another's files
+    away while they are written.
+    """
     removed = 0
-    for path in folder.glob(f".*{TEMPORARY_MARK}*"):
+    found = list(folder.glob(f".*{TEMPORARY_MARK}*"))
+    now = _time_of_files(folder) if found else 0.0
+    for path in found:
         with contextlib.suppress(FileNotFoundError):  # another process cleans up too
-            if time.time() - path.stat().st_mtime > older_than_s:
+            if now - path.stat().st_mtime > older_than_s:
                 path.unlink()
                 removed += 1
     return removed
+
+
+def _time_of_files(folder: Path) -> float:
+    """What a file written there now is dated; the beginning of time where none can be written."""
+    probe = folder / f".now{TEMPORARY_MARK}{os.getpid()}-{secrets.token_hex(4)}"
+    try:
+        probe.touch(exist_ok=False)
+        return probe.stat().st_mtime
+    except OSError:
+        return 0.0
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()
 
 
 def sync_file(path: Path) -> None:

@@ -1,5 +1,6 @@
 import errno
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,32 @@ def test_leftovers_of_killed_writers_go_when_they_are_old(tmp_path: Path) -> Non
         os.utime(path, (long_ago, long_ago))
     assert atomic.remove_leftovers(tmp_path) == 1
     assert sorted(os.listdir(tmp_path)) == sorted([young.name, frame.name])
+
+
+def test_a_machine_whose_clock_is_wrong_takes_no_file_away_from_its_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file server dates files by its own clock, whatever the machine's that looks at them."""
+    young = tmp_path / f".b{atomic.TEMPORARY_MARK}2-ff.exr"
+    young.write_text("x")
+    now = time.time()
+    for skew_s in (-86_400.0, 86_400.0):
+        monkeypatch.setattr(time, "time", lambda skew_s=skew_s: now + skew_s)
+        assert atomic.remove_leftovers(tmp_path) == 0
+    # A server whose clock is a day behind: what was written there just now looks a day old from here.
+    old = tmp_path / f".a{atomic.TEMPORARY_MARK}1-ff.exr"
+    old.write_text("x")
+    touch = Path.touch
+
+    def dated(path: Path, *words: object, **named: object) -> None:
+        touch(path, *words, **named)
+        os.utime(path, (now - 86_400.0,) * 2)
+
+    monkeypatch.setattr(Path, "touch", dated)
+    os.utime(young, (now - 86_410.0,) * 2)
+    os.utime(old, (now - 86_400.0 - 2 * atomic.LEFTOVER_AGE_S,) * 2)
+    assert atomic.remove_leftovers(tmp_path) == 1
+    assert os.listdir(tmp_path) == [young.name]
 
 
 def test_a_name_as_long_as_the_file_system_takes(tmp_path: Path) -> None:
