@@ -35,7 +35,11 @@ def main(plate: str, model: str, faceset: str, output: str, frames: str = "") ->
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (5, 6):
+        sys.exit(__doc__)
     try:
         sys.exit(main(*sys.argv[1:]))
     except DflError as error:
         sys.exit(error.message)
+    except KeyboardInterrupt:
+        sys.exit("Left; the job goes on. `dfl job list` shows it, `dfl job cancel` ends it.")

@@ -30,6 +30,8 @@ def main(plate: str, frame: str, model: str, faceset: str) -> int:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 5 or not sys.argv[2].lstrip("-").isdecimal():
+        sys.exit(__doc__)
     try:
         sys.exit(main(*sys.argv[1:]))
     except DflError as error:
