@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from typing import Final, Literal, Self
 
 from pydantic import field_validator, model_validator
 
 from dflcore.config.base import PERMISSION, Audience, Settings, knob
-from dflcore.config.cast_text import check_casting
+from dflcore.config.cast_text import check_casting, parse_casting
 from dflcore.config.frame_overrides import parse_overrides, values_at
 from dflcore.config.mask_terms import check_recipe
 
@@ -266,6 +268,20 @@ class MergeSettings(Settings):
                 self.at(frame)
         return self
 
+    def digest(self, names: Collection[str] | None = None) -> str:
+        """As of the base class; of networks' folders the names count, since their places differ between machines.
+
+        What the networks are is in a merge's key by their own digests.
+        """
+        kind, colon, argument = self.enhancer.partition(":")
+        path, query, rest = argument.partition("?")
+        places = {
+            "enhancer": f"{kind}{colon}{_last(path)}{query}{rest}",
+            "segmenter": _last(self.segmenter),
+            "cast": str(parse_casting(self.cast).with_folders(_last)),
+        }
+        return super(MergeSettings, self.model_copy(update=places)).digest(names)
+
     def at(self, frame: int) -> MergeSettings:
         """What holds on a frame: these settings, with its overrides applied and none left.
 
@@ -276,3 +292,8 @@ class MergeSettings(Settings):
             return self
         changed = values_at(parse_overrides(self.overrides, OVERRIDABLE), frame)
         return MergeSettings.from_values(self.values() | {"overrides": ""} | changed)
+
+
+def _last(path: str) -> str:
+    """The last part of a path of either kind of system."""
+    return re.split(r"[\\/]", path.rstrip("\\/"))[-1]

@@ -8,6 +8,7 @@ Convention:
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -32,6 +33,8 @@ ResolveSpace = Callable[[str], str | None]
 _CHANNEL_WORDS = {"red": "r", "green": "g", "blue": "b", "alpha": "a", "luminance": "y"}
 _COLORS = ("r", "g", "b")
 MAX_FRAME_NUMBER = 2**63 - 1
+END_BYTES = 4096
+"""Of a file's beginning and end that its identity is over: the header of an EXR and its last pixels."""
 MAX_RANGE_TEXT = 400
 """Characters of a frame range in a message."""
 _GRAY = ("y", "l", "i", "v")  # luminance; TIFF's "I"; Blender's value passes
@@ -185,7 +188,7 @@ class Plate(Protocol):
         """
 
     def identity(self, frame: int) -> str:
-        """16 hex digits that change when the frame's file does (path, size, time of change)."""
+        """16 hex digits that change when the frame's file does; see :func:`file_identity`."""
 
     def close(self) -> None:
         """Release files; harmless when repeated."""
@@ -308,17 +311,32 @@ def skipped_count(plate: Plate) -> int:
 
 
 def file_identity(path: Path, extra: str = "") -> str:
-    """16 hex digits over a file's absolute path, size and time of change.
+    """16 hex digits over a file's name, size, time of change and both ends of its content.
+
+    Its folder does not count: machines that work at one shot may know the same disk by different names, and a copy that
+    keeps its time is as good. The ends tell files apart that other folders have under the same name.
 
     Raises:
         NotFound: there is no such file.
     """
     try:
         status = os.stat(path)
+        time_us = status.st_mtime_ns // 1000  # finer times do not come through every file server
+        ends = _ends(path, status.st_size, status.st_mtime_ns)
     except OSError as error:
         raise NotFound(f"{path} does not exist or may not be read.", reason="FRAME_NOT_FOUND", path=path) from error
-    text = f"{os.path.abspath(path)}\0{status.st_size}\0{status.st_mtime_ns}\0{extra}"
+    text = f"{path.name}\0{status.st_size}\0{time_us}\0{ends}\0{extra}"
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+@functools.lru_cache(maxsize=64)
+def _ends(path: Path, size: int, time_ns: int) -> str:
+    """Digest of the first and last bytes of a file; of a movie it is asked for every frame."""
+    with path.open("rb") as file:
+        ends = hashlib.sha256(file.read(END_BYTES))
+        file.seek(max(size - END_BYTES, 0))
+        ends.update(file.read(END_BYTES))
+    return ends.hexdigest()
 
 
 def find_color(names: tuple[str, ...]) -> tuple[int, int, int] | None:

@@ -74,9 +74,13 @@ class MergeIdentity:
 
     @property
     def run_key(self) -> str:
-        """Equal run keys may share a folder: same plate, model, settings and code."""
+        """Equal run keys may share a folder: same plate, model, settings and code.
+
+        Of the plate's path the last folder and the name count: what lies above may be called otherwise on each machine.
+        """
+        plate = "/".join(re.split(r"[\\/]", self.plate)[-2:])
         return _digest(
-            self.plate, self.color_space, self.output_space, self.model_digest, self.settings_digest, _code_version()
+            plate, self.color_space, self.output_space, self.model_digest, self.settings_digest, _code_version()
         )
 
     def frame_key(

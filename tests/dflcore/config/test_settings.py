@@ -126,3 +126,17 @@ def test_a_heading_does_not_come_twice() -> None:
     assert list(groups)[:2] == ["network", "how long"]
     assert [knob.name for knob in groups["how long"]] == ["iterations", "minutes"]
     assert sum(map(len, groups.values())) == len(TrainSettings.model_fields)
+
+
+def test_where_networks_lie_does_not_count_in_a_digest_but_which_and_how_they_are_used_does() -> None:
+    def digest(root: str, sep: str = "/", *, person: str = "anna", options: str = "?range=unit") -> str:
+        return MergeSettings(
+            cast=f"track 3 = {root}{sep}{person}; others = plate",
+            enhancer=f"detail:{root}{sep}detail{options}",
+            segmenter=f"{root}{sep}masks",
+        ).digest()
+
+    assert digest("/show") == digest("/mnt/show") == digest("Z:\\show", "\\")
+    assert digest("/show") != digest("/show", person="bob")
+    assert digest("/show") != digest("/show", options="")
+    assert MergeSettings(enhancer="detail:/a").digest() != MergeSettings().digest()

@@ -1,6 +1,8 @@
 """Plates of stills: numbers as stored, windows, names, colour space, and every way a file can be wrong."""
 
 import contextlib
+import os
+import shutil
 import struct
 
 import numpy as np
@@ -431,6 +433,31 @@ def test_identity_changes_with_the_file(tmp_path):
     assert open_plate(str(tmp_path / "a.%04d.exr")).identity(1) == first
     _write(tmp_path / "a.0001.exr", _noise(seed=9))
     assert plate.identity(1) != first
+
+
+def test_identity_is_the_files_wherever_it_lies(tmp_path):
+    """Machines know one disk by different names; another shot's file of the same name is another."""
+    here, there = tmp_path / "here" / "a.0001.exr", tmp_path / "there" / "a.0001.exr"
+    for path in (here, there):
+        path.parent.mkdir()
+    _write(here, _noise())
+    shutil.copy2(here, there)
+    first = open_plate(str(here)).identity(1)
+    assert open_plate(str(there)).identity(1) == first
+    (tmp_path / "link").symlink_to(tmp_path / "here")
+    assert open_plate(str(tmp_path / "link" / "a.0001.exr")).identity(1) == first
+    time_ns = here.stat().st_mtime_ns
+    os.utime(there, ns=(time_ns, time_ns // 1000 * 1000))  # as a file server that keeps microseconds
+    assert open_plate(str(there)).identity(1) == first
+    data = bytearray(here.read_bytes())
+    data[-1] ^= 1  # the same size
+    other = tmp_path / "other" / "a.0001.exr"
+    other.parent.mkdir()
+    other.write_bytes(data)
+    os.utime(other, ns=(time_ns, time_ns))
+    assert open_plate(str(other)).identity(1) != first
+    os.rename(here, here.with_name("b.0001.exr"))
+    assert open_plate(str(here.with_name("b.0001.exr"))).identity(1) != first
 
 
 def test_rate_and_name(tmp_path):
