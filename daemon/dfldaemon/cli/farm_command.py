@@ -12,6 +12,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from dflcore.config.cast_text import parse_casting
 from dflcore.config.extract import ExtractSettings
 from dflcore.errors import DflError, InvalidInput, NotFound
 from dflcore.frames import FrameRange
@@ -109,7 +110,7 @@ def _job(session: CliSession, options: argparse.Namespace) -> FarmJob:
     kind: Kind = options.kind
     settings: dict[str, Any] = given_settings(options, SETTINGS[kind])
     frames = None
-    model_digest = ""
+    model_digest, cast_digests = "", tuple[str, ...]()
     if kind != "train":
         config = session.color_config(str(settings.get("ocio_config", "")))
         settings |= {"ocio_config": config} if config else {}
@@ -117,6 +118,7 @@ def _job(session: CliSession, options: argparse.Namespace) -> FarmJob:
         settings = with_whole_tools(session, settings)
         frames = frames_to_divide(session.absolute(options.input), options.frames)
         model_digest = _digest(session.absolute(options.model))
+        cast_digests = tuple(map(_digest, parse_casting(str(settings.get("cast", ""))).folders))
     elif kind == "extract":
         frames = FrameRange.parse(options.frames) if options.frames else None
         if settings.get("keep_person"):
@@ -131,6 +133,7 @@ def _job(session: CliSession, options: argparse.Namespace) -> FarmJob:
         chunk=getattr(options, "chunk_size", 0),
         name=options.name,
         model_digest=model_digest,
+        cast_digests=cast_digests,
     )
 
 

@@ -72,6 +72,7 @@ class FarmJob:
         chunk: frames per task; 0 makes one task of the whole job.
         settings: as given; the rest is left to the worker's defaults.
         model_digest: of a merge's model when it was submitted; a worker that sees another refuses.
+        cast_digests: the same of the models its setting ``cast`` names, in their order.
         software: version that submitted it; workers of another refuse.
         path_separator: of lists of paths in ``settings``.
     """
@@ -83,6 +84,7 @@ class FarmJob:
     chunk: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
     model_digest: str = ""
+    cast_digests: tuple[str, ...] = ()
     software: str = __version__
     path_separator: str = os.pathsep
 
@@ -90,6 +92,14 @@ class FarmJob:
     def written(self) -> FarmPath:
         """What the job writes."""
         return self.paths[WRITTEN[self.kind]]
+
+    @property
+    def models(self) -> dict[str, str]:
+        """Folder of a model the job reads → its digest when the job was submitted."""
+        if not self.model_digest:
+            return {}
+        cast = parse_casting(str(self.settings.get("cast", ""))).folders
+        return {**dict(zip(cast, self.cast_digests, strict=False)), str(self.paths["model"]): self.model_digest}
 
     @property
     def has_window(self) -> bool:
@@ -128,6 +138,7 @@ class FarmJob:
             "chunk": self.chunk,
             "settings": dict(self.settings),
             "model_digest": self.model_digest,
+            "cast_digests": list(self.cast_digests),
             "software": self.software,
             "path_separator": self.path_separator,
         }
@@ -160,6 +171,7 @@ class FarmJob:
                 model_digest=str(values["model_digest"]),
                 software=str(values["software"]),
                 path_separator=str(values["path_separator"]),
+                cast_digests=tuple(map(str, values.get("cast_digests", ()))),
             )
             checked = SETTINGS[kind].from_values(settings)
             job = replace(job, settings={name: getattr(checked, name) for name in settings})
@@ -182,6 +194,7 @@ def make_job(
     chunk: int = 0,
     name: str = "",
     model_digest: str = "",
+    cast_digests: tuple[str, ...] = (),
 ) -> FarmJob:
     """A job that can be submitted.
 
@@ -216,6 +229,7 @@ def make_job(
         chunk=chunk,
         settings=settings,
         model_digest=model_digest,
+        cast_digests=cast_digests,
     )
 
 

@@ -45,7 +45,8 @@ def check_installed() -> None:
 
 def _launcher(job: FarmJob, job_file: Path, *, command: str, gpus: int) -> Any:
     outline, shell, cuerun = (_module(f"outline{name}") for name in ("", ".modules.shell", ".cuerun"))
-    made = outline.Outline(_plain(job.name), shot="shot", show=os.environ.get("SHOW", "testing"))
+    shot, show = os.environ.get("SHOT", "shot"), os.environ.get("SHOW", "testing")
+    made = outline.Outline(_plain(job.name), shot=shot, show=show)
     count = chunk_count(job)
     # The words are one line for a shell by the time rqd runs them; the last holds a token that cuebot replaces.
     *words, part = [command, *task_words(job_file, f"#IFRAME#/{count}")]
@@ -60,8 +61,9 @@ def _launcher(job: FarmJob, job_file: Path, *, command: str, gpus: int) -> Any:
 
 
 def _plain(text: str) -> str:
-    """OpenCue's names are letters, digits, dots, dashes and underscores."""
-    return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "_" for letter in text)
+    """OpenCue's names are letters, digits, dots, dashes and underscores, three at least."""
+    plain = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "_" for letter in text)
+    return plain.ljust(3, "_")
 
 
 def _module(name: str) -> Any:

@@ -122,24 +122,22 @@ def check_worker(job: FarmJob) -> None:
 
 
 def check_model(job: FarmJob, client: DaemonClient) -> None:
-    """Raises Conflict when the daemon, or the model as seen from here, is another than at submission."""
+    """Raises Conflict when the daemon, or a model as seen from here, is another than at submission."""
     software = client.server_info().version
     if software != job.software:
         raise Conflict(
             f"The job was submitted with dfl {job.software}, and this worker's daemon is of {software}; restart it.",
             reason="WORKER_VERSION_DIFFERS",
         )
-    if not job.model_digest:
-        return
-    path = str(job.paths["model"])
-    digest = client.get_model(path).digest
-    if digest != job.model_digest:
-        raise Conflict(
-            f"The model {path} is not the one this job was submitted with ({digest[:12] or 'none'} here, "
-            f"{job.model_digest[:12]} then): it was trained on, or this worker sees an old copy. Submit again.",
-            reason="MODEL_DIFFERS",
-            path=path,
-        )
+    for path, submitted in job.models.items():
+        digest = client.get_model(path).digest
+        if digest != submitted:
+            raise Conflict(
+                f"The model {path} is not the one this job was submitted with ({digest[:12] or 'none'} here, "
+                f"{submitted[:12]} then): it was trained on, or this worker sees an old copy. Submit again.",
+                reason="MODEL_DIFFERS",
+                path=path,
+            )
 
 
 def job_spec(job: FarmJob, frames: FrameRange) -> job_service_pb2.JobSpec:

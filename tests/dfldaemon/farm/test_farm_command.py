@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from dflcore.errors import Conflict
+from dflcore.version import __version__
 from dfldaemon.cli.main import main
 from dfldaemon.farm.job import FarmJob
 from dfldaemon.farm.session import enter_session, leave_session
 from dfldaemon.farm.task import check_model
+from dfldaemon.model_facts import read_model_facts
 from frame_shot import FrameShot, save_model
 
 Submit = Callable[..., tuple[int, str, str]]
@@ -167,6 +169,31 @@ def test_a_description_that_cannot_be_read(tmp_path: Path, name: str, content: s
     found, out = task(tmp_path / name)
     assert found == code
     assert failure(out)
+
+
+def test_another_model_of_the_cast_is_refused_too(
+    submit: Submit, shot: FrameShot, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    anna, bob = shot.folder / "anna", shot.folder / "bob"
+    for seed, model in enumerate((anna, bob), start=3):
+        save_model(model, seed=seed)
+    cast = f"track 1 = {anna}; track 2 = {bob}; track 3 = {anna}; others = plate"
+    words = ("--cast", cast, "--backend", "flamenco", "--dry-run", tmp_path / "sent")
+    assert submit(*words)[0] == 0
+    job = FarmJob.from_values(json.loads((tmp_path / "sent" / "job.json").read_text()))
+    there = {str(path): read_model_facts(path)[0].weights_sha256 for path in (shot.model, anna, bob)}
+    assert job.models == there
+    client: Any = SimpleNamespace(
+        server_info=lambda: SimpleNamespace(version=__version__), get_model=lambda path: SimpleNamespace(digest=there[path])
+    )
+    check_model(job, client)
+    there[str(bob)] = "0" * 64
+    with pytest.raises(Conflict, match="bob is not the one") as caught:
+        check_model(job, client)
+    assert caught.value.reason == "MODEL_DIFFERS"
+    here = job.with_mapped_settings(lambda path: path.replace(str(shot.folder), "/mnt"))
+    assert set(here.models) == {str(shot.model), "/mnt/anna", "/mnt/bob"}
+    assert submit(*words, "--cast", f"others = {shot.folder / 'nobody'}")[0] == 3
 
 
 def test_a_model_trained_since_is_refused(described: Path, shot: FrameShot, tmp_path: Path) -> None:
