@@ -72,6 +72,13 @@ def load_job(path: Path, folders: Sequence[str], path_mapping: str) -> FarmJob:
         mapped = {role: path_map.apply(one.folder) for role, one in job.paths.items()}
         job = job.with_folders(mapped).with_mapped_settings(path_map.apply)
     given = [text.partition("=") for text in folders]
+    for role, _, folder in given:
+        if not folder:
+            raise InvalidInput(
+                f"The path {role!r} has no folder; write --folder {role or 'plate'}=DIR.",
+                reason="BAD_FARM_FOLDER",
+                field="folder",
+            )
     return job.with_folders({role: folder for role, _, folder in given})
 
 

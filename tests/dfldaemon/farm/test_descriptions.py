@@ -88,3 +88,69 @@ def test_a_newer_description_says_what_to_do(described: Path) -> None:
     described.write_text(json.dumps({**json.loads(described.read_text()), "format": 2, "paths": "of another kind"}))
     with pytest.raises(DflError, match="update this worker"):
         load_job(described, [], "")
+
+
+# Descriptions of another system.
+
+
+def rules_file(tmp_path: Path, *given: tuple[str, str, str]) -> str:
+    keys = ("source_path_format", "source_path", "destination_path")
+    values = {"version": "pathmapping-1.0", "path_mapping_rules": [dict(zip(keys, one, strict=True)) for one in given]}
+    (tmp_path / "rules.json").write_text(json.dumps(values))
+    return str(tmp_path / "rules.json")
+
+
+def windows_job(described: Path) -> None:
+    """The description as `dfl farm submit` writes it on Windows."""
+    values = json.loads(described.read_text())
+    folders = {"plate": r"Z:\show\sh 010", "model": r"z:\Show\models\a", "faceset": r"Z:\show\faces"}
+    values["paths"] = {role: {"folder": folder, "name": ""} for role, folder in folders.items()}
+    values["paths"]["plate"]["name"] = "plate.####.exr"
+    values["paths"]["output"] = {"folder": r"\\server\out", "name": "{version}/swap.####.exr"}
+    values["path_separator"] = ";"
+    values["settings"] = {
+        "ocio_config": r"Z:\show\config.ocio",
+        "segmenter": r"Z:\show\masks",
+        "enhancer": r"detail:Z:\show\detail",
+        "cast": r"track 3 = Z:\show\anna; others = plate",
+        "opacity": 0.5,
+    }
+    described.write_text(json.dumps(values))
+
+
+def test_a_job_from_windows_on_a_posix_worker(described: Path, tmp_path: Path) -> None:
+    windows_job(described)
+    rules = rules_file(tmp_path, ("WINDOWS", "Z:\\show", "/mnt/show"), ("WINDOWS", "\\\\server\\out", "/mnt/out"))
+    job = load_job(described, [], rules)
+    merge = job_spec(job, job.frames).merge
+    assert (merge.plate.path, merge.model_path) == ("/mnt/show/sh 010/plate.####.exr", "/mnt/show/models/a")
+    assert (merge.faceset_path, merge.output_path) == ("/mnt/show/faces", "/mnt/out/{version}/swap.####.exr")
+    settings = merge.settings
+    assert (settings.ocio_config, settings.segmenter) == ("/mnt/show/config.ocio", "/mnt/show/masks")
+    assert settings.enhancer == "detail:/mnt/show/detail"
+    assert settings.cast == "track 3 = /mnt/show/anna; others = plate"
+
+
+def test_what_the_farm_has_mapped_itself_goes_before_the_rules(described: Path, tmp_path: Path) -> None:
+    windows_job(described)
+    rules = rules_file(tmp_path, ("WINDOWS", "Z:\\show", "/mnt/show"))
+    job = load_job(described, ["output=/sessions/s-1/asset=root/out", "plate=/sessions/s-1/sh 010"], rules)
+    assert str(job.paths["output"]) == "/sessions/s-1/asset=root/out/{version}/swap.####.exr"
+    assert str(job.paths["plate"]) == "/sessions/s-1/sh 010/plate.####.exr"
+    assert str(job.paths["model"]) == "/mnt/show/models/a"
+    assert job.settings["segmenter"] == "/mnt/show/masks"
+    reasons = {"": "BAD_FARM_FOLDER", "plate": "BAD_FARM_FOLDER", "plate=": "BAD_FARM_FOLDER"}
+    for wrong, reason in {**reasons, "output2=/x": "UNKNOWN_FARM_PATH", "=x": "UNKNOWN_FARM_PATH"}.items():
+        with pytest.raises(DflError) as caught:
+            load_job(described, [wrong], rules)
+        assert caught.value.reason == reason
+
+
+def test_a_job_for_windows_workers_has_windows_paths(described: Path, tmp_path: Path) -> None:
+    """Only as far as it can be told here: the daemon itself runs on POSIX systems."""
+    show = str(Path(json.loads(described.read_text())["paths"]["plate"]["folder"]).parent)
+    rules = rules_file(tmp_path, ("POSIX", show, "Z:\\show"))
+    job = load_job(described, [], rules)
+    assert job.paths["plate"].folder == r"Z:\show\plate"
+    assert job.paths["output"].folder == r"Z:\show\out"
+    assert job.paths["output"].name == "{version}/swap.####.exr"

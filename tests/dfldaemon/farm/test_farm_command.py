@@ -184,7 +184,8 @@ def test_another_model_of_the_cast_is_refused_too(
     there = {str(path): read_model_facts(path)[0].weights_sha256 for path in (shot.model, anna, bob)}
     assert job.models == there
     client: Any = SimpleNamespace(
-        server_info=lambda: SimpleNamespace(version=__version__), get_model=lambda path: SimpleNamespace(digest=there[path])
+        server_info=lambda: SimpleNamespace(version=__version__),
+        get_model=lambda path: SimpleNamespace(digest=there[path]),
     )
     check_model(job, client)
     there[str(bob)] = "0" * 64

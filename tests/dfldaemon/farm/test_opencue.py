@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -66,6 +68,21 @@ def test_a_layer_has_a_frame_for_each_part(submit_to: Any, tmp_path: Path) -> No
     assert layer.findtext("chunk") == "1"
     assert layer.findtext("gpus") == "1"
     assert layer.findtext("cmd") == f"dfl farm task --job '{folder / 'job.json'}' --chunk #IFRAME#/2"
+
+
+@pytest.mark.slow
+def test_names_are_quoted_for_the_shell_and_plain_where_opencue_wants_them(submit_to: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "a 'b' $(touch x) ü"
+    done = submit_to("--frames", "1001", "--name", "顔", "--dry-run", folder, SHOW="bigshow", SHOT="sh010")
+    assert done.returncode == 0, done.stderr
+    job = ET.parse(folder / "opencue_job.xml").getroot()
+    assert (job.findtext("show"), job.findtext("shot")) == ("bigshow", "sh010")
+    named = job.find("./job")
+    assert named is not None
+    assert re.fullmatch(r"[\w.-]{3,}", named.get("name", ""), flags=re.ASCII)
+    command = job.findtext("./job/layers/layer/cmd", "")
+    words = shlex.split(command)
+    assert words == ["dfl", "farm", "task", "--job", str(folder / "job.json"), "--chunk", "#IFRAME#/1"]
 
 
 @pytest.mark.slow

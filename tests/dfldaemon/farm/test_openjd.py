@@ -294,6 +294,24 @@ def test_a_worker_that_knows_the_show_by_another_name(
 
 
 @pytest.mark.slow
+def test_a_show_with_an_awkward_name_is_run_as_any_other(
+    shot: FrameShot, tmp_path: Path, openjd_python: str, dfl_program: Path
+) -> None:
+    show = tmp_path / "sh'0\"10 {{x}} {y} ünï 顔 $(touch x) a=b"
+    shot.folder.rename(show)
+    odd = FrameShot(show)
+    words = [odd.plate, "--model", odd.model, "--faceset", odd.faceset, "--chunk", 3, "--name", f"{show.name}\n2"]
+    words += ["--output", show / "out {z}" / "{version}" / "a 'b'.####.exr", "--authorization-use", "{{Task.X}}\n\"'"]
+    line = ["farm", "submit", "merge", *words, "--dry-run", show / "bundle", "--dfl", dfl_program]
+    assert main([str(word) for word in line]) == 0
+    code, said = openjd_run(openjd_python, show / "bundle")
+    assert code == 0, said
+    assert frames_in(show / "out {z}" / "v001") == [f"a 'b'.{frame}.exr" for frame in range(1001, 1005)]
+    manifest = json.loads((show / "out {z}" / "v001" / "a 'b'.provenance.json").read_text())
+    assert manifest["made_for"]["use"] == "{{Task.X}}\n\"'"
+
+
+@pytest.mark.slow
 def test_submit_without_dry_run_runs_the_bundle_here(
     submit: Submit, shot: FrameShot, tmp_path: Path, openjd_python: str, dfl_program: Path, monkeypatch: Any
 ) -> None:

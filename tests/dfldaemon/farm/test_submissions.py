@@ -3,9 +3,11 @@
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -211,3 +213,28 @@ def test_no_farms_package_is_needed_to_write_a_submission(shot: FrameShot, tmp_p
     words = [sys.executable, "-c", BLOCKED, *map(str, line)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+FARM_PACKAGES = ("openjd", "deadline", "opencue", "outline", "rqd")
+
+
+def test_the_farms_extras_stay_apart_and_nothing_else_needs_them(repository: Path) -> None:
+    """Their pins fight: one environment each."""
+    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wanted = {name: [re.split(r"[<>=\[ ]", one)[0] for one in needs] for name, needs in extras.items()}
+    wanted[""] = [re.split(r"[<>=\[ ]", one)[0] for one in project["dependencies"]]
+    farms = {name: set(needs) for name, needs in wanted.items() if name.startswith("farm-")}
+    assert farms == {
+        "farm-openjd": {"openjd-cli"},
+        "farm-deadline": {"deadline"},
+        "farm-opencue": {"opencue-proto", "opencue-pycue", "opencue-pyoutline"},
+    }
+    assert {backend.extra for backend in BACKENDS.values() if backend.extra} == set(farms)
+    for name, needs in wanted.items():
+        if name not in farms:
+            assert not [one for one in needs if one.startswith(FARM_PACKAGES)], name
+        assert "dfl-compositor" not in needs, "an extra that brings others would bring farms together"
+    for path in (*repository.glob("dflcore/**/*.py"), *repository.glob("daemon/**/*.py")):
+        found = re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), flags=re.MULTILINE)
+        assert not {name for name in found if name in FARM_PACKAGES}, path
