@@ -18,7 +18,7 @@ from dflcore.io.exr import is_valid_exr, read_exr_layers
 from dflcore.io.faceset import Faceset
 from dfldaemon.cli.main import main
 from dfldaemon.model_facts import read_model_facts
-from frame_shot import FACES, NOBODY, FrameShot
+from frame_shot import FACES, NOBODY, FrameShot, save_model
 
 Submit = Callable[..., tuple[int, str, str]]
 WAIT_S = 240.0
@@ -243,7 +243,7 @@ def test_cancelling_keeps_whole_frames_and_ends_the_daemon(
     assert "The session's daemon has ended." in text
     assert daemons_of(state_of(text)) == []
     out = shot.folder / "out" / "v001"
-    frames = list(out.glob("*.exr"))
+    frames = list(out.glob("[!.]*.exr"))
     assert 0 < len(frames) < 2000
     assert all(is_valid_exr(path) for path in frames)
     assert not [path for path in out.rglob(".*") if ".partial-" in path.name]
@@ -381,3 +381,58 @@ def test_real_talking_heads_from_movies_to_swapped_frames(
         matte = read_exr_layers(tmp_path / "out" / f"swap.{number:04d}.exr")["matte.A"].astype(np.float32)
         assert matte.shape == (388, 512)
         assert 0.01 < (matte > 0.5).mean() < 0.5, "a face has its place in the frames of both chunks"
+
+
+@pytest.mark.slow
+@pytest.mark.footage
+def test_real_footage_with_a_failing_task_a_cancel_and_another_name_of_the_show(
+    material: Path, tmp_path: Path, openjd_python: str, dfl_program: Path
+) -> None:
+    show, bundle = tmp_path / "show", tmp_path / "bundle"
+    (show / "plates").mkdir(parents=True)
+    shutil.copy2(material / "footage" / "target_talk.mp4", show / "plates" / "target.mp4")
+    save_model(show / "model", seed=1)
+
+    def write(*words: object) -> None:
+        shutil.rmtree(bundle, ignore_errors=True)
+        line = ["farm", "submit", *words, "--dry-run", bundle, "--dfl", dfl_program]
+        assert main([str(word) for word in line]) == 0
+
+    merge = ["merge", show / "plates" / "target.mp4", "--model", show / "model", "--faceset", show / "faces"]
+    merge += ["--output", show / "out" / "{version}" / "swap.####.exr", "--matte-mode", "hull"]
+    write("extract", show / "plates" / "target.mp4", "--faceset", show / "faces", "--frames", "31-42")
+    code, said = openjd_run(openjd_python, bundle)
+    assert code == 0, said
+
+    write(*merge, "--frames", "31-33,90001-90003", "--chunk", 3)
+    code, said = openjd_run(openjd_python, bundle)
+    assert code == 1, said
+    assert "openjd_fail: " in said
+    assert daemons_of(state_of(said)) == []
+    out = show / "out" / "v001"
+    done = {path: path.stat().st_mtime_ns for path in out.glob("[!.]*.exr")}
+    assert frames_in(out) == [f"swap.{number:04d}.exr" for number in (31, 32, 33)]
+
+    write(*merge, "--frames", "31-230", "--chunk", 200)
+    code, said = openjd_run_until(openjd_python, bundle, "openjd_status: frame 40", signal.SIGTERM)
+    assert code == 1, said
+    assert "exited with code: 130" in said
+    assert daemons_of(state_of(said)) == []
+    cancelled = {path: path.stat().st_mtime_ns for path in out.glob("[!.]*.exr")}
+    assert 10 <= len(cancelled) < 200
+    assert all(is_valid_exr(path) for path in cancelled)
+    assert cancelled == {**cancelled, **done}, "what was there is not done again"
+
+    write(*merge, "--frames", "31-42", "--chunk", 6)
+    here = tmp_path / "mount" / "here"
+    here.parent.mkdir()
+    show.rename(here)
+    rule = {"source_path_format": "POSIX", "source_path": str(show), "destination_path": str(here)}
+    rules = {"version": "pathmapping-1.0", "path_mapping_rules": [rule]}
+    (tmp_path / "rules.json").write_text(json.dumps(rules))
+    code, said = openjd_run(openjd_python, bundle, "--path-mapping-rules", f"file://{tmp_path / 'rules.json'}")
+    assert code == 0, said
+    assert "Chunks run: 2" in said
+    assert [path.name for path in (here / "out").iterdir()] == ["v001"]
+    mapped = here / "out" / "v001"
+    assert all((mapped / path.name).stat().st_mtime_ns == time_ns for path, time_ns in cancelled.items())
