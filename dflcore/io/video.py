@@ -42,7 +42,11 @@ _READ_AHEAD_FRAMES = 64
 
 
 class MoviePlate:
-    """A :class:`~dflcore.io.plate.Plate` of a movie. Reading in order is fast, any order is right."""
+    """A :class:`~dflcore.io.plate.Plate` of a movie. Reading in order is fast, any order is right.
+
+    Attributes:
+        last_frame: of all it has, whichever were asked for.
+    """
 
     def __init__(
         self,
@@ -59,6 +63,7 @@ class MoviePlate:
         self._lock = threading.Lock()
         try:
             there = FrameRange(tuple(range(FIRST_FRAME, FIRST_FRAME + self._decoder.count)))
+            self.last_frame = there.frames[-1] if there else 0
             self.frames, notices = select_frames(name, there, frames, missing)
             first = self._decoder.read(FIRST_FRAME)
             self.color_space, self.color_space_note, is_assumed = _choose_space(color_space, first, self._path)

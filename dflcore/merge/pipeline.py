@@ -273,6 +273,9 @@ def _knows_shot(plate: Plate, faceset: Faceset, by_frame: Mapping[int, Sequence[
     """The faceset is of this plate: it has looked at a frame asked for, or has faces for others that are on disk."""
     if not _examined_frames(plate, faceset).isdisjoint(plate.frames):
         return True
+    last: int = getattr(plate, "last_frame", 0)  # of a movie
+    if any(frame <= last for frame in by_frame):
+        return True
     pattern: SequencePattern | None = getattr(plate, "pattern", None)
     return pattern is not None and any(frame in by_frame for frame in pattern.frames_on_disk())
 

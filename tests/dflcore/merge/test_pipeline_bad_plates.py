@@ -1,6 +1,7 @@
 """Plates as they should not be, merged: what is refused, in which words, and what survives."""
 
 import os
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 from dflcore.errors import DataCorrupt, DflError, InvalidInput, NotFound, Unsupported
 from dflcore.frames import FrameRange
 from dflcore.io.exr import ExrLayer, is_valid_exr, read_exr_layers, write_exr
+from dflcore.io.faceset import Faceset
 from dflcore.io.plate import Window, open_plate
+from dflcore.merge.pipeline import select_records
 from dflcore.progress import Notice
 
 SIZE = (320, 240)
@@ -115,6 +118,21 @@ def test_a_part_of_the_shot_without_a_face_is_the_plate(make_shot, face_frames):
     for frame in (1003, 1004):
         part, whole = (shot.folder / f"{name}/swap.{frame}.exr" for name in ("out", "whole"))
         assert part.read_bytes() == whole.read_bytes()
+
+
+def test_a_part_of_a_movie_that_was_never_extracted_is_the_plate_as_of_a_sequence(make_shot):
+    shot = make_shot(frames=(1, 2), face_frames=(1, 2))
+
+    def select(**movie):
+        plate = SimpleNamespace(name=shot.pattern, size=SIZE, frames=FrameRange.parse("5-6"), **movie)
+        with Faceset.open(shot.faceset) as faceset:
+            return select_records(plate, faceset, is_part=True)
+
+    records, notices = select(last_frame=6)
+    assert sorted(records) == [1, 2]
+    assert [notice.reason for notice in notices] == ["NO_FACES_IN_RANGE"]
+    with pytest.raises(InvalidInput, match="holds no face"):
+        select()  # of what is no movie and has no files
 
 
 def test_a_plate_of_another_size_than_was_extracted_is_refused(make_shot, portrait_linear):
