@@ -30,6 +30,8 @@ from dfldaemon.model_facts import read_model_facts
 def submit(session: CliSession, options: argparse.Namespace) -> int:
     """Write a job for a farm, and send it. Raises DflError where it cannot be."""
     output = session.output
+    if options.gpus < 0:
+        raise InvalidInput(f"--gpus {options.gpus} must be 0 or more.", reason="BAD_USAGE", field="gpus")
     job = _job(session, options)
     backend = BACKENDS[options.backend]
     if not options.dry_run:

@@ -78,10 +78,17 @@ def parameter_values(job: FarmJob, command: str = "dfl") -> dict[str, str | int]
     """Job parameter → value.
 
     Raises:
-        InvalidInput: the frames are too scattered for one parameter.
+        InvalidInput: a path is too long, or the frames are too scattered, for one parameter.
     """
     values: dict[str, str | int] = {"Command": command}
     values |= {parameter_name(role): path.folder for role, path in job.paths.items()}
+    long = [name for name, value in values.items() if len(str(value)) > MAX_STRING]
+    if long:
+        raise InvalidInput(
+            f"{long[0]} is longer than a farm takes ({MAX_STRING} characters); use a folder with a shorter path.",
+            reason="PATH_TOO_LONG",
+            field=long[0],
+        )
     if _is_chunked(job):
         frames = range_text(job.frames)
         if len(frames) > MAX_STRING:

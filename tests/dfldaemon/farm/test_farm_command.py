@@ -51,6 +51,10 @@ def test_without_a_range_the_frames_on_disk_are_sent(submit: Submit, tmp_path: P
         (("--model", "/nowhere"), 3, "no trained model"),
         (("--faceset", "/nowhere"), 3, "for the faceset"),
         (("--opacity", "7"), 2, "opacity"),
+        (("--gpus", "-1"), 2, "0 or more"),
+        (("--gpus", "some"), 2, "invalid int"),
+        (("--chunk", "many"), 2, "invalid int"),
+        (("--dfl", "/long" * 300), 2, "shorter path"),
         (("--frames", ",".join(str(n * n) for n in range(300))), 2, "too scattered"),
     ],
 )
