@@ -10,7 +10,8 @@ import pytest
 from dflcore.errors import DataCorrupt, DflError, InvalidInput, NotFound, Unsupported
 from dflcore.frames import FrameRange
 from dflcore.io.exr import ExrLayer, is_valid_exr, read_exr_layers, write_exr
-from dflcore.io.plate import Window, open_plate
+from dflcore.io.open_plate import open_plate
+from dflcore.io.plate import Window
 from dflcore.progress import Notice
 
 SIZE = (320, 240)
