@@ -9,12 +9,13 @@ from typing import Any, TypeVar
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from dflcore.config.base import Audience, Settings
+from dflcore.config.base import Settings
 from dflcore.config.curate import OPERATIONS
-from dflcore.config.describe import KnobDescription, describe_settings
+from dflcore.config.describe import describe_settings
 from dflcore.config.detail import DetailTrainSettings
 from dflcore.config.exchange import ModelExportSettings, ModelImportSettings
 from dflcore.config.extract import ExtractSettings
+from dflcore.config.knobs import Audience, KnobDescription
 from dflcore.config.merge import MergeSettings
 from dflcore.config.qc import QcSettings
 from dflcore.config.segment import MaskTrainSettings

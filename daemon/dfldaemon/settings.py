@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from dflcore.config.base import Audience, Settings, knob
+from dflcore.config.base import Settings
+from dflcore.config.knobs import Audience, knob
 from dflcore.weights.store import search_folders
 from dfldaemon.discovery import INBOX_NAME, MADE_NAME, state_folder
 from dfldaemon.listening import TlsFiles, named_address

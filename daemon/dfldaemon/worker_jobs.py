@@ -21,7 +21,8 @@ from dflcore.config.segment import MaskTrainSettings
 from dflcore.config.train import TrainSettings
 from dflcore.frames import FrameRange
 from dflcore.io.faceset import Faceset
-from dflcore.io.plate import Plate, open_plate
+from dflcore.io.open_plate import open_plate
+from dflcore.io.plate import Plate
 from dflcore.progress import RunControl, StopRequest
 from dflcore.types import Authorization
 from dfldaemon.jobs import JobKind, Work

@@ -262,7 +262,7 @@ def _make_facesets(folder: Path, options: argparse.Namespace) -> None:
 
 def _open_movies(movies: Sequence[Path]) -> None:
     """Raises DflError for one that is no movie, before anything is measured."""
-    from dflcore.io.plate import open_plate
+    from dflcore.io.open_plate import open_plate
 
     for movie in movies:
         with contextlib.closing(open_plate(str(movie))):

@@ -41,7 +41,8 @@ from dflcore.errors import InvalidInput, NotFound, Unsupported
 from dflcore.extract.frame_view import FaceView, FrameView
 from dflcore.extract.look import Looker, Networks
 from dflcore.identity.base import DEFAULT_ENCODER, create_identity_encoder
-from dflcore.io.plate import PlateImage, open_plate
+from dflcore.io.open_plate import open_plate
+from dflcore.io.plate import PlateImage
 from dflcore.landmark.base import LANDMARKERS, Landmarker, create_landmarker
 from dflcore.types import Detection
 from dflcore.weights.store import WeightStore

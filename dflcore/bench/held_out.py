@@ -33,7 +33,7 @@ from dflcore.geometry.warp import warp_to_aligned
 from dflcore.identity.base import create_identity_encoder, identity_distance
 from dflcore.io.atomic import write_text
 from dflcore.io.faceset import Faceset, FacesetWriter
-from dflcore.io.plate import open_plate
+from dflcore.io.open_plate import open_plate
 from dflcore.landmark.base import create_landmarker
 from dflcore.merge.matte import MaskParts, combine_masks, shape_mask
 from dflcore.merge.swapper import FaceSwapper

@@ -25,7 +25,8 @@ from dflcore.config.cast_text import parse_casting
 from dflcore.config.merge import MergeSettings
 from dflcore.errors import NotFound
 from dflcore.io.faceset import Faceset
-from dflcore.io.plate import PlateImage, open_plate
+from dflcore.io.open_plate import open_plate
+from dflcore.io.plate import PlateImage
 from dflcore.merge.aovs import FrameLayout
 from dflcore.merge.casting import Cast
 from dflcore.merge.pipeline import merge_range, select_records

@@ -32,7 +32,8 @@ from dflcore.geometry.template import HEAD_MODEL
 from dflcore.geometry.warp import plate_bounds, st_map, warp_to_aligned, warp_to_plate
 from dflcore.io.exr import ExrLayer, write_exr
 from dflcore.io.faceset import Faceset, FacesetWriter
-from dflcore.io.plate import PlateImage, Window, open_plate
+from dflcore.io.open_plate import open_plate
+from dflcore.io.plate import PlateImage, Window
 from dflcore.io.stills import read_still
 from dflcore.merge.light import PlateDeveloper
 from dflcore.merge.pipeline import merge_range

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from dflcore.geometry import affine
 from dflcore.geometry.landmarks import fill_polygons, hull_mask
-from dflcore.io.masks import Label, Polygon
+from dflcore.io.mask_labels import Label, Polygon
 from dflcore.types import FaceRecord, FloatArray
 
 CYCLE = 40

@@ -23,8 +23,9 @@ from dflcore.errors import InvalidInput
 from dflcore.extract.pipeline import extract_faces
 from dflcore.frames import FrameRange
 from dflcore.io.faceset import Faceset, FacesetWriter
-from dflcore.io.masks import MaskStore, resize_mask
-from dflcore.io.plate import open_plate
+from dflcore.io.mask_recipe import resize_mask
+from dflcore.io.masks import MaskStore
+from dflcore.io.open_plate import open_plate
 from dflcore.progress import LoggedRun, RunControl
 from dflcore.segment.apply import apply_segmenter
 from dflcore.train.preview import write_png

@@ -28,7 +28,8 @@ from dflcore.extract.plan import plan_faces
 from dflcore.extract.sightings import Look
 from dflcore.io.exr import COMPRESSIONS, ExrLayer, write_exr
 from dflcore.io.faceset import Faceset, FacesetWriter
-from dflcore.io.plate import Window, open_plate
+from dflcore.io.open_plate import open_plate
+from dflcore.io.plate import Window
 from dflcore.io.stills import read_still
 from dflcore.merge.pipeline import merge_range
 from dflcore.merge.swapper import open_swapper

@@ -32,7 +32,7 @@ from dflcore.extract.smooth import PARTS, Motion, fill_gaps, smooth_track, take_
 from dflcore.extract.track import Track, link_tracks
 from dflcore.frames import FrameRange
 from dflcore.geometry.template import HEAD_MODEL
-from dflcore.io.plate import open_plate
+from dflcore.io.open_plate import open_plate
 from dflcore.types import Box, FloatArray, Landmarks, Sighting
 from dflcore.weights.store import WeightStore
 
@@ -71,7 +71,7 @@ def look_at_movie(path: Path, *, frames: FrameRange | None = None, store: Weight
     """Every frame of a movie through the embedded detector, landmarker and identity encoder.
 
     Raises:
-        NotFound, InvalidInput, DataCorrupt: as :func:`dflcore.io.plate.open_plate`.
+        NotFound, InvalidInput, DataCorrupt: as :func:`dflcore.io.open_plate.open_plate`.
     """
     settings = ExtractSettings(detector="dlib_hog", landmarker="dlib68", detect_size=960, landmark_looks=LANDMARK_LOOKS)
     networks = Networks.create(settings, WeightStore() if store is None else store, "cpu")

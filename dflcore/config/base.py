@@ -5,61 +5,16 @@ CLI flags, wire messages, host knobs and documentation tables are derived from t
 
 from __future__ import annotations
 
-import enum
 import hashlib
 import json
 from collections.abc import Collection, Mapping
 from typing import Any, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from dflcore.config.knobs import describe_knob
 from dflcore.errors import InvalidInput
-
-PERMISSION = "permission"
-"""The group of who allowed what, in every settings class."""
-
-
-class Audience(enum.Enum):
-    """Who is shown a setting: an artist sees ``ARTIST``, a TD sees both, nobody is shown ``INTERNAL``."""
-
-    ARTIST = "artist"
-    TD = "td"
-    INTERNAL = "internal"
-
-
-def knob(
-    default: Any,
-    help: str,
-    *,
-    ge: float | None = None,
-    le: float | None = None,
-    group: str = "",
-    unit: str = "",
-    audience: Audience = Audience.ARTIST,
-    fixed_once_trained: bool = False,
-    affects_pixels: bool = True,
-) -> Any:
-    """Declare one setting.
-
-    Args:
-        default: value when the user says nothing.
-        help: one sentence an artist understands; it is the flag's help, the knob's tool tip and the manual's row.
-        group: heading under which it stands in help texts, user interfaces and the manual; empty for none.
-        ge, le: inclusive range, enforced.
-        unit: ``px``, ``s``, ``min``, ``frames``, ``deg``, ``%``; empty for a plain number.
-        audience: who is shown it.
-        fixed_once_trained: cannot change after a model has been created.
-        affects_pixels: part of the key that decides whether an existing result is still current.
-    """
-    extra: dict[str, Any] = {
-        "group": group,
-        "unit": unit,
-        "audience": audience.value,
-        "fixed_once_trained": fixed_once_trained,
-        "affects_pixels": affects_pixels,
-    }
-    return Field(default=default, description=help, ge=ge, le=le, json_schema_extra=extra)
 
 
 class Settings(BaseModel):
@@ -123,9 +78,5 @@ def _reason_text(cls: type[Settings], name: str, fault: ErrorDetails) -> str:
 
 
 def _allowed_text(cls: type[Settings], name: str) -> str:
-    from dflcore.config.describe import describe_settings  # describe imports this module
-
-    for description in describe_settings(cls):
-        if description.name == name:
-            return description.allowed_text()
-    return ""
+    field = cls.model_fields.get(name)
+    return describe_knob(name, field).allowed_text() if field is not None else ""

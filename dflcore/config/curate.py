@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dflcore.config.base import PERMISSION, Audience, Settings, knob
+from dflcore.config.base import Settings
+from dflcore.config.knobs import PERMISSION, Audience, knob
 from dflcore.types import FaceType
 
 MaskFiles = Literal["masks", "labelme", "debug"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from dflcore.config.base import PERMISSION, Audience, Settings, knob
+from dflcore.config.base import Settings
+from dflcore.config.knobs import PERMISSION, Audience, knob
 from dflcore.types import FaceType
 
 ExportKind = Literal["dfm", "onnx", "torchscript"]

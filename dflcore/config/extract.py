@@ -7,7 +7,8 @@ from typing import Literal
 from pydantic import field_validator
 
 from dflcore.authorization import parse_last_day
-from dflcore.config.base import PERMISSION, Audience, Settings, knob
+from dflcore.config.base import Settings
+from dflcore.config.knobs import PERMISSION, Audience, knob
 from dflcore.errors import InvalidInput
 from dflcore.types import FaceType
 

@@ -8,9 +8,10 @@ from typing import Final, Literal, Self
 
 from pydantic import field_validator, model_validator
 
-from dflcore.config.base import PERMISSION, Audience, Settings, knob
+from dflcore.config.base import Settings
 from dflcore.config.cast_text import check_casting, parse_casting
 from dflcore.config.frame_overrides import parse_overrides, values_at
+from dflcore.config.knobs import PERMISSION, Audience, knob
 from dflcore.config.mask_terms import check_recipe
 
 Profile = Literal["layered", "flat", "patch"]

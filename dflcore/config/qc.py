@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dflcore.config.base import Audience, Settings, knob
+from dflcore.config.base import Settings
+from dflcore.config.knobs import Audience, knob
 
 LIMITS = "limits"
 

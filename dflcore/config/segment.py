@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dflcore.config import training_knobs
-from dflcore.config.base import Settings, knob
+from dflcore.config.base import Settings
+from dflcore.config.knobs import knob
 from dflcore.config.network import NetworkSettings
 from dflcore.config.train import Precision
 from dflcore.types import FaceType

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from dflcore.config.base import PERMISSION, Audience, Settings, knob
+from dflcore.config.base import Settings
+from dflcore.config.knobs import PERMISSION, Audience, knob
 from dflcore.config.mask_terms import check_recipe
 from dflcore.types import FaceType
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dflcore.config.base import PERMISSION, Audience, knob
+from dflcore.config.knobs import PERMISSION, Audience, knob
 
 
 def width(default: int, help: str, *, ge: int, le: int) -> Any:

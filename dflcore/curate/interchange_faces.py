@@ -19,7 +19,7 @@ from dflcore.geometry import affine
 from dflcore.geometry.landmarks import aligned_from_landmarks
 from dflcore.geometry.pose import estimate_pose, pose_in_plate
 from dflcore.io.legacy.jpeg import LegacyFace, LegacyPolygon, decode_picture
-from dflcore.io.masks import Label, Polygon
+from dflcore.io.mask_labels import Label, Polygon
 from dflcore.quality import measure_sharpness
 from dflcore.types import Affine, Box, FaceRecord, FaceType, Landmarks, Origin
 

@@ -26,8 +26,8 @@ from dflcore.io.atomic import write_bytes
 from dflcore.io.exr import ExrLayer, write_exr
 from dflcore.io.faceset import Faceset
 from dflcore.io.labelme import write_labelme
-from dflcore.io.mask_recipe import face_hull
-from dflcore.io.masks import MaskRecipe, MaskStore
+from dflcore.io.mask_recipe import MaskRecipe, face_hull
+from dflcore.io.masks import MaskStore
 from dflcore.io.plate import Window
 from dflcore.io.sequence import SequencePattern
 from dflcore.progress import FrameProgress, Notice, RunControl, StopRequest

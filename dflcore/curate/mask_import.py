@@ -24,8 +24,10 @@ from dflcore.geometry import affine
 from dflcore.geometry.warp import warp_to_aligned
 from dflcore.io.faceset import Faceset
 from dflcore.io.labelme import read_labelme
-from dflcore.io.masks import Bits, MaskStore, check_source, resize_mask
-from dflcore.io.plate import Plate, PlateImage, open_plate
+from dflcore.io.mask_recipe import resize_mask
+from dflcore.io.masks import Bits, MaskStore, check_source
+from dflcore.io.open_plate import open_plate
+from dflcore.io.plate import Plate, PlateImage
 from dflcore.io.sequence import STILL_SUFFIXES
 from dflcore.progress import FrameProgress, Notice, RunControl, StopRequest
 from dflcore.types import Affine, FaceRecord, FloatArray

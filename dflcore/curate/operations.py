@@ -40,7 +40,7 @@ from dflcore.enhance.base import create_enhancer
 from dflcore.errors import Conflict, InvalidInput
 from dflcore.io.faceset import Faceset
 from dflcore.io.masks import MaskStore
-from dflcore.io.plate import open_plate
+from dflcore.io.open_plate import open_plate
 from dflcore.models.device import resolve_device
 from dflcore.progress import Notice, Preview, RunControl, StopRequest
 from dflcore.segment.apply import apply_segmenter

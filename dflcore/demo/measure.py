@@ -20,7 +20,8 @@ from dflcore.frames import FrameRange
 from dflcore.geometry.landmarks import aligned_from_landmarks
 from dflcore.identity.base import create_identity_encoder
 from dflcore.io.faceset import Faceset
-from dflcore.io.plate import Plate, PlateImage, open_plate
+from dflcore.io.open_plate import open_plate
+from dflcore.io.plate import Plate, PlateImage
 from dflcore.io.sequence import SequencePattern
 from dflcore.landmark.base import create_landmarker
 from dflcore.qc.exactness import Exactness, measure_exactness

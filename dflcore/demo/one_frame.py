@@ -22,7 +22,8 @@ from dflcore.io.aligned_image import to_uint8
 from dflcore.io.atomic import write_bytes
 from dflcore.io.exr import read_exr_layers
 from dflcore.io.faceset import Faceset
-from dflcore.io.plate import PlateImage, open_plate
+from dflcore.io.open_plate import open_plate
+from dflcore.io.plate import PlateImage
 from dflcore.merge.pipeline import merge_range
 from dflcore.merge.swapper import ModelSwapper, open_swapper
 from dflcore.merge.tools import MergeTools

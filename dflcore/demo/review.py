@@ -14,7 +14,7 @@ from dflcore.demo.pictures import spread_frames, write_before_after, write_conta
 from dflcore.errors import InvalidInput
 from dflcore.io.atomic import write_text
 from dflcore.io.faceset import Faceset
-from dflcore.io.plate import open_plate
+from dflcore.io.open_plate import open_plate
 from dflcore.io.sequence import SequencePattern
 from dflcore.qc.identity import measure_identity
 from dflcore.types import FloatArray

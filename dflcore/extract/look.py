@@ -25,7 +25,8 @@ from dflcore.extract.frame_view import FrameView
 from dflcore.extract.sightings import Look
 from dflcore.geometry import affine
 from dflcore.identity.base import IdentityEncoder, create_identity_encoder
-from dflcore.io.plate import PlateImage, open_plate
+from dflcore.io.open_plate import open_plate
+from dflcore.io.plate import PlateImage
 from dflcore.landmark.base import upright_face
 from dflcore.landmark.locate import FaceLocator
 from dflcore.types import Box, Detection, FloatArray, Landmarks, Origin, Sighting

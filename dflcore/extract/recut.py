@@ -14,7 +14,8 @@ from dflcore.errors import DflError, InvalidInput
 from dflcore.extract.frame_view import FrameView
 from dflcore.extract.look import Looker, Networks
 from dflcore.io.faceset import Faceset
-from dflcore.io.plate import Plate, open_plate
+from dflcore.io.open_plate import open_plate
+from dflcore.io.plate import Plate
 from dflcore.landmark.base import choose_landmarker
 from dflcore.types import Affine, FaceRecord, FloatArray
 from dflcore.weights.store import WeightStore

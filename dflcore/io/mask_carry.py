@@ -24,7 +24,8 @@ from dflcore.geometry import affine
 from dflcore.geometry.warp import warp_to_aligned
 from dflcore.io.atomic import translate_disk_errors
 from dflcore.io.faceset import Faceset
-from dflcore.io.masks import LABEL_SOURCE, MASKS_NAME, Label, MaskStore, Polygon
+from dflcore.io.mask_labels import Label, Polygon
+from dflcore.io.masks import LABEL_SOURCE, MASKS_NAME, MaskStore
 from dflcore.types import Affine, Box, FaceRecord, FloatArray
 
 MOVED = "moved with its face"

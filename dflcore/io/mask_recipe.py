@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -23,10 +22,8 @@ from dflcore.errors import NotFound
 from dflcore.geometry import affine
 from dflcore.geometry.landmarks import hull_mask
 from dflcore.io.mask_labels import rasterize
+from dflcore.io.masks import MaskStore
 from dflcore.types import FaceRecord, FloatArray
-
-if TYPE_CHECKING:
-    from dflcore.io.masks import MaskStore
 
 
 @dataclass(frozen=True, slots=True)

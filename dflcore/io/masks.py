@@ -29,25 +29,9 @@ import cv2
 import numpy as np
 
 from dflcore.errors import Conflict, DataCorrupt, DflError, InvalidInput, NotFound, ResourceExhausted, Unsupported
-from dflcore.io.mask_labels import Label, Polygon, check_label, rasterize
-from dflcore.io.mask_recipe import MaskRecipe, resize_mask
+from dflcore.io.mask_labels import Label, check_label
 from dflcore.types import FloatArray
 from dflcore.version import SOFTWARE
-
-__all__ = [
-    "HULL_SOURCE",
-    "LABEL_SOURCE",
-    "MASKS_NAME",
-    "Bits",
-    "Label",
-    "MaskRecipe",
-    "MaskStore",
-    "MaskVersion",
-    "Polygon",
-    "check_source",
-    "rasterize",
-    "resize_mask",
-]
 
 MASKS_NAME = "masks.sqlite"
 SCHEMA_VERSION = 1

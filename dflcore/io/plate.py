@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,6 @@ from numpy.typing import NDArray
 
 from dflcore.errors import InvalidInput, NotFound
 from dflcore.frames import FrameRange
-from dflcore.io.sequence import MOVIE_SUFFIXES, SequencePattern
 from dflcore.progress import Notice
 from dflcore.types import FloatArray
 
@@ -192,53 +190,6 @@ class Plate(Protocol):
 
     def close(self) -> None:
         """Release files; harmless when repeated."""
-
-
-def open_plate(
-    text: str,
-    *,
-    frames: FrameRange | None = None,
-    color_space: str = "auto",
-    missing: MissingPolicy = "error",
-    resolve_space: ResolveSpace | None = None,
-) -> Plate:
-    """Open a sequence pattern, a folder with one sequence, a still or a movie.
-
-    Args:
-        frames: those to process; None for all there are.
-        color_space: OCIO name, or ``auto``: what the header says if it is known, else ``ACEScg`` for EXR and
-            ``srgb_tx`` for 8- and 16-bit stills and movies. Logarithmic and HDR material is never guessed.
-        missing: what to do with asked frames that are not there: ``hold`` shows the frame before the gap.
-        resolve_space: which colour spaces are known, usually ``ColorConverter(...).find``; None asks the project's
-            default config.
-
-    Raises:
-        NotFound: nothing of that name, or frames missing under ``error`` (all are named together).
-        InvalidInput: bad pattern, unread file type, empty range, a colour space that must be stated.
-        DataCorrupt, ResourceExhausted: the first frame's header is damaged or claims too much.
-    """
-    if frames is not None and not frames:
-        raise InvalidInput("The frame range is empty.", reason="EMPTY_FRAME_RANGE", field="frames")
-    if missing == "hold":
-        from dflcore.io.held import HeldPlate
-
-        every = open_plate(text, color_space=color_space, resolve_space=resolve_space)
-        try:
-            return HeldPlate(every, frames)
-        except BaseException:
-            every.close()
-            raise
-    # The readers are imported here, so that a process that only handles plate values loads neither OIIO nor FFmpeg.
-    if Path(text).suffix.lower() in MOVIE_SUFFIXES and not re.search(r"[#@]|%0?\d*d", Path(text).name):
-        from dflcore.io.video import MoviePlate
-
-        return MoviePlate(text, frames=frames, color_space=color_space, missing=missing)
-    pattern = SequencePattern.parse(text)
-    from dflcore.io.stills import StillPlate
-
-    return StillPlate(
-        text, pattern, frames=frames, color_space=color_space, missing=missing, resolve_space=resolve_space
-    )
 
 
 def select_frames(

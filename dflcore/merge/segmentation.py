@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dflcore.geometry.template import FACE_TYPE_CROPS
-from dflcore.io.masks import LABEL_SOURCE, MASKS_NAME, MaskRecipe, MaskStore, MaskVersion
+from dflcore.io.mask_recipe import MaskRecipe
+from dflcore.io.masks import LABEL_SOURCE, MASKS_NAME, MaskStore, MaskVersion
 from dflcore.segment.crop import cut_mask_for_network
 from dflcore.types import FaceRecord, FaceType, FloatArray
 

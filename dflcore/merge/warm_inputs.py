@@ -16,7 +16,8 @@ from dflcore.config.merge import MergeSettings
 from dflcore.errors import NotFound
 from dflcore.io.faceset import Faceset
 from dflcore.io.held import HeldPlate
-from dflcore.io.plate import MissingPolicy, Plate, brief, open_plate
+from dflcore.io.open_plate import open_plate
+from dflcore.io.plate import MissingPolicy, Plate, brief
 from dflcore.merge.light import PlateDeveloper, PlateLight
 from dflcore.merge.pipeline import select_records
 from dflcore.merge.rendering import FrameRenderer

@@ -18,7 +18,8 @@ from dflcore.frames import FrameRange
 from dflcore.identity.base import identity_distance
 from dflcore.io.atomic import write_text
 from dflcore.io.faceset import Faceset
-from dflcore.io.plate import Plate, open_plate
+from dflcore.io.open_plate import open_plate
+from dflcore.io.plate import Plate
 from dflcore.merge.output import VERSION_TOKEN
 from dflcore.merge.pipeline import select_records
 from dflcore.models.device import resolve_device

@@ -18,7 +18,7 @@ from torch import Tensor
 from dflcore.color.matching.methods import COLOR_MATCHES, ColorMatch
 from dflcore.color.matching.sliced import match_sot
 from dflcore.config.train import TrainSettings
-from dflcore.io.masks import MaskRecipe
+from dflcore.io.mask_recipe import MaskRecipe
 from dflcore.models.face_model import SOURCE, TARGET
 from dflcore.models.registry import Recipe
 from dflcore.progress import Notice

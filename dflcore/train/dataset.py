@@ -30,7 +30,8 @@ from dflcore.geometry.alignment import network_from_aligned
 from dflcore.geometry.landmarks import eyes_mask, hull_mask, mouth_mask
 from dflcore.geometry.template import FACE_TYPE_CROPS
 from dflcore.geometry.warp import warp_to_aligned
-from dflcore.io.masks import MASKS_NAME, MaskRecipe, MaskStore
+from dflcore.io.mask_recipe import MaskRecipe
+from dflcore.io.masks import MASKS_NAME, MaskStore
 from dflcore.progress import Notice
 from dflcore.train.sampling import EveryFace, SamplingPolicy
 from dflcore.types import Affine, FaceRecord, FacesetInfo, FaceType, FloatArray

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from dflcore.errors import DataCorrupt, InvalidInput
 from dflcore.io.faceset import Faceset
-from dflcore.io.masks import MaskRecipe, MaskStore
+from dflcore.io.mask_recipe import MaskRecipe
+from dflcore.io.masks import MaskStore
 from dflcore.segment.crop import cut_mask_for_network
 from dflcore.train.open_facesets import OpenFacesets
 from dflcore.types import FaceType

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dflcore.config.segment import MaskTrainSettings
-from dflcore.io.masks import MaskRecipe
+from dflcore.io.mask_recipe import MaskRecipe
 from dflcore.models.checkpoint import Generation, ModelFolder
 from dflcore.models.device import resolve_device
 from dflcore.models.segment_presets import SegmentRecipe, load_segment_preset

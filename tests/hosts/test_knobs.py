@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from dflcore.config.base import Audience
 from dflcore.config.describe import describe_settings
 from dflcore.config.extract import ExtractSettings
+from dflcore.config.knobs import Audience
 from dflcore.config.merge import MergeSettings
 from dflcore.config.train import TrainSettings
 from dfldaemon.convert import knob_to_message

@@ -19,7 +19,8 @@ import pytest
 from dflcore.errors import Conflict
 from dflcore.extract.sightings import SightingStore
 from dflcore.io.faceset import Faceset, lock_faceset
-from dflcore.io.masks import Label, MaskStore, Polygon
+from dflcore.io.mask_labels import Label, Polygon
+from dflcore.io.masks import MaskStore
 from dfldaemon.client import DaemonClient, connect, session_endpoint
 from dflproto.v1 import common_pb2, job_service_pb2, settings_pb2
 from journey import DFL, Daemon, dfl, json_lines, wait_for_state, wait_until

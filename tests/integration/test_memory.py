@@ -10,7 +10,7 @@ import pytest
 
 from dflcore.config.extract import ExtractSettings
 from dflcore.extract.pipeline import extract_faces
-from dflcore.io.plate import open_plate
+from dflcore.io.open_plate import open_plate
 from dflcore.progress import LoggedRun
 from dflcore.weights.store import WeightStore
 from journey import FIRST_FRAME, FRAME_COUNT, Shot

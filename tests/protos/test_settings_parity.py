@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from dflcore.config.curate import OPERATIONS
-from dflcore.config.describe import KnobDescription, describe_settings
+from dflcore.config.describe import describe_settings
+from dflcore.config.knobs import KnobDescription
 from dfldaemon.convert import SETTINGS_CLASSES
 from dflproto.v1 import settings_pb2
 

@@ -14,7 +14,8 @@ from dflcore.config.merge import MergeSettings
 from dflcore.frames import FrameRange
 from dflcore.io.exr import ExrLayer, write_exr
 from dflcore.io.faceset import Faceset
-from dflcore.io.plate import Window, open_plate
+from dflcore.io.open_plate import open_plate
+from dflcore.io.plate import Window
 from dflcore.merge.pipeline import MergeResult, merge_range
 from dflcore.merge.swapper import open_swapper
 from dflcore.models.checkpoint import Generation, ModelDescription, ModelFolder

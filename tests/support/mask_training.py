@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from dflcore.config.segment import XSegSettings
-from dflcore.io.masks import Label, MaskStore, Polygon
+from dflcore.io.mask_labels import Label, Polygon
+from dflcore.io.masks import MaskStore
 from dflcore.models.segment_presets import SegmentPreset, SegmentRecipe, _build_xseg
 from dflcore.types import FaceRecord, FaceType
 from small_facesets import make_record, write_faceset

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from dflcore.config.base import Audience, Settings
-from dflcore.config.describe import KnobDescription, describe_settings, in_groups
+from dflcore.config.base import Settings
+from dflcore.config.describe import describe_settings, in_groups
+from dflcore.config.knobs import Audience, KnobDescription
 from dflcore.config.settings_file import read_settings_file
 
 AUDIENCE_WORDS = {

@@ -18,8 +18,8 @@ from dflcore.curate.views import load_view
 from dflcore.errors import Conflict, NotFound
 from dflcore.io.faceset import Faceset
 from dflcore.io.lock import take_lock
-from dflcore.io.mask_labels import check_label, label_from_values
-from dflcore.io.masks import LABEL_SOURCE, Label, MaskStore
+from dflcore.io.mask_labels import Label, check_label, label_from_values
+from dflcore.io.masks import LABEL_SOURCE, MaskStore
 from dfldaemon.label_editor import pictures
 
 MADE_BY: Final = "label_editor"

@@ -49,7 +49,7 @@ class Part:
 
 
 class Main(Part):
-    """State, buttons, and what went wrong."""
+    """State and errors on top, where a low sidebar shows them; then fields and steps in the order of all hosts."""
 
     bl_label = words.MENU
 
@@ -58,13 +58,11 @@ class Main(Part):
         run = runtime.desk.runs.get(scene.session_uid)
         _draw_state(layout, scene, run)
         _draw_error(layout, scene)
-        column = layout.column()
-        _folder(column, scene.face_swap, "model")
-        row = column.row(align=True)
-        row.prop(scene.face_swap, "use_range")
-        if scene.face_swap.use_range:
-            row.prop(scene.face_swap, "first", text="")
-            row.prop(scene.face_swap, "last", text="")
+        _draw_fields(layout.column(), scene.face_swap)
+        column = layout.column(align=True)
+        for label in (words.SOURCE, words.TARGET):
+            column.operator("dfl.extract", text=f"{messages.EXTRACT}: {label}", icon="USER").of = label.upper()
+        column.operator("dfl.train", icon="PLAY")
         column = layout.column(align=True)
         column.operator("dfl.swap_frame", icon="IMAGE_DATA")
         column.operator("dfl.swap_range", icon="RENDER_ANIMATION")
@@ -73,28 +71,6 @@ class Main(Part):
         row = layout.row(align=True)
         row.operator("dfl.show_result", icon="HIDE_OFF")
         row.operator("dfl.report", icon="TEXT")
-
-
-class Faces(Part):
-    """Source, target and training."""
-
-    bl_label = words.FACES
-
-    def draw(self, context: Any) -> None:
-        swap, layout = compat.editor_scene(context).face_swap, self.layout  # type: ignore[attr-defined]
-        box = layout.column()
-        box.label(text=words.SOURCE, icon="USER")
-        box.prop(swap, "source_footage")
-        _folder(box, swap, "source_faces", text=words.FACES)
-        box.operator("dfl.extract", text=f"{messages.EXTRACT}: {words.SOURCE}").of = "SOURCE"
-        box.separator()
-        box.label(text=words.TARGET, icon="FILE_MOVIE")
-        box.prop(swap, "target_clip")
-        _folder(box, swap, "target_faces", text=words.FACES)
-        box.operator("dfl.extract", text=f"{messages.EXTRACT}: {words.TARGET}").of = "TARGET"
-        box.separator()
-        box.operator("dfl.train", icon="PLAY")
-        box.prop(swap, "output")
 
 
 class Knobs(Part):
@@ -127,6 +103,20 @@ class Masks(Part):
         layout = self.layout  # type: ignore[attr-defined]
         _paragraph(layout, "Open a face from a faceset, switch the editor to Mask and draw around what is face.")
         layout.operator("dfl.mask_to_label", icon="MOD_MASK")
+
+
+def _draw_fields(column: Any, swap: Any) -> None:
+    column.prop(swap, "target_clip")
+    row = column.row(align=True)
+    row.prop(swap, "use_range")
+    if swap.use_range:
+        row.prop(swap, "first", text="")
+        row.prop(swap, "last", text="")
+    column.prop(swap, "source_footage")
+    _folder(column, swap, "source_faces", text=words.SOURCE)
+    _folder(column, swap, "target_faces", text=words.FACES)
+    _folder(column, swap, "model", text=words.MODEL)
+    column.prop(swap, "output")
 
 
 def _folder(layout: Any, swap: Any, field: str, **how: Any) -> None:
@@ -194,7 +184,6 @@ def _classes() -> list[type]:
             return type(name, (base, bpy.types.Panel), {"bl_idname": name, "bl_space_type": space, **fields})
 
         made.append(panel(main, Main))
-        made.append(panel(f"{main}_faces", Faces, bl_parent_id=main))
         for kind, label in ((MERGE, "Swap Settings"), (EXTRACT, "Extract Settings"), (TRAIN, "Train Settings")):
             made.append(panel(f"{main}_{kind}", Knobs, bl_parent_id=main, bl_label=label, kind=kind))
         if space == "IMAGE_EDITOR":

@@ -20,7 +20,7 @@ class FaceSwapScene(bpy.types.PropertyGroup):
     """``scene.face_swap``."""
 
     source_footage: bpy.props.StringProperty(
-        name="Footage",
+        name=f"{words.SOURCE} Clip",
         description="Movie, or one file of an image sequence, of the person whose face is put on",
         subtype="FILE_PATH",
     )
@@ -45,7 +45,7 @@ class FaceSwapScene(bpy.types.PropertyGroup):
         subtype="DIR_PATH",
     )
     use_range: bpy.props.BoolProperty(
-        name="Only Frames",
+        name=words.FRAMES,
         description="Swap only these frames on disk instead of all that the clip, strip or image shows",
     )
     first: bpy.props.IntProperty(name="First", description="First frame on disk", default=1, min=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
-from dflhost.discovery import ConnectionSettings, connection_from_environment, start_daemon
+from dflhost.discovery import ConnectionSettings, start_daemon
 from dflhost.session import DaemonSession, ServerInfo, connect
 
 from . import prefs, watch
@@ -20,7 +20,7 @@ def settings() -> ConnectionSettings:
     Raises:
         HostError: either cannot be read (``BAD_PATH_MAP``, ``BAD_COMMAND``).
     """
-    return prefs.load(prefs.preferences_path()).connection.over(connection_from_environment(os.environ))
+    return prefs.load().connection()
 
 
 def session() -> DaemonSession:

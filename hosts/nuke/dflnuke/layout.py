@@ -57,14 +57,7 @@ def is_ours(node: Any) -> bool:
 def add_knobs(node: Any, first: int, last: int) -> None:
     """All fixed knobs, in the order in which artists use them."""
     _add(node, nuke.Tab_Knob("dfl_tab", words.MENU))
-    _add_folder(node, "model", words.MODEL, "Folder of the model; empty trains one in the folder below.")
-    _add_folder(node, "source", words.SOURCE, "To train: faceset of the person whose face is put on.")
-    _add_folder(node, "faceset", words.FACES, "Faceset of this plate; empty keeps it in the folder below.")
-    for label in (messages.EXTRACT, messages.TRAIN):
-        action = label.split()[0].lower()
-        _add_button(node, action, label, words.TOOL_TIPS[label], starts_line=label == messages.EXTRACT)
-    _add(node, nuke.File_Knob("folder", "Folder"), "For plates and results; empty takes dfl_swap beside the script.")
-    _add(node, _with(nuke.Int_Knob("first", "Frame range"), first), "First frame to swap.")
+    _add(node, _with(nuke.Int_Knob("first", words.FRAMES), first), "First frame to swap.")
     _add(node, _with(nuke.Int_Knob("last", ""), last), "Last frame to swap.", starts_line=False)
     _add(
         node,
@@ -85,7 +78,18 @@ def add_knobs(node: Any, first: int, last: int) -> None:
         "Another Nuke writes them, which takes a licence; this one stays free. The script must have been saved once.",
         starts_line=False,
     )
+    _add_folder(node, "source", words.SOURCE, "To train: faceset of the person whose face is put on.")
+    _add_folder(node, "faceset", words.FACES, "Faceset of this plate; empty keeps it in the output folder.")
+    _add_folder(node, "model", words.MODEL, "Folder of the model; empty trains one in the output folder.")
+    _add(
+        node,
+        nuke.File_Knob("folder", words.OUTPUT),
+        "Folder of plates and results; empty takes dfl_swap beside the script.",
+    )
     _add(node, nuke.Text_Knob("dfl_line_1", ""))
+    for label in words.STEPS:
+        action = label.split()[0].lower()
+        _add_button(node, action, label, words.TOOL_TIPS[label], starts_line=label == messages.EXTRACT)
     for label, action in _BUTTONS.items():
         _add_button(node, action, label, words.TOOL_TIPS[label], starts_line=action in ("swap_frame", "show_result"))
     _add(node, _with(nuke.Text_Knob("status", "Status"), messages.IDLE))

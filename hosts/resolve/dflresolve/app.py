@@ -14,10 +14,11 @@ from dflhost.folders import KnownFolder
 from dflhost.frames import PNG, FramePicture
 from dflhost.messages import STALE, report
 from dflhost.plates import frame_path
+from dflhost.preferences import load_preferences, save_preferences
 from dflhost.results import StaleReport
 from dflhost.session import DaemonSession, connect_task
 
-from . import VERSION, clips, marks, orders, prefs
+from . import VERSION, clips, marks, orders
 from .desk import Desk, Run
 from .host import Host, ask
 from .orders import EXTRACT_SOURCE, TRAIN, SwapOrder
@@ -46,7 +47,7 @@ class App:
 
     def __init__(self, host: Host, path: str, connect: Callable[..., Any] = connect_task) -> None:
         self.host, self._path = host, path
-        self.preferences = prefs.load(path)
+        self.preferences = load_preferences(Preferences, path)
         self.desk = Desk(host, lambda: self.preferences.connection(), connect)
         self.error: HostError | None = None
         self._settled: Run | None = None
@@ -56,7 +57,7 @@ class App:
         """Take over what the fields hold."""
         if preferences != self.preferences:
             self.preferences = preferences
-            prefs.save(self._path, preferences)
+            save_preferences(self._path, preferences)
 
     def tick(self) -> None:
         """Move everything on; remember a training, and where faces and a model were made."""

@@ -9,10 +9,12 @@ from typing import Any
 
 from dflhost.errors import HostError
 from dflhost.messages import explain
+from dflhost.preferences import preferences_path
 
-from . import prefs, window
+from . import window
 from .app import UNDER_PLAYHEAD, App
 from .host import PYTHON_NEEDS_STUDIO, Host
+from .prefs import HOST
 
 POLL_S = 0.2
 """How often things are moved on; a render's progress is asked for as often."""
@@ -23,7 +25,7 @@ def main(resolve: Any, fusion: Any = None, bmd: Any = None, say: Callable[[str],
     tell = say or (lambda text: sys.stdout.write(text + "\n"))
     try:
         host = Host(resolve, fusion, bmd)
-        app = App(host, prefs.preferences_path())
+        app = App(host, preferences_path(HOST))
         if host.may_open_windows:
             if window.open_window(app):
                 return 0

@@ -29,9 +29,12 @@ SETTINGS, MODEL, SOURCE, TARGET, FACES, OUTPUT, FRAMES = (
     "Frames",
 )
 """Headings and labels of what a swap is made from."""
+FIELDS = (FRAMES, SOURCE, FACES, MODEL, OUTPUT)
+"""In the order in which every host asks for them, above the buttons."""
 SETTINGS_BUTTON, CONNECTION_BUTTON = "Settings…", "Connection…"
 CONNECTING, SENDING = "Connecting", "Sending plates"
 
+STEPS = (EXTRACT, TRAIN)
 BUTTONS = (SWAP_FRAME, SWAP_RANGE, UPDATE, CANCEL, SHOW_RESULT, REPORT)
 STATES = (NOT_CONNECTED, IDLE, SENDING, "Queued", "Merging", "Done", STALE, "Failed")
 """First words of a state line; :attr:`dflhost.jobs.JobStatus.text` adds the numbers."""

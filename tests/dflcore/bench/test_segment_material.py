@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dflcore.bench.segment_material import CYCLE, cover_face, intersection_over_union, overlay, strip_picture
-from dflcore.io.masks import rasterize
+from dflcore.io.mask_labels import rasterize
 from dflcore.types import FaceType
 from small_facesets import make_record
 

@@ -1,11 +1,12 @@
 import pytest
 from pydantic import ValidationError
 
-from dflcore.config.base import PERMISSION, Audience, Settings
+from dflcore.config.base import Settings
 from dflcore.config.curate import ImportLegacySettings
 from dflcore.config.describe import describe_settings, in_groups
 from dflcore.config.exchange import ModelImportSettings
 from dflcore.config.extract import CUT_FIELDS, LOOK_FIELDS, ExtractSettings
+from dflcore.config.knobs import PERMISSION, Audience
 from dflcore.config.merge import MergeSettings
 from dflcore.config.segment import MaskTrainSettings
 from dflcore.config.train import TrainSettings

@@ -8,7 +8,8 @@ from dflcore.curate.enhance import enhance_faceset
 from dflcore.errors import Conflict, InvalidInput
 from dflcore.io.aligned_image import write_aligned
 from dflcore.io.faceset import Faceset
-from dflcore.io.masks import Label, MaskStore, Polygon
+from dflcore.io.mask_labels import Label, Polygon
+from dflcore.io.masks import MaskStore
 from dflcore.progress import StopRequest
 from small_facesets import Watcher, make_image, make_record, noise_faceset, write_faceset
 

@@ -20,7 +20,8 @@ from dflcore.geometry import affine
 from dflcore.io.faceset import Faceset, FacesetWriter
 from dflcore.io.legacy.jpeg import find_metadata, read_face
 from dflcore.io.legacy.pak import PakReader
-from dflcore.io.masks import Label, MaskStore, Polygon
+from dflcore.io.mask_labels import Label, Polygon
+from dflcore.io.masks import MaskStore
 from dflcore.progress import FrameProgress, Notice, StopRequest
 from dflcore.types import Authorization, FaceRecord, FaceType, Origin
 from legacy_files import (

@@ -14,7 +14,8 @@ from dflcore.io.exr import ExrLayer, write_exr
 from dflcore.io.faceset import Faceset
 from dflcore.io.labelme import write_labelme
 from dflcore.io.mask_labels import Label, Polygon, polygon_coverage
-from dflcore.io.masks import MaskStore, resize_mask
+from dflcore.io.mask_recipe import resize_mask
+from dflcore.io.masks import MaskStore
 from dflcore.io.plate import Window
 from dflcore.progress import StopRequest
 from masked_faces import ALIGNED_PX, FRAMES, PLATE, PLATE_SIZE, Listener, make_faceset, make_record, write_faceset

@@ -17,7 +17,8 @@ from dflcore.curate.sorts import SORTS
 from dflcore.curate.views import load_view
 from dflcore.errors import Conflict, DflError, InvalidInput, NotFound
 from dflcore.io.faceset import Faceset
-from dflcore.io.masks import Label, MaskStore, Polygon
+from dflcore.io.mask_labels import Label, Polygon
+from dflcore.io.masks import MaskStore
 from dflcore.progress import Notice, Preview, RunControl
 from dflcore.types import Affine, FaceRecord, FloatArray
 from dflcore.weights.store import WeightStore

@@ -15,7 +15,8 @@ from dflcore.curate.rename import PLAN_NAME, STAGING_NAME, is_unfinished, recove
 from dflcore.curate.views import View, load_view, save_view
 from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound
 from dflcore.io.faceset import INDEX_NAME, Faceset, lock_faceset
-from dflcore.io.masks import Label, MaskStore, Polygon
+from dflcore.io.mask_labels import Label, Polygon
+from dflcore.io.masks import MaskStore
 from dflcore.progress import StopRequest
 from killing import kill_everywhere
 from small_facesets import Watcher, make_image, make_record, noise_faceset, write_faceset

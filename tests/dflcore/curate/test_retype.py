@@ -15,7 +15,8 @@ from dflcore.geometry.landmarks import aligned_from_landmarks
 from dflcore.geometry.warp import warp_to_aligned
 from dflcore.io.aligned_image import write_aligned
 from dflcore.io.faceset import Faceset
-from dflcore.io.masks import Label, MaskStore, Polygon
+from dflcore.io.mask_labels import Label, Polygon
+from dflcore.io.masks import MaskStore
 from dflcore.progress import Notice, StopRequest
 from dflcore.quality import measure_sharpness
 from dflcore.types import FaceRecord, FaceType

@@ -20,7 +20,8 @@ from dflcore.demo.st_maps import LIMIT_PX, centers, map_of, measure_maps, pull, 
 from dflcore.extract.pipeline import extract_faces
 from dflcore.geometry import affine
 from dflcore.geometry.warp import st_map
-from dflcore.io.plate import Window, open_plate
+from dflcore.io.open_plate import open_plate
+from dflcore.io.plate import Window
 from dflcore.merge.composite import FaceShare
 from dflcore.merge.st_inverse import map_over_plate
 from dflcore.progress import LoggedRun

@@ -16,7 +16,7 @@ from dflcore.demo.plates import shoot_plates
 from dflcore.demo.review import ReviewLayout, review_swap
 from dflcore.extract.pipeline import extract_faces
 from dflcore.io.exr import ExrLayer, write_exr
-from dflcore.io.plate import open_plate
+from dflcore.io.open_plate import open_plate
 from dflcore.progress import LoggedRun
 from dflcore.weights.store import WeightStore
 

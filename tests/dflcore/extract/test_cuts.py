@@ -6,7 +6,7 @@ import pytest
 
 from dflcore.errors import InvalidInput
 from dflcore.extract.cuts import SIGNATURE_SIZE, find_cuts, frame_signature, signature_distance
-from dflcore.io.plate import open_plate
+from dflcore.io.open_plate import open_plate
 
 SIZE = (480, 360)
 

@@ -10,8 +10,9 @@ from dflcore.extract.pipeline import extract_faces
 from dflcore.extract.sightings import SightingStore
 from dflcore.geometry import affine
 from dflcore.io.faceset import Faceset
-from dflcore.io.masks import Label, MaskStore, Polygon
-from dflcore.io.plate import open_plate
+from dflcore.io.mask_labels import Label, Polygon
+from dflcore.io.masks import MaskStore
+from dflcore.io.open_plate import open_plate
 from dflcore.progress import LoggedRun
 from dflcore.weights.store import WeightStore
 

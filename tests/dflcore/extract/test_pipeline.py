@@ -17,7 +17,8 @@ from dflcore.extract.sightings import SightingStore
 from dflcore.geometry import affine
 from dflcore.identity.base import identity_distance
 from dflcore.io.faceset import Faceset
-from dflcore.io.plate import PlateImage, Window, open_plate
+from dflcore.io.open_plate import open_plate
+from dflcore.io.plate import PlateImage, Window
 from dflcore.progress import FrameProgress, Notice, StopRequest
 from dflcore.types import Box, FaceType, Origin
 from dflcore.weights.store import WeightStore

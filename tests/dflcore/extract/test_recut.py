@@ -10,7 +10,7 @@ from dflcore.extract.pipeline import extract_faces
 from dflcore.extract.recut import PlateFaces, describe_picture
 from dflcore.identity.base import identity_distance
 from dflcore.io.faceset import Faceset
-from dflcore.io.plate import open_plate
+from dflcore.io.open_plate import open_plate
 from dflcore.weights.store import WeightStore
 from small_facesets import Watcher, noise_faceset
 

@@ -26,7 +26,8 @@ from dflcore.io.exr import (
     read_exr_layers,
     write_exr,
 )
-from dflcore.io.plate import MetadataValue, Window, open_plate
+from dflcore.io.open_plate import open_plate
+from dflcore.io.plate import MetadataValue, Window
 
 WINDOW = Window(x=0, y=0, width=256, height=256)
 EVERY_HALF = np.arange(65536, dtype=np.uint16).view(np.float16).reshape(256, 256, 1)

@@ -6,7 +6,8 @@ import pytest
 from dflcore.errors import NotFound
 from dflcore.frames import FrameRange
 from dflcore.io.exr import ExrLayer, write_exr
-from dflcore.io.plate import Window, open_plate
+from dflcore.io.open_plate import open_plate
+from dflcore.io.plate import Window
 
 THERE = (1001, 1002, 1005)
 

@@ -14,7 +14,8 @@ from dflcore.geometry import affine
 from dflcore.io import mask_carry
 from dflcore.io.faceset import Faceset, FacesetWriter
 from dflcore.io.mask_carry import IN_FLIGHT_NAME, MOVED, SET_ASIDE, MaskMover, carry_masks, move_label, warp_mask
-from dflcore.io.masks import Label, MaskStore, Polygon
+from dflcore.io.mask_labels import Label, Polygon
+from dflcore.io.masks import MaskStore
 from dflcore.types import Affine, Authorization, Box, FaceRecord, FaceType, FloatArray, Landmarks, Pose
 
 SIZE = 64

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from dflcore.errors import InvalidInput, NotFound
 from dflcore.geometry.landmarks import aligned_from_landmarks, hull_mask
 from dflcore.geometry.template import HEAD_MODEL
-from dflcore.io.masks import Label, MaskRecipe, MaskStore, Polygon, rasterize, resize_mask
+from dflcore.io.mask_labels import Label, Polygon, rasterize
+from dflcore.io.mask_recipe import MaskRecipe, resize_mask
+from dflcore.io.masks import MaskStore
 from dflcore.types import Box, FaceRecord, FaceType, Landmarks, Pose
 
 SIZE = 48

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from dflcore.errors import Conflict, DataCorrupt, InvalidInput, NotFound, Unsupported
 from dflcore.io import masks as masks_module
-from dflcore.io.masks import MASKS_NAME, Label, MaskStore, Polygon
+from dflcore.io.mask_labels import Label, Polygon
+from dflcore.io.masks import MASKS_NAME, MaskStore
 
 LABEL = Label((Polygon(True, ((1.5, 2.0), (9.0, 3.0), (4.0, 8.25))),))
 OTHER_LABEL = Label((Polygon(False, ((1.0, 2.0), (9.0, 3.0), (4.0, 8.0))),))

@@ -13,7 +13,8 @@ from dflcore.errors import DataCorrupt, InvalidInput, NotFound, ResourceExhauste
 from dflcore.frames import FrameRange
 from dflcore.io import stills
 from dflcore.io.exr import ExrLayer, read_exr_layers, write_exr
-from dflcore.io.plate import MetadataValue, PlateImage, Window, open_plate
+from dflcore.io.open_plate import open_plate
+from dflcore.io.plate import MetadataValue, PlateImage, Window
 
 
 def _write(path, pixels, *, names=None, kind=None, formats=None, window=None, display=None, **attributes):

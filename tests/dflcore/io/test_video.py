@@ -9,7 +9,7 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from dflcore.errors import DataCorrupt, InvalidInput, NotFound
 from dflcore.frames import FrameRange
-from dflcore.io.plate import open_plate
+from dflcore.io.open_plate import open_plate
 from dflcore.io.video import exact_rate, write_movie
 
 HEIGHT, WIDTH = 48, 64

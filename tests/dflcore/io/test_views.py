@@ -5,7 +5,7 @@ import OpenEXR
 import pytest
 
 from dflcore.errors import InvalidInput
-from dflcore.io.plate import open_plate
+from dflcore.io.open_plate import open_plate
 from dflcore.io.sequence import SequencePattern
 from dflcore.io.views import channels_of_view, names_view, split_view, with_view
 

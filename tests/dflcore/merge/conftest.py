@@ -20,7 +20,8 @@ from dflcore.geometry.landmarks import aligned_from_landmarks
 from dflcore.geometry.warp import warp_to_aligned
 from dflcore.io.exr import ExrLayer, write_exr
 from dflcore.io.faceset import Faceset, FacesetWriter
-from dflcore.io.plate import Plate, Window, open_plate
+from dflcore.io.open_plate import open_plate
+from dflcore.io.plate import Plate, Window
 from dflcore.merge.pipeline import MergeResult, merge_range
 from dflcore.progress import Event, Notice, StopRequest
 from dflcore.types import Authorization, Box, FaceRecord, FaceType, Landmarks, Pose

@@ -15,7 +15,7 @@ from dflcore.config.merge import MergeSettings
 from dflcore.cores import cores
 from dflcore.io.exr import is_valid_exr
 from dflcore.io.faceset import Faceset
-from dflcore.io.plate import open_plate
+from dflcore.io.open_plate import open_plate
 from dflcore.merge import provenance
 from dflcore.merge.pipeline import MergeResult, merge_range
 from dflcore.merge.provenance import MergeIdentity, SequenceManifest, read_manifest

@@ -7,7 +7,7 @@ import pytest
 
 from dflcore.errors import DataCorrupt, InvalidInput, NotFound
 from dflcore.io.exr import ExrLayer, read_exr_layers
-from dflcore.io.plate import open_plate
+from dflcore.io.open_plate import open_plate
 from dflcore.progress import FrameProgress
 
 SIZE = (320, 240)

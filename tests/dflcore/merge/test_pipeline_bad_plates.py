@@ -12,7 +12,8 @@ from dflcore.errors import DataCorrupt, DflError, InvalidInput, NotFound, Unsupp
 from dflcore.frames import FrameRange
 from dflcore.io.exr import ExrLayer, is_valid_exr, read_exr_layers, write_exr
 from dflcore.io.faceset import Faceset
-from dflcore.io.plate import Window, open_plate
+from dflcore.io.open_plate import open_plate
+from dflcore.io.plate import Window
 from dflcore.merge.pipeline import select_records
 from dflcore.progress import Notice
 

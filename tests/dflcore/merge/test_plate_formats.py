@@ -7,7 +7,7 @@ import pytest
 from dflcore.errors import InvalidInput
 from dflcore.frames import FrameRange
 from dflcore.io.exr import is_valid_exr, read_exr_layers
-from dflcore.io.plate import open_plate
+from dflcore.io.open_plate import open_plate
 from dflcore.merge.light import PlateDeveloper
 
 

@@ -12,7 +12,8 @@ from dflcore.geometry import affine
 from dflcore.geometry.alignment import model_from_plate
 from dflcore.io.exr import read_exr_layers
 from dflcore.io.faceset import Faceset
-from dflcore.io.masks import Label, MaskStore, Polygon
+from dflcore.io.mask_labels import Label, Polygon
+from dflcore.io.masks import MaskStore
 from dflcore.merge.segmentation import Segmentation
 from dflcore.types import FaceType
 

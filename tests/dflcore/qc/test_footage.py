@@ -14,7 +14,7 @@ from dflcore.frames import FrameRange
 from dflcore.geometry.landmarks import hull_mask
 from dflcore.io.exr import ExrLayer, write_exr
 from dflcore.io.faceset import Faceset
-from dflcore.io.plate import open_plate
+from dflcore.io.open_plate import open_plate
 from dflcore.merge.light import PlateDeveloper
 from dflcore.qc.review import Shot, measure_shot
 from dflcore.weights.store import WeightStore

@@ -13,7 +13,8 @@ from dflcore.geometry import affine
 from dflcore.geometry.landmarks import aligned_from_landmarks
 from dflcore.io.exr import ExrLayer, write_exr
 from dflcore.io.faceset import Faceset, FacesetWriter
-from dflcore.io.plate import Window, open_plate
+from dflcore.io.open_plate import open_plate
+from dflcore.io.plate import Window
 from dflcore.merge.pipeline import merge_range
 from dflcore.qc.review import Shot, measure_shot
 from dflcore.types import Authorization, Box, FaceRecord, FaceType, Landmarks, Pose

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dflcore.io.faceset import Faceset
-from dflcore.io.plate import open_plate
+from dflcore.io.open_plate import open_plate
 from dflcore.merge.pipeline import select_records
 from dflcore.qc.delivery import Delivery
 from dflcore.qc.shot import ShotMaterial

@@ -14,7 +14,8 @@ import torch
 from dflcore.errors import DataCorrupt, InvalidInput
 from dflcore.geometry import affine
 from dflcore.geometry.warp import warp_to_aligned
-from dflcore.io.masks import MaskRecipe, MaskStore
+from dflcore.io.mask_recipe import MaskRecipe
+from dflcore.io.masks import MaskStore
 from dflcore.train.dataset import FaceDecoder, FacePool, stored_size
 from dflcore.train.sampling import UniformYaw
 from dflcore.types import Authorization, FacesetInfo, FaceType

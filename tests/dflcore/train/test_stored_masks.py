@@ -12,7 +12,9 @@ import torch
 
 from dflcore.config.train import TrainSettings
 from dflcore.geometry import affine
-from dflcore.io.masks import Label, MaskRecipe, MaskStore, Polygon
+from dflcore.io.mask_labels import Label, Polygon
+from dflcore.io.mask_recipe import MaskRecipe
+from dflcore.io.masks import MaskStore
 from dflcore.models.registry import load_preset
 from dflcore.train.batches import BatchMakers
 from dflcore.train.dataset import FaceDecoder, FacePool

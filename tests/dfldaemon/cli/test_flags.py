@@ -4,10 +4,11 @@ import argparse
 
 import pytest
 
-from dflcore.config.base import Audience, Settings, knob
+from dflcore.config.base import Settings
 from dflcore.config.describe import describe_settings
 from dflcore.config.exchange import ModelExportSettings, ModelImportSettings
 from dflcore.config.extract import ExtractSettings
+from dflcore.config.knobs import Audience, knob
 from dflcore.config.merge import MergeSettings
 from dflcore.config.qc import QcSettings
 from dflcore.config.train import TrainSettings

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from chromium import CONTROL, FOREIGN_HOST, SHIFT, Chromium, find_chromium
-from dflcore.io.masks import Label, MaskStore, Polygon, rasterize
+from dflcore.io.mask_labels import Label, Polygon, rasterize
+from dflcore.io.masks import MaskStore
 from dfldaemon.label_editor.lifetime import Lifetime
 
 SIZE = 256

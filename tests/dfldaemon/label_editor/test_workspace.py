@@ -13,7 +13,8 @@ from dflcore.geometry.landmarks import hull_mask
 from dflcore.io.aligned_image import write_aligned
 from dflcore.io.faceset import Faceset
 from dflcore.io.lock import take_lock
-from dflcore.io.masks import Label, MaskStore, Polygon, rasterize
+from dflcore.io.mask_labels import Label, Polygon, rasterize
+from dflcore.io.masks import MaskStore
 from dfldaemon.label_editor import workspace as workspace_module
 from dfldaemon.label_editor.workspace import LOCK_NAME, LabelChanged, Workspace
 

@@ -11,6 +11,7 @@ import pytest
 from conftest import DaemonProcess
 
 from dflcore.io.masks import MaskStore
+from dflhost import messages, words
 
 pytestmark = pytest.mark.slow
 Run = Callable[..., dict[str, Any]]
@@ -34,6 +35,14 @@ def test_nothing_is_left_behind_when_it_is_disabled(run_in_bpy: Run) -> None:
     assert {"DFL_OT_swap_range", "DFL_OT_update", "DFL_PT_sequencer", "DFL_PT_compositor", "DFL_PT_image"} <= set(
         said["new"]
     )
+
+
+def test_the_tab_asks_in_the_order_of_all_hosts(run_in_bpy: Run) -> None:
+    drawn = run_in_bpy("order")["drawn"]
+    assert [word for word in drawn if word in words.FIELDS] == list(words.FIELDS)
+    extract = [f"{messages.EXTRACT}: {label}" for label in (words.SOURCE, words.TARGET)]
+    buttons = [*extract, messages.TRAIN, *words.BUTTONS]
+    assert drawn[-len(buttons) :] == buttons
 
 
 def test_blenders_own_validator_takes_the_zip(run_in_bpy: Run, builder: ModuleType, tmp_path: Path) -> None:

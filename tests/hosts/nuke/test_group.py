@@ -103,9 +103,10 @@ def test_a_still_is_shown_in_its_frame_alone(node, look):
     assert look(1004)[RED] == 0.41
 
 
-def test_buttons_are_those_of_all_hosts_in_their_order(node):
-    labels = [knob.label() for knob in node.knobs().values() if knob.Class() == "PyScript_Knob"]
-    assert tuple(label for label in labels if label in words.BUTTONS) == words.BUTTONS
+def test_fields_and_buttons_are_those_of_all_hosts_in_their_order(node):
+    order = (*words.FIELDS, *words.STEPS, *words.BUTTONS)
+    labels = [knob.label() for knob in node.knobs().values()]
+    assert tuple(label for label in labels if label in order) == order
 
 
 def test_a_new_node_takes_the_selection_and_its_frames(world, load):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import nk_text
@@ -172,23 +171,12 @@ class TestPreferences:
         assert asked[1]["Path map (here=there; ...)"] == "nonsense", "nothing has to be typed twice"
         assert shot.load("connection").settings().path_map.pairs == ()
 
-    def test_a_damaged_file_is_no_hindrance(self, shot, tmp_path):
-        prefs = shot.load("prefs")
-        path = tmp_path / "p" / "nuke.json"
-        path.parent.mkdir()
-        for text in ("", "[]", '{"address": 3, "other": "x"}'):
-            path.write_text(text)
-            assert prefs.load(str(path)) == prefs.Preferences()
-        prefs.save(str(path), prefs.Preferences(address="a:1"))
-        assert json.loads(path.read_text())["address"] == "a:1"
-        with pytest.raises(HostError, match="cannot be saved"):
-            prefs.save(str(path / "below" / "nuke.json"), prefs.Preferences())
-
-    def test_where_they_lie(self, shot):
-        path = shot.load("prefs").preferences_path
-        assert path({"HOME": "/home/a"}, "linux") == "/home/a/.config/dfl/nuke.json"
-        assert path({"HOME": "/Users/a"}, "darwin") == "/Users/a/Library/Application Support/dfl/nuke.json"
-        assert path({"APPDATA": "C:/A", "HOME": "x"}, "win32").replace("\\", "/") == "C:/A/dfl/nuke.json"
+    def test_a_folder_that_cannot_be_written_is_told(self, shot, tmp_path, monkeypatch):
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("DFL_NUKE_PREFERENCES", str(tmp_path / "file" / "nuke.json"))
+        shot.world.fill_panel = lambda rows: rows.update({"Address (host:port)": "farm:50051"}) is None
+        assert not shot.load("prefs").ask()
+        assert "cannot be saved" in shot.world.messages[0]
 
 
 def test_a_node_of_an_older_package_gets_what_it_lacks_at_the_first_press(shot):

@@ -79,7 +79,9 @@ class Handlers:
 class Window:
     def __init__(self, name: str, children: list[Widget]) -> None:
         self.name, self.On, self.is_shown = name, Handlers(), False
-        found = [widget for child in children for widget in child.walk() if hasattr(widget, "ID")]
+        drawn = [widget for child in children for widget in child.walk()]
+        self.labels = [widget.Text for widget in drawn if widget.kind == "Label"]
+        found = [widget for widget in drawn if hasattr(widget, "ID")]
         self.items = {widget.ID: widget for widget in found}
         assert len(self.items) == len(found), "two widgets have one ID"
 

@@ -14,7 +14,7 @@ import pytest
 from fake_window import Bmd, FusionApp, Widgets
 
 from dflhost.vendor import copy_client
-from dflresolve import marks, prefs, selftest
+from dflresolve import marks, selftest
 from dflresolve.clips import read_clip
 from dflresolve.host import Host
 
@@ -83,7 +83,7 @@ def test_on_other_pythons(version, tmp_path):
 
 def test_the_menu_script_finds_the_package(world, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("DFL_RESOLVE_PACKAGE", str(HOST))
-    monkeypatch.setenv(prefs.FILE_VARIABLE, str(tmp_path / "resolve.json"))
+    monkeypatch.setenv("DFL_RESOLVE_PREFERENCES", str(tmp_path / "resolve.json"))
     runpy.run_path(str(HOST / "Face Swap.py"), {"resolve": world.resolve})
     assert capsys.readouterr().out == "Choose a model first.\n"
 

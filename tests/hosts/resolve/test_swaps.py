@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from pressing import finish, mark, touch_plates
 
-from dflhost.discovery import ConnectionSettings
 from dflhost.errors import HostError
 from dflhost.plates import FrameSet
+from dflhost.preferences import load_preferences, save_preferences
 from dflhost.tasks import Task
 from dflresolve import place, prefs
 from dflresolve.app import SELECTED, UNDER_PLAYHEAD, App
@@ -355,42 +355,14 @@ def test_a_frame_that_fails_is_told(app, session):
 # Preferences, and the script without a window
 
 
-def test_preferences_survive_and_damage_does_not_matter(tmp_path):
-    path = str(tmp_path / "a" / "resolve.json")
+def test_choices_that_a_newer_version_saved_are_left_at_their_defaults(tmp_path):
+    path = tmp_path / "resolve.json"
     wanted = prefs.Preferences(model="/m", place=place.FUSION, settings={"erode": 3}, path_map="/a=/b")
-    prefs.save(path, wanted)
-    assert prefs.load(path) == wanted
-    assert isinstance(wanted.connection({}), ConnectionSettings)
-    Path(path).write_text(json.dumps({"model": 7, "place": "elsewhere", "new": 1}))
-    assert prefs.load(path).choices.place == place.TAKE
-    assert prefs.load(path).model == ""
-    Path(path).write_text("no json")
-    assert prefs.load(path) == prefs.Preferences()
-    with pytest.raises(HostError, match="cannot be saved"):
-        prefs.save(str(Path(path) / "below" / "a file"), wanted)
-
-
-def test_the_studios_variables_say_what_the_fields_do_not():
-    studio = {"DFL_ADDRESS": "farm:7000", "DFL_CA_FILE": "/ca.pem", "DFL_PATH_MAP": "/a=/b"}
-    found = prefs.Preferences(address="other:7000", certificate_path=" /ws.pem ").connection(studio)
-    assert (found.address, found.ca_path, found.certificate_path) == ("other:7000", "/ca.pem", "/ws.pem")
-    assert found.path_map.to_daemon("/a/x") == "/b/x"
-    assert prefs.Preferences(path_map="/a=/c").connection(studio).path_map.to_daemon("/a/x") == "/c/x"
-    with pytest.raises(HostError) as caught:
-        prefs.Preferences().connection({"DFL_PATH_MAP": "no map"})
-    assert caught.value.reason == "BAD_PATH_MAP"
-
-
-@pytest.mark.parametrize(
-    ("system", "path"),
-    [
-        ("darwin", "/u/Library/Application Support/dfl/resolve.json"),
-        ("win32", "/roaming/dfl/resolve.json"),
-        ("linux", "/u/.config/dfl/resolve.json"),
-    ],
-)
-def test_where_preferences_lie(system, path):
-    assert prefs.preferences_path({"HOME": "/u", "APPDATA": "/roaming"}, system) == path
+    save_preferences(str(path), wanted)
+    assert load_preferences(prefs.Preferences, str(path)) == wanted
+    path.write_text(json.dumps({"model": 7, "place": "elsewhere", "new": 1}))
+    found = load_preferences(prefs.Preferences, str(path))
+    assert (found.choices.place, found.model) == (place.TAKE, "")
 
 
 def test_without_a_window_the_clip_under_the_playhead_is_swapped(world, app):
@@ -409,7 +381,7 @@ def test_without_a_window_errors_are_one_sentence(app, session):
 def test_the_free_edition_is_never_asked_for_a_window(world, monkeypatch, tmp_path):
     from fake_window import FusionApp, Widgets
 
-    monkeypatch.setenv(prefs.FILE_VARIABLE, str(tmp_path / "resolve.json"))
+    monkeypatch.setenv("DFL_RESOLVE_PREFERENCES", str(tmp_path / "resolve.json"))
     world.product = "DaVinci Resolve"
     said = []
     assert main(world.resolve, FusionApp(world, Widgets()), object(), said.append) == 1

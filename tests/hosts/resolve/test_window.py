@@ -7,17 +7,18 @@ from pressing import fill, show, wait
 
 from dflhost.errors import HostError
 from dflhost.messages import EXTRACT, TRAIN
-from dflhost.words import BUTTONS, SOURCE, TARGET
+from dflhost.words import BUTTONS, FIELDS, SOURCE, TARGET
 from dflresolve import window
 from dflresolve.app import App
 from dflresolve.host import Host
 
 
-def test_buttons_have_the_words_of_all_hosts_in_their_order(world, session, tmp_path):
+def test_fields_and_buttons_have_the_words_of_all_hosts_in_their_order(world, session, tmp_path):
     found = []
 
     def script(dispatcher, main):
         assert main.is_shown
+        assert tuple(label for label in main.labels if label in FIELDS) == FIELDS
         texts = [item.Text for item in main.items.values() if item.kind == "Button"]
         found.extend(text for text in texts if text.startswith(EXTRACT) or text in (TRAIN, *BUTTONS))
         main.On[window.WINDOW].Close({})

@@ -19,7 +19,7 @@ import bpy
 from inside import FACTS, add_plate_strip, answer, part, sentence
 
 bpy.context.preferences.view.show_splash = False
-SWAP_RANGE_BELOW_TOP_PX = 142
+SWAP_RANGE_BELOW_TOP_PX = 331
 """Middle of the button from the region's top edge, at scale 1, while connected and told nothing."""
 TURN_S = 0.35
 said: dict[str, Any] = {}
