@@ -67,7 +67,7 @@ class FarmJob:
         paths: role → path. ``plate``, ``model``, ``faceset`` and ``output`` of a merge; ``plate`` and ``faceset`` of an
             extraction; ``source``, ``source2``..., ``target`` and ``model`` of a training.
         frames: of the plate; empty for a training, and where an extraction takes all there are.
-        chunk: frames per task; 0 makes one task of the whole job.
+        chunk: frames per task; 0 makes one task of the whole job, or one for each machine of a training.
         settings: as given; the rest is left to the worker's defaults.
         model_digest: of a merge's model when it was submitted; a worker that sees another refuses.
         software: version that submitted it; workers of another refuse.
@@ -88,6 +88,11 @@ class FarmJob:
     def written(self) -> FarmPath:
         """What the job writes."""
         return self.paths[WRITTEN[self.kind]]
+
+    @property
+    def nodes(self) -> int:
+        """Machines that may train together; each does a task."""
+        return int(self.settings.get("nodes", 1)) if self.kind == "train" else 1
 
     @property
     def has_window(self) -> bool:
@@ -241,7 +246,7 @@ def check_output(path: FarmPath, machine: str) -> None:
 
 def chunk_count(job: FarmJob) -> int:
     """Tasks of a job on a farm that counts them; chunks are evened out, none is larger than asked for."""
-    return -(-len(job.frames) // job.chunk) if job.chunk and job.frames else 1
+    return -(-len(job.frames) // job.chunk) if job.chunk and job.frames else job.nodes
 
 
 def range_text(frames: FrameRange) -> str:

@@ -22,9 +22,9 @@ from dflcore.train.parallel.place import Place
 from dflcore.train.parallel.training import TrainingTask, run_training, train_as_member
 
 _EPILOG = """\
-several machines, each with the same files under the same paths, started on each; they meet in a folder beside the model,
-come and leave at any time, and talk over ports that ask nobody who they are, so let nothing but these machines reach
-each other's addresses:
+several machines, each with the same files under the same paths: start it on each. They meet in a folder beside the
+model, and come and leave at any time. The ports they talk over ask nobody who they are, so let nothing but these
+machines reach each other's addresses:
   ... --set nodes=2 --set processes=4
 
 under a torchrun of your own; the file makes it listen nowhere, while by default it listens on every interface of the

@@ -1,4 +1,4 @@
-"""``python -m dflcore.train.parallel.agent``: torchrun's elastic agent on one of several machines; :mod:`nodes` starts it.
+"""``python -m dflcore.train.parallel.agent``: torchrun's elastic agent on a machine; :mod:`nodes` starts it.
 
 The agent (torch.distributed.elastic, as torchrun runs it) meets those of the other machines, starts this machine's
 processes, and starts them anew when one is lost or when machines come or leave. It meets through a file, and so do the
@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -93,7 +94,7 @@ class Rounds(RendezvousHandler):
         return self._inner.is_closed()
 
     def set_closed(self) -> None:
-        self._inner.set_closed()
+        self._inner.set_closed()  # type: ignore[no-untyped-call]
 
     def get_run_id(self) -> str:
         return self._inner.get_run_id()
@@ -111,9 +112,8 @@ class Rounds(RendezvousHandler):
 class _Agent(LocalElasticAgent):
     """Torch's, with more time for a last save."""
 
-    def _shutdown(self, death_sig: Any = None, timeout: int = SAVING_S) -> None:
-        more = () if death_sig is None else (death_sig,)
-        super()._shutdown(*more, timeout=timeout)
+    def _shutdown(self, death_sig: signal.Signals = signal.SIGTERM, timeout: int = SAVING_S) -> None:
+        super()._shutdown(death_sig, timeout)
 
 
 def run_agent(plan: Mapping[str, Any], channel: socket.socket) -> int:

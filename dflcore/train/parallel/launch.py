@@ -283,6 +283,7 @@ class _Group:
             return _Failure(defects[0], is_lost=False)
         return _Failure(reported[0], is_lost=True)
 
+
 def _explain_exit(member: _Member, count: int) -> DflError:
     """What an exit code means to a person, for a process that left without saying why."""
     who = f"Training process {member.rank + 1} (of {count} on this machine)"

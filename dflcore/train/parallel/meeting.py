@@ -158,8 +158,8 @@ def _door(folder: Path) -> Iterator[None]:
     """Nobody else comes or leaves meanwhile."""
     deadline = time.monotonic() + DOOR_TIMEOUT_S
     while True:
-        _make_private(folder)
         try:
+            _make_private(folder)
             descriptor = _open(folder / DOOR)
         except FileNotFoundError:  # the last one has just removed the folder
             continue
@@ -171,7 +171,7 @@ def _door(folder: Path) -> Iterator[None]:
             os.close(descriptor)
         if time.monotonic() > deadline:
             raise Conflict(
-                f"Another machine holds {folder / DOOR} and does not let go; see that no machine hangs, then try again.",
+                f"Another machine holds {folder / DOOR} and does not let go; see that no machine hangs, and retry.",
                 reason="NODES_BUSY",
                 path=folder,
             )
@@ -181,12 +181,13 @@ def _door(folder: Path) -> Iterator[None]:
 def _make_private(folder: Path) -> None:
     with translate_disk_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
         about = folder.lstat()
     if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid() or about.st_mode & 0o077:
         raise InvalidInput(
-            f"The machines of this training would meet in {folder}, which belongs to or is open to somebody else. Train "
-            "as one user on all machines, and remove that folder or give it mode 0700.",
+            f"The machines of this training would meet in {folder}, which belongs to or is open to somebody else. "
+            "Train as one user on all machines, and remove that folder or give it mode 0700.",
             reason="FOLDER_NOT_PRIVATE",
             path=folder,
         )

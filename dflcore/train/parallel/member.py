@@ -1,7 +1,7 @@
 """A process of a training group: where it comes from, whom it answers to, and how it ends.
 
-Started by our launcher or by its agent it has a channel: its task comes from there, and its events and its end go there.
-Started by torchrun it has none: its task comes from its own command line, and what it says goes to its log.
+Started by our launcher or by its agent it has a channel: its task comes from there, and its events and its end go
+there. Started by torchrun it has none: its task comes from its own command line, and what it says goes to its log.
 """
 
 from __future__ import annotations

@@ -121,15 +121,16 @@ class _Ledger:
             raise error
         if self._fellow_losses > FELLOW_LOSSES:
             raise Internal(
-                f"The machines came together {self._fellow_losses} times and lost each other before anything was saved. "
+                f"The machines came together {self._fellow_losses} times and lost each other before a save. "
                 "See that they reach each other at their addresses (setting node_address), and that nothing between "
                 "them blocks ports.",
                 reason=GROUP_LOST,
             )
+        what = error.message if is_own else "A process on another machine is gone, or does not answer."
         count = f" (restart {self._losses} of {self.restarts})" if is_own else ""
         self.control.emit(
             Notice(
-                message=f"{error.message} Training goes on from the last save{count}.",
+                message=f"{what} Training goes on from the last save{count}.",
                 reason="TRAINING_RESTARTED",
                 details={"cause": error.reason},
             )
@@ -175,7 +176,7 @@ class _Group:
         return min(self.processes, key=lambda one: one.rank).result or {}
 
 
-class _Over(Exception):  # noqa: N818 - the end, not an error
+class _Over(Exception):
     """The run has ended without this machine having seen the end."""
 
 
@@ -287,15 +288,17 @@ class _Run:
     def _tell_waiting(self) -> None:
         if not self._groups:
             self._tell(
-                f"This machine waits up to {self.node.wait_s:g} s for others that train {self.node.model} with it; at most "
-                f"{self.node.nodes} do.",
+                f"This machine waits up to {self.node.wait_s:g} s for others that train {self.node.model} with it; at "
+                f"most {self.node.nodes} do.",
                 "NODES_AWAITED",
             )
 
     def _tell_group(self, lead: str) -> None:
         nodes = self._group.nodes
         if nodes == 1:
-            text = f"No other machine came within {self.node.wait_s:g} s: this one trains alone, and takes in who comes."
+            text = (
+                f"No other machine came within {self.node.wait_s:g} s: this one trains alone until one comes."
+            )
         elif self._group.index == 0:
             text = f"{nodes} machines train together. This one leads: it saves, draws previews and tells the progress."
         else:
@@ -465,7 +468,7 @@ def _lost_here() -> DflError:
 @contextlib.contextmanager
 def _scratch_folder() -> Iterator[Path]:
     """For the channel and the agent's own files; only the user can enter it, and a socket's path in it is short."""
-    place = None if len(tempfile.gettempdir()) + 30 < _MAX_SOCKET_PATH else "/tmp"  # noqa: S108
+    place = None if len(tempfile.gettempdir()) + 30 < _MAX_SOCKET_PATH else "/tmp"
     with tempfile.TemporaryDirectory(prefix="dfl-node-", dir=place, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 

@@ -27,7 +27,7 @@ _SIOCGIFADDR = 0x8915
 """ioctl(2) on Linux: the address of a network interface."""
 _BACKLOG = 1024
 _ELSEWHERE = ("192.0.2.1", 9)
-"""An address that no machine has (RFC 5737); the way to it leads out."""
+"""An address reserved for documentation (RFC 5737); the way to it leads out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

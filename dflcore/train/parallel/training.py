@@ -16,7 +16,7 @@ from dflcore.errors import Conflict
 from dflcore.io.faceset import Faceset
 from dflcore.models.layout import generation_folders
 from dflcore.progress import RunControl, StopRequest
-from dflcore.train.parallel.group import AloneGroup, TrainingGroup, join_group, local_device
+from dflcore.train.parallel.group import TIMEOUT_S, AloneGroup, TrainingGroup, join_group, local_device
 from dflcore.train.parallel.launch import RESTARTS, run_processes
 from dflcore.train.parallel.meeting import is_met
 from dflcore.train.parallel.member import ChannelControl
@@ -29,6 +29,8 @@ from dflcore.weights.store import WeightStore
 
 OWN_SETTINGS = frozenset({"device", "processes", "node_address", "cache_mb"})
 """What machines that train together may set each for itself."""
+NODES_TIMEOUT_S = 600.0
+"""A machine that lost its power says nothing; still longer than a save to a slow disk, a preview or a compilation."""
 WORKER = (sys.executable, "-P", "-m", "dflcore.train.parallel.worker")
 
 
@@ -109,9 +111,7 @@ def run_training(
         )
     if task.settings.processes == 1:
         return train_with(task, control, AloneGroup())
-    return _result_from_json(
-        run_processes(worker, task.settings.processes, task.to_json(), control, restarts=restarts)
-    )
+    return _result_from_json(run_processes(worker, task.settings.processes, task.to_json(), control, restarts=restarts))
 
 
 def _node(task: TrainingTask, wait_s: int) -> Node:
@@ -155,7 +155,7 @@ def train_as_member(values: Mapping[str, Any], control: RunControl) -> dict[str,
     if place is not None and place.local_world > 1 and device.type == "cuda":
         own = TrainSettings.from_values({**task.settings.values(), "device": str(device)})
         task = TrainingTask.from_json({**task.to_json(), "settings": own.values()})
-    group = join_group(device)
+    group = join_group(device, timeout_s=NODES_TIMEOUT_S if task.settings.nodes > 1 else TIMEOUT_S)
     if isinstance(control, ChannelControl):
         control.save_when_terminated()
     result = train_with(task, control, group)

@@ -13,7 +13,7 @@ DIGEST
     equals GetServerInfoResponse.schema_digest of a daemon of the same build.
 """
 
-DIGEST = "e8455b27471100fc3ad605245a0fd6e1bf11c8a4da8b16d0d9a24d051b732739"
+DIGEST = "6aeba1ec3b3524bab3a0d8e0cc1f94a5c25d62957761006013548cf98873dbe1"
 
 MESSAGES = {
     "dflproto.v1.ApplyMasksSettings": [
@@ -868,6 +868,8 @@ MESSAGES = {
         (56, "accumulate_steps", "optional", "int64", "", ""),
         (57, "checkpoint_activations", "optional", "bool", "", ""),
         (58, "offload_optimizer", "optional", "bool", "", ""),
+        (59, "nodes", "optional", "int64", "", ""),
+        (60, "node_address", "optional", "string", "", ""),
     ],
     "dflproto.v1.TrainSpec": [
         (1, "source_path", "single", "string", "", ""),
