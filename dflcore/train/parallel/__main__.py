@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dflcore.config.train import TrainSettings
-from dflcore.errors import DflError, InvalidInput
+from dflcore.errors import Cancelled, DflError, InvalidInput
 from dflcore.train.parallel.launch import RESTARTS
 from dflcore.train.parallel.member import EXIT_FAILED, SignalControl, leave
 from dflcore.train.parallel.place import Place
@@ -52,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             train_as_member(task.to_json(), control)
         else:
             run_training(task, control, restarts=options.restarts)
+    except Cancelled:  # the others go on
+        return 0
     except DflError as error:
         sys.stderr.write(f"{error.message}\n")
         return EXIT_FAILED

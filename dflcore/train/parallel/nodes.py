@@ -296,9 +296,7 @@ class _Run:
     def _tell_group(self, lead: str) -> None:
         nodes = self._group.nodes
         if nodes == 1:
-            text = (
-                f"No other machine came within {self.node.wait_s:g} s: this one trains alone until one comes."
-            )
+            text = f"No other machine came within {self.node.wait_s:g} s: this one trains alone until one comes."
         elif self._group.index == 0:
             text = f"{nodes} machines train together. This one leads: it saves, draws previews and tells the progress."
         else:

@@ -14,8 +14,9 @@ from typing import Any
 from dflcore.config.train import TrainSettings
 from dflcore.errors import Conflict
 from dflcore.io.faceset import Faceset
-from dflcore.models.layout import generation_folders
+from dflcore.models.layout import generation_folders, read_facts
 from dflcore.progress import RunControl, StopRequest
+from dflcore.train.optim.schedule import Schedule
 from dflcore.train.parallel.group import TIMEOUT_S, AloneGroup, TrainingGroup, join_group, local_device
 from dflcore.train.parallel.launch import RESTARTS, run_processes
 from dflcore.train.parallel.meeting import is_met
@@ -136,8 +137,22 @@ def _node(task: TrainingTask, wait_s: int) -> Node:
         processes=settings.processes,
         address=settings.node_address,
         newest=lambda: generation_folders(task.model)[:1],
-        wait_s=wait_s,
+        wait_s=1 if _is_over(task) else wait_s,
     )
+
+
+def _is_over(task: TrainingTask) -> bool:
+    """Nothing is left to do, and so nobody to wait for."""
+    settings = task.settings
+    try:
+        state, _ = read_facts(generation_folders(task.model)[0])
+        schedule = Schedule(
+            peak=0.0, iterations=settings.iterations, seconds=settings.minutes and settings.minutes * 60.0
+        )
+        is_over = schedule.is_over(int(state["iteration"]), float(state["elapsed_s"]))
+    except (IndexError, KeyError, OSError, ValueError):
+        return False
+    return is_over and bool(state.get("pretrain")) is settings.pretrain
 
 
 def train_as_member(values: Mapping[str, Any], control: RunControl) -> dict[str, object]:

@@ -54,7 +54,8 @@ def main() -> None:
         wait_s=given.get("wait_s", 60),
     )
     try:
-        result = run_node(given["worker"], node, given["task"], Told(Path(given["stop"])))
+        told = Told(Path(given["stop"]))
+        result = run_node(given["worker"], node, given["task"], told, restarts=given.get("restarts", 3))
     except DflError as error:
         say(kind="error", reason=error.reason, message=error.message)
     else:

@@ -67,10 +67,13 @@ def test_what_a_dead_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
 
 def test_a_run_that_is_over_makes_room_for_another_while_some_are_still_there(tmp_path: Path) -> None:
     model = tmp_path / "model"
-    with take_part(model, FACTS) as old:
-        with take_part(model, FACTS, over=old.run) as new, take_part(model, FACTS, over=old.run) as slower:
-            assert new.run != old.run
-            assert slower.run == new.run, "one new run, whoever comes first"
+    with (
+        take_part(model, FACTS) as old,
+        take_part(model, FACTS, over=old.run) as new,
+        take_part(model, FACTS, over=old.run) as slower,
+    ):
+        assert new.run != old.run
+        assert slower.run == new.run, "one new run, whoever comes first"
 
 
 @pytest.mark.parametrize("how", ["open to others", "a link", "a file", "of somebody else"])
