@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch.distributed import FileStore  # type: ignore[attr-defined]
 from torch.distributed.elastic.agent.server.api import WorkerSpec
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
@@ -29,11 +30,11 @@ from torch.distributed.elastic.rendezvous.api import (
     RendezvousInfo,
     RendezvousParameters,
 )
-from torch.distributed.elastic.rendezvous.c10d_rendezvous_backend import create_backend
 from torch.distributed.elastic.rendezvous.dynamic_rendezvous import create_handler
 
 from dflcore.train.parallel.member import CHANNEL_FLAG, EXIT_FAILED, die_with_parent, leave
 from dflcore.train.parallel.place import STORE_VARIABLE
+from dflcore.train.parallel.roll import Roll
 from dflcore.train.parallel.wire import encode_line
 
 logger = logging.getLogger(__name__)
@@ -120,24 +121,23 @@ def run_agent(plan: Mapping[str, Any], channel: socket.socket) -> int:
     """Take part until the training is over; answers with the exit code.
 
     Args:
-        plan: ``rendezvous`` and ``groups``, paths; ``run``, its name; ``nodes`` and ``wait_s`` for them;
+        plan: ``roll``, ``store`` and ``groups``, paths; ``run``, its name; ``nodes`` and ``wait_s`` for them;
             ``processes`` and ``command`` of this machine; ``address``, its own; ``scratch``, a folder.
     """
     parameters = RendezvousParameters(
-        "c10d",
-        plan["rendezvous"],
+        "dfl-roll",
+        plan["roll"],
         plan["run"],
         1,
         plan["nodes"],
         local_addr=plan["address"],
-        store_type="file",
         last_call_timeout=plan["wait_s"],
         keep_alive_interval=KEEP_ALIVE_S,
         keep_alive_max_attempt=KEEP_ALIVE_TRIES,
     )
     try:
-        backend, store = create_backend(parameters)
-        handler = Rounds(create_handler(store, backend, parameters), Path(plan["groups"]), channel)
+        store = FileStore(plan["store"])
+        handler = Rounds(create_handler(store, Roll(Path(plan["roll"])), parameters), Path(plan["groups"]), channel)
         program, *words = plan["command"]
         spec = WorkerSpec(
             role="train",
@@ -159,7 +159,9 @@ def run_agent(plan: Mapping[str, Any], channel: socket.socket) -> int:
     except (RendezvousError, RuntimeError):
         logger.exception("the machines could not meet")
         return EXIT_FAILED
-    if result is None or result.is_failed():
+    if result is None:  # it was to spare, until the end
+        return EXIT_CLOSED
+    if result.is_failed():
         return EXIT_FAILED
     handler.shutdown()  # machines that come from now on begin another run, and find nothing to do
     return 0

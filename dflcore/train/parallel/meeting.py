@@ -4,7 +4,8 @@
         door               held for a moment by whoever comes or leaves
         present            held, shared, by every machine for as long as it takes part
         run.json           what is trained, by whom it was begun, and the run's name
-        rendezvous-...     of torch's elastic agents: who takes part, and in which order
+        roll-...           of torch's elastic agents: who takes part
+        store-...          of theirs too: what a group needs to know, written only when one is formed
         group-...          where the processes of one group meet; a new one whenever machines come or leave
 
 The system drops the locks of a machine however it ends, so nobody present means that everything else is rubbish of a
@@ -51,9 +52,14 @@ class Meeting:
     run: str
 
     @property
-    def rendezvous_path(self) -> Path:
-        """The file of torch's agents."""
-        return self.folder / f"rendezvous-{self.run}"
+    def roll_path(self) -> Path:
+        """Where the agents keep who takes part, see :mod:`dflcore.train.parallel.roll`."""
+        return self.folder / f"roll-{self.run}"
+
+    @property
+    def store_path(self) -> Path:
+        """Where the agents tell each other what a group needs to know."""
+        return self.folder / f"store-{self.run}"
 
 
 def meeting_folder(model: Path) -> Path:
@@ -93,15 +99,18 @@ def is_met(model: Path) -> bool:
     folder = meeting_folder(model)
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         return False
-    with _door(folder):
-        descriptor = _open(folder / PRESENT)
-        try:
-            is_empty = _try_lock(descriptor, fcntl.LOCK_EX, folder)
-            if is_empty:
-                _clear(folder, and_remove=True)
-            return not is_empty
-        finally:
-            os.close(descriptor)
+    try:
+        with _door(folder):
+            descriptor = _open(folder / PRESENT)
+            try:
+                is_empty = _try_lock(descriptor, fcntl.LOCK_EX, folder)
+                if is_empty:
+                    _clear(folder, and_remove=True)
+                return not is_empty
+            finally:
+                os.close(descriptor)
+    except (InvalidInput, Unsupported, OSError):  # nobody can meet there
+        return False
 
 
 def _enter(folder: Path, facts: Facts, over: str) -> tuple[int, str]:

@@ -34,10 +34,12 @@ from dflcore.train.parallel.wire import LineReader, encode_line, error_from_json
 logger = logging.getLogger(__name__)
 
 AGENT = (sys.executable, "-P", "-m", "dflcore.train.parallel.agent")
-WAIT_S = 30
+WAIT_S = 20
 """For the other machines, before those that are there begin without them; who comes later is taken in then."""
 FELLOW_LOSSES = 10
 """Groups in a row that ended by another machine's fault and without a save between them."""
+BUSY_TRIES = 4
+"""The lock of a lead that vanished is held until its storage notices."""
 ENDING_S = 20.0
 """For the agent, once its processes are done."""
 _MAX_SOCKET_PATH = 100
@@ -85,14 +87,16 @@ def run_node(
     """
     address = find_own_address(node.address)
     ledger = _Ledger(control, restarts, node.newest)
-    over = ""
+    over, is_broken = "", False
     while True:
         with take_part(node.model, node.facts, over=over) as meeting, _scratch_folder() as scratch:
             run = _Run(worker, node, task, control, meeting, scratch, address, ledger)
             result = run.follow()
         if result is not None:
             return result
-        over = meeting.run
+        # What torch keeps in the meeting's files may have been spoilt by a machine that was killed while it wrote.
+        over = meeting.run if run.is_closed or (is_broken and not run.groups) else ""
+        is_broken = not run.groups
 
 
 @dataclass(slots=True)
@@ -119,6 +123,8 @@ class _Ledger:
         self._fellow_losses += not is_own
         if self._losses > self.restarts:
             raise error
+        if error.reason == _BUSY and self._fellow_losses >= BUSY_TRIES:
+            raise error
         if self._fellow_losses > FELLOW_LOSSES:
             raise Internal(
                 f"The machines came together {self._fellow_losses} times and lost each other before a save. "
@@ -126,7 +132,8 @@ class _Ledger:
                 "them blocks ports.",
                 reason=GROUP_LOST,
             )
-        what = error.message if is_own else "A process on another machine is gone, or does not answer."
+        is_elsewhere = error.reason == GROUP_LOST
+        what = "A process on another machine is gone, or does not answer." if is_elsewhere else error.message
         count = f" (restart {self._losses} of {self.restarts})" if is_own else ""
         self.control.emit(
             Notice(
@@ -194,7 +201,8 @@ class _Run:
     ledger: _Ledger
     stop: StopRequest | None = None
     _group: _Group = field(default_factory=_Group)
-    _groups: int = 0
+    groups: int = 0
+    is_closed: bool = False
     _told: set[tuple[str, str]] = field(default_factory=set)
     _greeting: list[_Process] = field(default_factory=list)
 
@@ -217,7 +225,8 @@ class _Run:
 
     def _start(self, channel: socket.socket, path: str) -> subprocess.Popen[bytes]:
         plan = {
-            "rendezvous": str(self.meeting.rendezvous_path),
+            "roll": str(self.meeting.roll_path),
+            "store": str(self.meeting.store_path),
             "groups": str(self.meeting.folder),
             "run": self.meeting.run,
             "nodes": self.node.nodes,
@@ -281,12 +290,12 @@ class _Run:
                 self._group = _Group()
                 self._tell_waiting()
         elif message["type"] == "group":
-            self._groups += 1
+            self.groups += 1
             self._group = _Group(name=message["name"], nodes=message["nodes"], index=message["index"])
             self._tell_group(str(message["lead"]))
 
     def _tell_waiting(self) -> None:
-        if not self._groups:
+        if not self.groups:
             self._tell(
                 f"This machine waits up to {self.node.wait_s:g} s for others that train {self.node.model} with it; at "
                 f"most {self.node.nodes} do.",
@@ -368,7 +377,7 @@ class _Run:
         """An error that would come again ends this machine's part; not what is only a consequence of another's end."""
         if error.reason in (GROUP_LOST, UNEXPECTED):
             return
-        if error.reason == _BUSY and self._groups > 1:  # a lead that was lost is not known to be gone yet
+        if error.reason == _BUSY and self.groups > 1:  # a lead that was lost is not known to be gone yet
             return
         raise error
 
@@ -406,10 +415,11 @@ class _Run:
         from dflcore.train.parallel.agent import EXIT_CLOSED
 
         code = agent.wait()
-        self._close_group(selector, is_regroup=code == EXIT_CLOSED)
+        self.is_closed = code == EXIT_CLOSED
+        self._close_group(selector, is_regroup=self.is_closed)
         if self._is_finished():
             return
-        if code != EXIT_CLOSED:
+        if not self.is_closed:
             self.ledger.enter(
                 Internal(
                     f"This machine lost the meeting in {self.meeting.folder} (code {code}); the log says more.",

@@ -123,7 +123,9 @@ def _node(task: TrainingTask, wait_s: int) -> Node:
     """
     settings = task.settings
     facts = {"version": __version__}
-    facts |= {name: str(value) for name, value in settings.values().items() if name not in OWN_SETTINGS}
+    for name, value in settings.values().items():
+        if name not in OWN_SETTINGS:
+            facts[name] = "not set" if value is None else str(value)
     paths = {"source": task.source, "target": task.target}
     paths |= {f"source{number}": path for number, path in enumerate(task.more_sources, 2)}
     for name, path in paths.items():

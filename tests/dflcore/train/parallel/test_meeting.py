@@ -26,8 +26,8 @@ def test_machines_meet_in_a_folder_of_the_user_alone_which_the_last_removes(tmp_
         assert stat.S_IMODE(first.folder.stat().st_mode) == 0o700
         with take_part(model, FACTS) as second:
             assert second == first
-            first.rendezvous_path.write_text("x")
-        assert first.rendezvous_path.exists(), "who leaves takes nothing from those who stay"
+            first.roll_path.write_text("x")
+        assert first.roll_path.exists(), "who leaves takes nothing from those who stay"
         assert is_met(model)
     assert not first.folder.exists()
     assert not is_met(model)
@@ -52,16 +52,16 @@ def test_what_a_dead_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys\nfrom pathlib import Path\nfrom dflcore.train.parallel.meeting import take_part\n"
         "with take_part(Path(sys.argv[1]), {'version': '0'}) as meeting:\n"
-        "    meeting.rendezvous_path.write_text('who takes part')\n"
+        "    meeting.roll_path.write_text('who takes part')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(model)], check=False)
     assert done.returncode == -signal.SIGKILL
     folder = meeting_folder(model)
-    assert len(list(folder.glob("rendezvous-*"))) == 1
+    assert len(list(folder.glob("roll-*"))) == 1
     with take_part(model, FACTS) as meeting:
-        assert not list(folder.glob("rendezvous-*"))
-        assert not meeting.rendezvous_path.exists()
+        assert not list(folder.glob("roll-*"))
+        assert not meeting.roll_path.exists()
     assert not folder.exists()
 
 

@@ -100,6 +100,8 @@ def test_two_machines_train_one_model_and_open_no_door(start: Callable[..., Mach
     """Weights are looked at by the processes themselves, bit by bit, at the end."""
     task = {"steps": 60, "pause_s": 0.05}
     one, other = start(task=task, processes=2), start(task=task)
+    wait_for(lambda: one.groups() and other.groups())
+    spare = start(task=task, wait_s=1)
     addresses: set[str] = set()
     while one.process.poll() is None or other.process.poll() is None:
         for process in [*one.processes(), *other.processes()]:
@@ -111,6 +113,7 @@ def test_two_machines_train_one_model_and_open_no_door(start: Callable[..., Mach
         time.sleep(0.2)
     results = [one.end(), other.end()]
     assert [(end["kind"], end["step"], end["world"]) for end in results] == [("result", 60, 3)] * 2
+    assert (spare.end()["kind"], spare.end()["first"]) == ("result", 60), "it waited, and nothing was left to do"
     assert sorted(one.groups() + other.groups()) == [(2, 0), (2, 1)]
     lead, second = (one, other) if one.groups() == [(2, 0)] else (other, one)
     assert [event["iteration"] for event in lead.of("TrainProgress")] == [*range(5, 61, 5)]
