@@ -274,9 +274,11 @@ class _Run:
                 deadline = deadline or time.monotonic() + ENDING_S
                 if self.stop is not None or agent.poll() is not None or time.monotonic() > deadline:
                     return self._group.result()
-            elif not is_agent_here or agent.poll() is not None:
+                continue
+            if not is_agent_here or agent.poll() is not None:
                 self._take_end_of_agent(agent, selector)
-            self._pass_stop_on()
+            else:
+                self._pass_stop_on()
 
     def _is_finished(self) -> bool:
         """The training is over, or was stopped from here."""
@@ -291,6 +293,7 @@ class _Run:
                 self._tell_waiting()
         elif message["type"] == "group":
             self.groups += 1
+            self._told.clear()
             self._group = _Group(name=message["name"], nodes=message["nodes"], index=message["index"])
             self._tell_group(str(message["lead"]))
 
@@ -390,6 +393,8 @@ class _Run:
             self._close(process, selector)
         if not group.name or self._is_finished():
             return
+        if self.stop is not None:
+            raise Cancelled("The training was stopped here; it was saved before, not now.", reason="CANCELLED")
         if group.is_done(count):
             self._tell("The machines that train together change; it goes on from the save just made.", "NODES_CHANGE")
         elif is_regroup:
@@ -401,14 +406,13 @@ class _Run:
         errors = [process.error for process in group.processes if process.error is not None]
         silent = self.node.processes - sum(one.error is not None or one.result is not None for one in group.processes)
         defects = [error for error in errors if error.reason == UNEXPECTED]
-        if self.stop is not None:
-            raise errors[0] if errors else _lost_here()
+        busy = [error for error in errors if error.reason == _BUSY]
         if defects and not silent:
             raise defects[0]
-        if silent and not any(error.reason == _BUSY for error in errors):
+        if silent and not busy:
             self.ledger.enter(_lost_here(), is_own=True)
         else:
-            self.ledger.enter(errors[0], is_own=False)
+            self.ledger.enter((busy or errors)[0], is_own=False)
 
     def _take_end_of_agent(self, agent: subprocess.Popen[bytes], selector: selectors.BaseSelector) -> None:
         """Raises _Over, or what ended it."""
