@@ -141,7 +141,7 @@ def test_a_killed_process_costs_what_was_not_saved(start: Callable[..., Machine]
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_machines_are_killed_and_come_and_the_training_goes_on(start: Callable[..., Machine], tmp_path: Path) -> None:
-    """One is killed whole, the other goes on alone, takes a third in with a save, and is stopped; the third ends it."""
+    """One is killed whole, the other goes on alone and takes a third in; the lead is stopped, and who is left goes on."""
     path = tmp_path / "model"
     task = {"steps": 1_000_000, "pause_s": 0.02}
     first, second = start(task=task, wait_s=5), start(task=task, wait_s=5)
@@ -159,21 +159,42 @@ def test_machines_are_killed_and_come_and_the_training_goes_on(start: Callable[.
     count = len(other.of("Saved") + third.of("Saved"))
     wait_for(lambda: len(other.of("Saved") + third.of("Saved")) > count)
     leads, follows = (other, third) if other.groups()[-1] == (2, 0) else (third, other)
-    follows.stop_file.touch()
-    assert follows.end()["reason"] == "CANCELLED"
-    wait_for(lambda: leads.groups()[-1] == (1, 0))
-    count = len(leads.of("Saved"))
-    wait_for(lambda: len(leads.of("Saved")) > count)
-    leads.stop_file.touch()
-    end = leads.end()
-    assert end["kind"] == "result"
-    assert end["stopped"]
-    assert json.loads(path.read_text())["step"] == end["step"], "a stop saves first"
-    saves = [event["iteration"] for event in leads.of("Saved")]
+    left_at = stop(leads, path)
+    assert all(event["iteration"] <= left_at for event in follows.of("Saved"))
+    wait_for(lambda: any(event["iteration"] > left_at for event in follows.of("Saved")))
+    assert follows.groups()[-1] == (1, 0)
+    end = {"step": stop(follows, path)}
+    saves = [event["iteration"] for event in follows.of("Saved")]
     assert saves == sorted(saves)
     assert not meeting_folder(path).exists()
     late = start(task={**task, "steps": end["step"]}, wait_s=1)
     assert (late.end()["kind"], late.end()["first"]) == ("result", end["step"]), "nothing is left to do"
+
+
+def stop(machine: Machine, path: Path) -> int:
+    """Ask the lead to stop; answers with the step it has saved."""
+    machine.stop_file.touch()
+    end = machine.end()
+    assert end["kind"] == "result"
+    assert end["stopped"]
+    saved = [event["iteration"] for event in machine.of("Saved")][-1]
+    assert saved == end["step"] <= json.loads(path.read_text())["step"], "a stop saves first"
+    return int(end["step"])
+
+
+@pytest.mark.slow
+def test_a_machine_that_does_not_lead_leaves_at_once(start: Callable[..., Machine]) -> None:
+    task = {"steps": 1_000_000, "pause_s": 0.02}
+    machines = [start(task=task), start(task=task)]
+    wait_for(lambda: any(one.of("Saved") for one in machines))
+    lead, other = sorted(machines, key=lambda one: one.groups()[-1][1])
+    other.stop_file.touch()
+    assert other.end()["reason"] == "CANCELLED"
+    wait_for(lambda: "TRAINING_RESTARTED" in lead.reasons())
+    told = [one["message"] for one in lead.of("Notice") if one["reason"] == "TRAINING_RESTARTED"]
+    assert told == ["A process on another machine is gone, or does not answer. Training goes on from the last save."]
+    lead.stop_file.touch()  # while it waits for others
+    assert lead.end()["reason"] == "CANCELLED"
 
 
 @pytest.mark.slow
