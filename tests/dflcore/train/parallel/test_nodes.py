@@ -141,7 +141,7 @@ def test_a_killed_process_costs_what_was_not_saved(start: Callable[..., Machine]
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_machines_are_killed_and_come_and_the_training_goes_on(start: Callable[..., Machine], tmp_path: Path) -> None:
-    """One is killed whole, the other goes on alone and takes a third in; the lead is stopped, and who is left goes on."""
+    """One is killed whole, the other goes on alone and takes a third in; the lead is stopped, the rest goes on."""
     path = tmp_path / "model"
     task = {"steps": 1_000_000, "pause_s": 0.02}
     first, second = start(task=task, wait_s=5), start(task=task, wait_s=5)
