@@ -13,6 +13,7 @@ from dflcore.config.curate import OPERATIONS
 from dflcore.errors import DflError, InvalidInput, NotFound
 from dflcore.frames import FrameRange
 from dflcore.io.sequence import MOVIE_SUFFIXES, SequencePattern
+from dflcore.train.parallel.meeting import meeting_folder
 from dfldaemon.color_config import is_builtin_config
 from dfldaemon.faceset_plates import plates_of_faceset
 from dfldaemon.jobs import FACESET_PREFIX, SEVERAL_FACESETS, JobKind, Work
@@ -101,6 +102,8 @@ def check_work_paths(work: Work, roots: Sequence[str]) -> None:
     if work.kind is JobKind.MERGE:
         for path in _tool_paths(work.settings):
             check_path(path, "settings", roots)
+    if work.kind is JobKind.TRAIN and int(str(work.settings.get("nodes") or 1)) > 1:
+        check_path(str(meeting_folder(Path(work.paths["model"]))), "model_path", roots)
     if work.kind is JobKind.CURATE:
         _check_operation_paths(work, roots)
     if work.kind is JobKind.TRAIN_MASK and not work.facesets:

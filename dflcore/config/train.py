@@ -276,6 +276,21 @@ class TrainSettings(Settings):
         le=64,
         audience=Audience.TD,
     )
+    nodes: int = knob(
+        1,
+        "Train on up to so many machines at once: start the same training on each; they meet beside the model, on "
+        "storage that all see, and come and leave at any time.",
+        group=SPEED,
+        ge=1,
+        le=64,
+        audience=Audience.TD,
+    )
+    node_address: str = knob(
+        "",
+        "Address, host name or network interface of this machine, as the others reach it; empty finds it.",
+        group=SPEED,
+        audience=Audience.TD,
+    )
     shard_optimizer: bool = knob(
         False, "Share the optimiser's memory out among the processes.", group=SPEED, audience=Audience.TD
     )

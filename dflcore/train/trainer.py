@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 
 from dflcore.authorization import check_authorization
 from dflcore.config.train import TrainSettings
+from dflcore.errors import DataCorrupt, NotFound
 from dflcore.models.checkpoint import Generation, ModelFolder
 from dflcore.models.device import resolve_autocast, resolve_device
 from dflcore.models.face_model import SOURCE, TARGET
@@ -109,7 +111,7 @@ def train(
             if is_new:  # inside the lock: what another process trains is not ours to undo
                 stack.enter_context(_undone_on_error(Path(model_path)))
         group.barrier()
-        folder = ModelFolder.open(Path(model_path))
+        folder = _open_as_lead(Path(model_path))
         with contextlib.closing(
             Trainer(settings, faces, folder, control, group=group, tuning_folder=tuning_folder)
         ) as trainer:
@@ -248,6 +250,8 @@ def _fitted(
     return settings.model_copy(update={"batch_size": group.agree(found)})
 
 
+STORAGE_DELAY_S = 90.0
+"""Network storage remembers for so long, by default, what was in a folder."""
 _BEFORE_THE_FIRST_STEP = frozenset({DESCRIPTION_NAME, ".lock"})
 """All that is in a model's folder by then."""
 
@@ -286,6 +290,39 @@ def _summary(result: TrainResult, review: TrainingReview | None) -> Notice:
     return Notice(message=message, reason="TRAINING_SUMMARY", severity="info", details=details)
 
 
+def _load_as_lead(folder: ModelFolder, number: int) -> Generation | None:
+    """The generation the lead goes on from; storage may show what another machine has written with a delay.
+
+    Raises:
+        DataCorrupt: it is not to be seen from here.
+    """
+    deadline = time.monotonic() + STORAGE_DELAY_S
+    while True:
+        generation = folder.load()[0] if number else None
+        if (0 if generation is None else generation.number) == number:
+            return generation
+        if time.monotonic() > deadline:
+            raise DataCorrupt(
+                f"The lead goes on from generation {number} of {folder.path}, which is not the newest that can be read "
+                "here. See that all machines see the same storage.",
+                reason="STORAGE_DIFFERS",
+                path=folder.path,
+            )
+        time.sleep(1.0)
+
+
+def _open_as_lead(path: Path) -> ModelFolder:
+    """The folder, which the lead may have made a moment ago on another machine. Raises as :meth:`ModelFolder.open`."""
+    deadline = time.monotonic() + STORAGE_DELAY_S
+    while True:
+        try:
+            return ModelFolder.open(path)
+        except NotFound:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(1.0)
+
+
 def _resume(
     settings: TrainSettings, folder: ModelFolder, control: RunControl, group: TrainingGroup
 ) -> tuple[Generation | None, TrainingState]:
@@ -295,8 +332,9 @@ def _resume(
     """
     generation = session.load_generation(folder, control) if group.is_lead else None
     group.barrier()  # the lead has set aside what is damaged
+    number = group.agree(0 if generation is None else generation.number)
     if not group.is_lead:
-        generation, _ = folder.load()
+        generation = _load_as_lead(folder, number)
     if generation is None:
         return None, TrainingState()
     was_pretrained = bool(generation.state.get("pretrain"))

@@ -45,6 +45,15 @@ def test_links_are_followed_before_a_path_is_trusted(tmp_path: Path) -> None:
     assert check_path(str(outside), "f", [*roots, os.path.realpath(outside)])
 
 
+def test_where_machines_meet_lies_inside_the_roots_too(tmp_path: Path) -> None:
+    paths = {"source": str(tmp_path / "a"), "target": str(tmp_path / "a"), "model": str(tmp_path / "a")}
+    inside = Work(kind=JobKind.TRAIN, paths=paths, frames="", settings={"nodes": 2})
+    check_work_paths(inside, [os.path.realpath(tmp_path)])
+    with pytest.raises(InvalidInput, match=r"a\.nodes"):  # beside the model, which is the root itself
+        check_work_paths(inside, [os.path.realpath(tmp_path / "a")])
+    check_work_paths(Work(kind=JobKind.TRAIN, paths=paths, frames="", settings={}), [os.path.realpath(tmp_path / "a")])
+
+
 @settings(deadline=None)
 @given(st.text(max_size=40))
 def test_nothing_gets_out_of_a_root(text: str) -> None:

@@ -21,6 +21,8 @@ AUDIENCE_WORDS = {
 SETTINGS_FILE = "settings_file"
 """Where the parsed options have the settings file."""
 _TYPES = {"int": int, "float": float, "string": str, "choice": str}
+ALIASES = {"processes": ("--nproc",)}
+"""Setting → what else its flag is called: the word of torchrun, whose other one, ``--nodes``, is ours too."""
 _FLAG_COLUMN = 32
 """Help texts begin there at the latest."""
 
@@ -126,6 +128,7 @@ def _add_flag(group: argparse._ArgumentGroup, knob: KnobDescription) -> None:
         return
     group.add_argument(
         flag_name(knob.name),
+        *ALIASES.get(knob.name, ()),
         dest=knob.name,
         type=_TYPES[knob.type],
         choices=knob.choices or None,

@@ -199,7 +199,7 @@ def _add_farm(commands: _Commands[CommandParser], shared: CommandParser) -> None
     extract = _command(kinds, shared, "extract", "find the faces of a plate, as one task", "farm_command:submit")
     _add_plate(extract)
     extract.add_argument("--faceset", required=True, metavar="DIR", help="folder of the faceset, made if not there")
-    train = _command(kinds, shared, "train", "train a model, as one task", "farm_command:submit")
+    train = _command(kinds, shared, "train", "train a model, one task per machine (--nodes)", "farm_command:submit")
     train.add_argument("--source", required=True, action="append", metavar="DIR",
                        help="faceset of the identity put on; may be given again")  # fmt: skip
     train.add_argument("--target", required=True, metavar="DIR", help="faceset of the performer in the plate")

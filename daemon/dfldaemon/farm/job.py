@@ -69,7 +69,7 @@ class FarmJob:
         paths: role → path. ``plate``, ``model``, ``faceset`` and ``output`` of a merge; ``plate`` and ``faceset`` of an
             extraction; ``source``, ``source2``..., ``target`` and ``model`` of a training.
         frames: of the plate; empty for a training, and where an extraction takes all there are.
-        chunk: frames per task; 0 makes one task of the whole job.
+        chunk: frames per task; 0 makes one task of the whole job, or one for each machine of a training.
         settings: as given; the rest is left to the worker's defaults.
         model_digest: of a merge's model when it was submitted; a worker that sees another refuses.
         cast_digests: the same of the models its setting ``cast`` names, in their order.
@@ -100,6 +100,11 @@ class FarmJob:
             return {}
         cast = parse_casting(str(self.settings.get("cast", ""))).folders
         return {**dict(zip(cast, self.cast_digests, strict=False)), str(self.paths["model"]): self.model_digest}
+
+    @property
+    def nodes(self) -> int:
+        """Machines that may train together; each does a task."""
+        return int(self.settings.get("nodes", 1)) if self.kind == "train" else 1
 
     @property
     def has_window(self) -> bool:
@@ -258,7 +263,7 @@ def check_output(path: FarmPath, machine: str) -> None:
 
 def chunk_count(job: FarmJob) -> int:
     """Tasks of a job on a farm that counts them; chunks are evened out, none is larger than asked for."""
-    return -(-len(job.frames) // job.chunk) if job.chunk and job.frames else 1
+    return -(-len(job.frames) // job.chunk) if job.chunk and job.frames else job.nodes
 
 
 def range_text(frames: FrameRange) -> str:

@@ -134,6 +134,9 @@ def job_template(job: FarmJob, *, gpus: int = 0) -> dict[str, Any]:
         }
         frames = {"name": "Frames", "type": "CHUNK[INT]", "range": "{{Param.Frames}}", "chunks": chunks}
         step["parameterSpace"] = {"taskParameterDefinitions": [frames]}
+    elif job.nodes > 1:  # no farm promises to run them at once; whoever is there trains, who comes late finds it done
+        nodes = {"name": "Node", "type": "INT", "range": f"1-{job.nodes}"}
+        step["parameterSpace"] = {"taskParameterDefinitions": [nodes]}
     if gpus:
         step["hostRequirements"] = {"amounts": [{"name": "amount.worker.gpu", "min": gpus}]}
     template: dict[str, Any] = {"specificationVersion": "jobtemplate-2023-09", "name": job.name}
@@ -166,6 +169,8 @@ def _task_action(job: FarmJob) -> dict[str, Any]:
         words += ["--folder", f"{role}={{{{Param.{parameter_name(role)}}}}}"]
     if _is_chunked(job):
         words.append("--frames={{Task.Param.Frames}}")  # one word: frames may be negative
+    elif job.nodes > 1:
+        words.append(f"--chunk={{{{Task.Param.Node}}}}/{job.nodes}")
     cancel = {"mode": "NOTIFY_THEN_TERMINATE", "notifyPeriodInSeconds": CANCEL_S}
     return {"command": "{{Param.Command}}", "args": words, "cancelation": cancel}
 

@@ -1,7 +1,7 @@
 """``python -m dflcore.train.parallel``: train on several GPUs or several machines, without a daemon.
 
-By itself it starts ``processes`` of its settings on this machine, and with ``--hosts`` joins those of other machines.
-Under torchrun it is one process of the group that torchrun started.
+By itself it starts ``processes`` of its settings on this machine, and with ``nodes`` meets other machines. Under
+torchrun it is one process of the group that torchrun started.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dflcore.config.train import TrainSettings
-from dflcore.errors import DflError, InvalidInput
-from dflcore.train.parallel.launch import RESTARTS, Hosts
+from dflcore.errors import Cancelled, DflError, InvalidInput
+from dflcore.train.parallel.launch import RESTARTS
 from dflcore.train.parallel.member import EXIT_FAILED, SignalControl, leave
 from dflcore.train.parallel.place import Place
 from dflcore.train.parallel.training import TrainingTask, run_training, train_as_member
 
 _EPILOG = """\
-several machines, each with the same files under the same paths; the training group asks nobody who they are, so let
-nothing but these machines reach the address:
-  machine 0 of 2:  ... --hosts 2 --host 0 --address 10.0.0.5:29500
-  machine 1 of 2:  ... --hosts 2 --host 1 --address 10.0.0.5:29500
+several machines, each with the same files under the same paths: start it on each. They meet in a folder beside the
+model, and come and leave at any time. The ports they talk over ask nobody who they are, so let nothing but these
+machines reach each other's addresses:
+  ... --set nodes=2 --set processes=4
 
-under torchrun, which restarts lost processes and takes machines in and out; the file makes it listen nowhere, while by
-default it listens on every interface of the machine and unpickles what it is sent:
+under a torchrun of your own; the file makes it listen nowhere, while by default it listens on every interface of the
+machine and unpickles what it is sent:
   TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 torchrun --nnodes 2 --nproc-per-node 4 --max-restarts 3
     --rdzv-backend c10d --rdzv-conf store_type=file --rdzv-endpoint /farm/job/private/meeting
     --local-addr 10.0.0.5 -m dflcore.train.parallel ...
@@ -51,7 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if Place.from_environment(os.environ) is not None:
             train_as_member(task.to_json(), control)
         else:
-            run_training(task, control, restarts=options.restarts, hosts=_hosts(options))
+            run_training(task, control, restarts=options.restarts)
+    except Cancelled:  # the others go on
+        return 0
     except DflError as error:
         sys.stderr.write(f"{error.message}\n")
         return EXIT_FAILED
@@ -73,9 +75,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--settings", type=Path, help="file of JSON with settings of training")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="one setting; may be repeated")
     parser.add_argument("--restarts", type=int, default=RESTARTS, help="in a row, without a save between them")
-    parser.add_argument("--hosts", type=int, default=1, help="machines that train together")
-    parser.add_argument("--host", type=int, default=0, help="which of them this is, from 0")
-    parser.add_argument("--address", metavar="ADDRESS:PORT", help="of machine 0, as all of them reach it")
     return parser
 
 
@@ -92,19 +91,6 @@ def _read_settings(path: Path | None, assignments: Sequence[str]) -> TrainSettin
             raise InvalidInput(f"--set takes NAME=VALUE, not {assignment!r}.", reason="BAD_SETTING", field=name)
         values[name] = value
     return TrainSettings.from_values(values)
-
-
-def _hosts(options: argparse.Namespace) -> Hosts | None:
-    if options.hosts == 1:
-        return None
-    address, _, port = (options.address or "").rpartition(":")
-    if not address or not port.isdecimal() or not 0 <= options.host < options.hosts:
-        raise InvalidInput(
-            "Several machines need --address ADDRESS:PORT of machine 0, the same on each, and a --host below --hosts.",
-            reason="BAD_HOSTS",
-            field="address",
-        )
-    return Hosts(count=options.hosts, index=options.host, address=address.strip("[]"), port=int(port))
 
 
 if __name__ == "__main__":

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dflcore.errors import Cancelled, DflError, Internal, ResourceExhausted
+from dflcore.errors import DflError, Internal, ResourceExhausted
 from dflcore.progress import Event, Notice, RunControl, Saved, StopRequest
 from dflcore.train.parallel.lost import GROUP_LOST
 from dflcore.train.parallel.member import CHANNEL_FLAG, UNEXPECTED
 from dflcore.train.parallel.place import LOOPBACK, Place
-from dflcore.train.parallel.wire import decode_line, encode_line, error_from_json, event_from_json
+from dflcore.train.parallel.wire import LineReader, encode_line, error_from_json, event_from_json
 
 logger = logging.getLogger(__name__)
 
@@ -34,26 +34,7 @@ LEAVING_S = 3.0
 """Between a process closing its channel and its end."""
 POLL_S = 0.1
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-MAX_LINE_BYTES = 16 * 1024 * 1024
 _KILLED = (-signal.SIGKILL, -signal.SIGTERM)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hosts:
-    """Several machines that train one model together; a launcher runs on each.
-
-    Attributes:
-        count, index: how many, and which one this is, from 0.
-        address, port: of machine 0, as all reach it. Nothing but these machines may reach it: the group asks nobody who
-            they are.
-        pause_s: before a restart, for the processes elsewhere to notice that theirs is over.
-    """
-
-    count: int
-    index: int
-    address: str
-    port: int
-    pause_s: float = 3.0
 
 
 @dataclass(slots=True)
@@ -62,8 +43,7 @@ class _Member:
 
     rank: int
     process: subprocess.Popen[bytes]
-    channel: socket.socket
-    buffer: bytes = b""
+    reader: LineReader
     result: dict[str, Any] | None = None
     error: DflError | None = None
     ended_at: float | None = None
@@ -87,7 +67,6 @@ def run_processes(
     control: RunControl,
     *,
     restarts: int = RESTARTS,
-    hosts: Hosts | None = None,
     threads: int | None = None,
 ) -> dict[str, Any]:
     """Run a group on this machine until its work is done; answers with the lead's result.
@@ -101,11 +80,10 @@ def run_processes(
         task: plain values, sent to each.
         control: hears the lead's events, and is asked whether to stop as often as the lead's work asks.
         restarts: most in a row without a save between them.
-        hosts: several machines; by default this one alone.
         threads: of the CPU, for each process; by default those of this process are shared out.
 
     Returns:
-        What the work of rank 0 returned; empty on machines other than the first.
+        What the work of rank 0 returned.
 
     Raises:
         DflError: what a process reported.
@@ -115,8 +93,8 @@ def run_processes(
     attempt = 0
     while True:
         with tempfile.TemporaryDirectory(prefix="dfl-group-") as folder:  # only the user can enter it
-            places = _places(processes, hosts, Path(folder), attempt)
-            group = _Group(worker, task, control, places, threads or _fair_threads(processes))
+            places = _places(processes, Path(folder), attempt)
+            group = _Group(worker, task, control, places, threads or fair_threads(processes))
             failure = group.run()
         if failure is None:
             return group.result
@@ -134,8 +112,6 @@ def run_processes(
                 details={"restart": str(lost_in_a_row), "cause": failure.error.reason},
             )
         )
-        if hosts is not None:
-            time.sleep(hosts.pause_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,20 +122,18 @@ class _Failure:
     is_lost: bool
 
 
-def _places(processes: int, hosts: Hosts | None, folder: Path, attempt: int) -> list[Place]:
-    count, index = (1, 0) if hosts is None else (hosts.count, hosts.index)
+def _places(processes: int, folder: Path, attempt: int) -> list[Place]:
     return [
         Place(
-            rank=index * processes + local,
-            world=count * processes,
-            local_rank=local,
+            rank=rank,
+            world=processes,
+            local_rank=rank,
             local_world=processes,
-            store_path=str(folder / "meeting") if hosts is None else "",
-            address=LOOPBACK if hosts is None else hosts.address,
-            port=0 if hosts is None else hosts.port,
+            store_path=str(folder / "meeting"),
+            address=LOOPBACK,
             attempt=attempt,
         )
-        for local in range(processes)
+        for rank in range(processes)
     ]
 
 
@@ -185,7 +159,7 @@ class _Group:
             self._start()
             with selectors.DefaultSelector() as selector:
                 for member in self._members:
-                    selector.register(member.channel, selectors.EVENT_READ, member)
+                    selector.register(member.reader.channel, selectors.EVENT_READ, member)
                 self._watch(selector)
         except OSError as error:
             reason = f"A training process could not be started: {error}."
@@ -209,7 +183,7 @@ class _Group:
                 except OSError:
                     ours.close()
                     raise
-            self._members.append(_Member(place.rank, process, ours))
+            self._members.append(_Member(place.rank, process, LineReader(ours)))
             with contextlib.suppress(OSError):  # it died at once; its exit code says why
                 ours.sendall(encode_line({"type": "start", "task": dict(self.task)}))
             ours.setblocking(False)
@@ -229,28 +203,19 @@ class _Group:
             lost = [member for member in self._members if member.is_lost()]  # looks at each, to remember when
             if lost and deadline is None:
                 deadline = now + PATIENCE_S
-            if (deadline is not None and now > deadline) or (self.stop is not None and self._lead() is None):
+            if deadline is not None and now > deadline:
                 return
 
     def _read(self, member: _Member) -> bool:
         """Take what a process sent; False at the end."""
         try:
-            data = member.channel.recv(1 << 20)
-        except BlockingIOError:
-            return True
-        except OSError:
+            messages, is_here = member.reader.read()
+            for message in messages:
+                self._take(member, message)
+        except DflError as error:
+            member.error = error
             return False
-        *lines, member.buffer = (member.buffer + data).split(b"\n")
-        if len(member.buffer) > MAX_LINE_BYTES:
-            member.error = Internal("A training process sent a line without end.", reason="BAD_WORKER_LINE")
-            return False
-        for line in lines:
-            try:
-                self._take(member, decode_line(line))
-            except DflError as error:
-                member.error = error
-                return False
-        return bool(data)
+        return is_here
 
     def _take(self, member: _Member, message: dict[str, Any]) -> None:
         kind = message["type"]
@@ -276,14 +241,13 @@ class _Group:
 
     def _pass_stop_on(self) -> None:
         """Ask only as often as the lead asks: whoever runs us takes the question for a sign that steps are done."""
-        lead = self._lead()
-        if self.stop is not None or (lead is not None and not self._is_lead_awake):
+        if self.stop is not None or not self._is_lead_awake:
             return
         self._is_lead_awake = False
         self.stop = self.control.stop_requested()
-        if self.stop is not None and lead is not None:
+        if self.stop is not None:
             with contextlib.suppress(OSError):
-                lead.channel.sendall(encode_line({"type": "stop", "request": self.stop.value}))
+                self._members[0].reader.channel.sendall(encode_line({"type": "stop", "request": self.stop.value}))
 
     def _end(self) -> None:
         """Nobody is left behind, whatever happened."""
@@ -299,14 +263,12 @@ class _Group:
                 member.process.wait(PATIENCE_S)  # one that is done only has to leave
             member.process.kill()
             member.process.wait()
-            member.channel.close()
+            member.reader.channel.close()
 
     def _failure(self) -> _Failure | None:
         """The cause among what the processes say: their fellows' end is only a consequence."""
         if all(member.is_done for member in self._members):
             return None
-        if self.stop is not None and self._lead() is None:
-            return _Failure(Cancelled("Training was stopped on this machine."), is_lost=False)
         reported = [member.error for member in self._members if member.error is not None]
         causes = [error for error in reported if error.reason not in (GROUP_LOST, UNEXPECTED)]
         if causes:
@@ -320,9 +282,6 @@ class _Group:
         if defects:
             return _Failure(defects[0], is_lost=False)
         return _Failure(reported[0], is_lost=True)
-
-    def _lead(self) -> _Member | None:
-        return next((member for member in self._members if member.rank == 0), None)
 
 
 def _explain_exit(member: _Member, count: int) -> DflError:
@@ -340,7 +299,7 @@ def _explain_exit(member: _Member, count: int) -> DflError:
     return Internal(f"{who} {how}; the log says more.", reason="WORKER_CRASHED", rank=member.rank, exit_code=code)
 
 
-def _fair_threads(processes: int) -> int:
+def fair_threads(processes: int) -> int:
     """The CPU's threads, or those that this process was allowed, shared out evenly."""
     for variable in THREAD_VARIABLES:
         if os.environ.get(variable, "").isdecimal():

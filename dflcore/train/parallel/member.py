@@ -1,7 +1,7 @@
 """A process of a training group: where it comes from, whom it answers to, and how it ends.
 
-Started by our launcher it has a channel: its task comes from there, and its events and its end go there. Started by
-torchrun it has none: its task comes from its own command line, and what it says goes to its log.
+Started by our launcher or by its agent it has a channel: its task comes from there, and its events and its end go
+there. Started by torchrun it has none: its task comes from its own command line, and what it says goes to its log.
 """
 
 from __future__ import annotations
@@ -15,17 +15,22 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from dflcore.errors import DflError, Internal, ResourceExhausted
 from dflcore.progress import Event, LoggedRun, Notice, RunControl, StopRequest, TrainProgress
 from dflcore.train.parallel.lost import GROUP_LOST
+from dflcore.train.parallel.place import STORE_VARIABLE
 from dflcore.train.parallel.wire import decode_line, encode_line, error_to_json, event_to_json
 
 logger = logging.getLogger(__name__)
 
 CHANNEL_FLAG = "--channel="
+"""A descriptor, or the path of the launcher's socket where an agent stands between."""
 EXIT_FAILED = 1
+EXIT_LEFT = 3
+"""It saved and left before the training was over; an agent starts it anew."""
 EXIT_ORPHANED = 16
 UNEXPECTED = "UNEXPECTED"
 """Reason of an error that nobody raised on purpose."""
@@ -54,6 +59,13 @@ class ChannelControl:
         self._last_asked = 0.0
         self._is_finished = False
 
+    def save_when_terminated(self) -> None:
+        """From now on SIGTERM, by which an agent begins another group, has the lead save, and all leave with it.
+
+        The others wait for its word: a step takes all of them. Until here the signal ends the process at once.
+        """
+        signal.signal(signal.SIGTERM, self._terminate if self._is_lead else signal.SIG_IGN)
+
     def receive_task(self) -> Mapping[str, Any]:
         """The first line; from then on the channel is watched. The process ends with whoever started it."""
         line = self._lines.readline()
@@ -62,6 +74,11 @@ class ChannelControl:
         threading.Thread(target=self._listen, name="channel", daemon=True).start()
         task: Mapping[str, Any] = decode_line(line)["task"]
         return task
+
+    def greet(self) -> None:
+        """Say which process this is, to a launcher that did not start it itself."""
+        group = Path(os.environ.get(STORE_VARIABLE, "")).name
+        self._send({"type": "hello", "rank": int(os.environ.get("RANK", "0")), "group": group})
 
     def emit(self, event: Event) -> None:
         if self._is_lead or isinstance(event, Notice):
@@ -85,6 +102,9 @@ class ChannelControl:
                 self._channel.sendall(encode_line(message))
         except OSError:  # the thread that listens ends the process
             return
+
+    def _terminate(self, *_: object) -> None:
+        self._request = self._request or StopRequest.SHUTDOWN
 
     def _listen(self) -> None:
         try:
@@ -124,13 +144,15 @@ def run_member(work: Work, arguments: Sequence[str]) -> int:
     """Do the work the launcher sends; answers with the exit code. Every error ends here.
 
     Args:
-        arguments: of the command line; ``--channel=<descriptor>`` is among them.
+        arguments: of the command line; ``--channel=`` is among them, see :data:`CHANNEL_FLAG`.
     """
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all; the launcher asks the lead to stop
-    descriptor = int(next(one for one in arguments if one.startswith(CHANNEL_FLAG)).removeprefix(CHANNEL_FLAG))
-    os.set_inheritable(descriptor, False)
-    control = ChannelControl(socket.socket(fileno=descriptor), is_lead=os.environ.get("RANK", "0") == "0")
+    where = next(one for one in arguments if one.startswith(CHANNEL_FLAG)).removeprefix(CHANNEL_FLAG)
+    has_agent = not where.isdecimal()
+    control = ChannelControl(_channel(where), is_lead=os.environ.get("RANK", "0") == "0")
+    if has_agent:
+        control.greet()
     task = control.receive_task()
     try:
         result = work(task, control)
@@ -146,7 +168,20 @@ def run_member(work: Work, arguments: Sequence[str]) -> int:
         control.finish({"type": "failed", "error": error_to_json(explain(error))})
         return EXIT_FAILED
     control.finish({"type": "done", "result": dict(result)})
-    return 0
+    return EXIT_LEFT if has_agent and result.get("stopped") else 0
+
+
+def _channel(where: str) -> socket.socket:
+    """The launcher's, by its descriptor or path; without a launcher the process ends."""
+    if where.isdecimal():
+        os.set_inheritable(int(where), False)
+        return socket.socket(fileno=int(where))
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        channel.connect(where)
+    except OSError:
+        os._exit(EXIT_ORPHANED)
+    return channel
 
 
 def explain(error: BaseException) -> DflError:

@@ -1,8 +1,8 @@
 """Where a process stands in its training group, and where the group meets.
 
-On one machine the processes meet in a file inside a folder that only the user can enter; nothing listens for it.
-Processes on several machines meet at an address of the first one's, which listens at that address alone: torch's own
-store would listen on every interface of the machine.
+The processes that we start, on one machine or on several, meet in a file inside a folder that only the user can enter;
+nothing listens for it. A group that torchrun was asked for by hand meets at an address of its first machine's, which
+listens at that address alone: torch's own store would listen on every interface of the machine.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -19,11 +19,15 @@ from torch.distributed import FileStore, PrefixStore, Store, TCPStore  # type: i
 from dflcore.errors import InvalidInput
 
 STORE_VARIABLE = "DFL_GROUP_STORE"
-"""Set by our launcher: the file where the processes of one machine meet."""
+"""Set by our launcher: the file where the processes meet."""
+ADDRESS_VARIABLE = "DFL_GROUP_ADDRESS"
+"""Set by our launcher: this machine's own address, which its processes talk over; loopback where it is not set."""
 LOOPBACK = "127.0.0.1"
 _SIOCGIFADDR = 0x8915
 """ioctl(2) on Linux: the address of a network interface."""
 _BACKLOG = 1024
+_ELSEWHERE = ("192.0.2.1", 9)
+"""An address reserved for documentation (RFC 5737); the way to it leads out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +37,7 @@ class Place:
     Attributes:
         rank, world: this process and how many there are. local_rank, local_world: the same on this machine.
         store_path: the file where the group meets; empty when it meets at ``address`` and ``port``.
+        address: with a file, this machine's own; without one, that of the first machine.
         is_served: somebody else (torchrun) listens at the address; otherwise the process of rank 0 does.
         attempt: how often the group was started anew.
     """
@@ -63,14 +68,16 @@ class Place:
             except ValueError:
                 raise _bad_environment(f"{name} is no number") from None
 
+        store_path = environ.get(STORE_VARIABLE, "")
+        own = environ.get(ADDRESS_VARIABLE) or LOOPBACK
         place = cls(
             rank=number("RANK", 0),
             world=number("WORLD_SIZE", 1),
             local_rank=number("LOCAL_RANK", 0),
             local_world=number("LOCAL_WORLD_SIZE", 1),
-            store_path=environ.get(STORE_VARIABLE, ""),
-            address=environ.get("MASTER_ADDR", ""),
-            port=number("MASTER_PORT", 0),
+            store_path=store_path,
+            address=own if store_path else environ.get("MASTER_ADDR", ""),
+            port=0 if store_path else number("MASTER_PORT", 0),
             is_served=environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
             attempt=number("TORCHELASTIC_RESTART_COUNT", 0),
         )
@@ -91,7 +98,7 @@ class Place:
             "TORCHELASTIC_USE_AGENT_STORE": str(self.is_served),
         }
         if self.store_path:
-            return {**values, STORE_VARIABLE: self.store_path}
+            return {**values, STORE_VARIABLE: self.store_path, ADDRESS_VARIABLE: self.address}
         return {**values, STORE_VARIABLE: "", "MASTER_ADDR": self.address, "MASTER_PORT": str(self.port)}
 
 
@@ -145,11 +152,51 @@ def _listen(address: str, port: int) -> socket.socket:
 
 
 def interface_of(place: Place) -> str | None:
-    """The network interface the group talks over: loopback on one machine, else the one that leads to the address.
+    """The network interface the group talks over: that of this machine's address, or the one that leads to the first's.
 
     None when it cannot be told.
     """
-    wanted = LOOPBACK if place.store_path else _own_address(place.address, place.port)
+    wanted = (place.address or LOOPBACK) if place.store_path else _own_address(place.address, place.port)
+    names = {address: name for name, address in _interfaces()}
+    return names.get(wanted) or (names.get(LOOPBACK) if wanted.startswith("127.") else None)
+
+
+def find_own_address(wanted: str) -> str:
+    """The address that other machines reach this one at.
+
+    Args:
+        wanted: an address, a host name or an interface of this machine; empty takes the address of the interface that
+            leads out of it, and loopback where none does.
+
+    Raises:
+        InvalidInput: it is not this machine's.
+    """
+    interfaces = list(_interfaces())
+    if not wanted:
+        return _own_address(*_ELSEWHERE) or LOOPBACK
+    by_name = dict(interfaces)
+    if wanted in by_name:
+        return by_name[wanted]
+    try:
+        resolved = {str(entry[4][0]) for entry in socket.getaddrinfo(wanted, None, socket.AF_INET)}
+    except OSError:
+        resolved = set()
+    found = sorted(resolved & {address for _, address in interfaces})
+    if found:
+        return found[0]
+    if any(address.startswith("127.") for address in resolved):
+        return LOOPBACK
+    known = ", ".join(f"{name} ({address})" for name, address in interfaces) or "none"
+    raise InvalidInput(
+        f"node_address is {wanted!r}, which is no address and no interface of the machine {socket.gethostname()}; it "
+        f"has {known}. Name one of these, or leave it out.",
+        reason="NO_SUCH_ADDRESS",
+        field="node_address",
+    )
+
+
+def _interfaces() -> Iterator[tuple[str, str]]:
+    """Names and IPv4 addresses of this machine's network interfaces."""
     for _, name in socket.if_nameindex():
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             request = struct.pack("256s", name.encode()[:15])
@@ -157,10 +204,7 @@ def interface_of(place: Place) -> str | None:
                 answer = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, request)
             except OSError:
                 continue
-        address = socket.inet_ntoa(answer[20:24])
-        if address == wanted or (wanted.startswith("127.") and address == LOOPBACK):
-            return name
-    return None
+        yield name, socket.inet_ntoa(answer[20:24])
 
 
 def _own_address(address: str, port: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,15 +12,26 @@ from pathlib import Path
 from typing import Any
 
 from dflcore.config.train import TrainSettings
+from dflcore.errors import Conflict
 from dflcore.io.faceset import Faceset
+from dflcore.models.layout import generation_folders, read_facts
 from dflcore.progress import RunControl, StopRequest
-from dflcore.train.parallel.group import AloneGroup, TrainingGroup, join_group, local_device
-from dflcore.train.parallel.launch import RESTARTS, Hosts, run_processes
+from dflcore.train.optim.schedule import Schedule
+from dflcore.train.parallel.group import TIMEOUT_S, AloneGroup, TrainingGroup, join_group, local_device
+from dflcore.train.parallel.launch import RESTARTS, run_processes
+from dflcore.train.parallel.meeting import is_met
+from dflcore.train.parallel.member import ChannelControl
+from dflcore.train.parallel.nodes import WAIT_S, Node, run_node
 from dflcore.train.parallel.place import Place
 from dflcore.train.review import TrainingReview
 from dflcore.train.trainer import TrainResult, train
+from dflcore.version import __version__
 from dflcore.weights.store import WeightStore
 
+OWN_SETTINGS = frozenset({"device", "processes", "node_address", "cache_mb"})
+"""What machines that train together may set each for itself."""
+NODES_TIMEOUT_S = 600.0
+"""A machine that lost its power says nothing; still longer than a save to a slow disk, a preview or a compilation."""
 WORKER = (sys.executable, "-P", "-m", "dflcore.train.parallel.worker")
 
 
@@ -78,23 +90,71 @@ def run_training(
     *,
     worker: Sequence[str] = WORKER,
     restarts: int = RESTARTS,
-    hosts: Hosts | None = None,
-) -> TrainResult | None:
-    """Train here, in processes of this machine, or with other machines, as settings and ``hosts`` say.
+    wait_s: int = WAIT_S,
+) -> TrainResult:
+    """Train here, in processes of this machine, or with other machines, as the settings say.
 
     Args:
-        worker: command of a process of the group. restarts, hosts: see :func:`run_processes`.
-
-    Returns:
-        None on machines other than the first.
+        worker: command of a process of a group. restarts: see :func:`run_processes`.
+        wait_s: for other machines, see :class:`dflcore.train.parallel.nodes.Node`.
 
     Raises:
-        DflError: as :func:`dflcore.train.trainer.train` and :func:`run_processes`.
+        Conflict: other machines train this model together.
+        DflError: as :func:`dflcore.train.trainer.train`, :func:`run_processes` and :func:`run_node`.
     """
-    if task.settings.processes == 1 and hosts is None:
+    if task.settings.nodes > 1:
+        return _result_from_json(run_node(worker, _node(task, wait_s), task.to_json(), control, restarts=restarts))
+    if is_met(task.model):
+        raise Conflict(
+            f"Several machines train the model {task.model} together; take part with --nodes, or wait for them.",
+            reason="MODEL_BUSY",
+            path=task.model,
+        )
+    if task.settings.processes == 1:
         return train_with(task, control, AloneGroup())
-    result = run_processes(worker, task.settings.processes, task.to_json(), control, restarts=restarts, hosts=hosts)
-    return _result_from_json(result) if result else None
+    return _result_from_json(run_processes(worker, task.settings.processes, task.to_json(), control, restarts=restarts))
+
+
+def _node(task: TrainingTask, wait_s: int) -> Node:
+    """This machine among others, and what they all must have been told.
+
+    Raises:
+        DflError: a faceset cannot be opened.
+    """
+    settings = task.settings
+    facts = {"version": __version__}
+    for name, value in settings.values().items():
+        if name not in OWN_SETTINGS:
+            facts[name] = "not set" if value is None else str(value)
+    paths = {"source": task.source, "target": task.target}
+    paths |= {f"source{number}": path for number, path in enumerate(task.more_sources, 2)}
+    for name, path in paths.items():
+        with Faceset.open(path) as faceset:
+            digest = hashlib.sha256("\n".join(sorted(faceset.names)).encode()).hexdigest()
+            facts[f"faceset of the {name}"] = f"{faceset.info.face_count} faces ({digest[:8]})"
+    return Node(
+        model=task.model,
+        facts=facts,
+        nodes=settings.nodes,
+        processes=settings.processes,
+        address=settings.node_address,
+        newest=lambda: generation_folders(task.model)[:1],
+        wait_s=1 if _is_over(task) else wait_s,
+    )
+
+
+def _is_over(task: TrainingTask) -> bool:
+    """Nothing is left to do, and so nobody to wait for."""
+    settings = task.settings
+    try:
+        state, _ = read_facts(generation_folders(task.model)[0])
+        schedule = Schedule(
+            peak=0.0, iterations=settings.iterations, seconds=settings.minutes and settings.minutes * 60.0
+        )
+        is_over = schedule.is_over(int(state["iteration"]), float(state["elapsed_s"]))
+    except (IndexError, KeyError, OSError, ValueError):
+        return False
+    return is_over and bool(state.get("pretrain")) is settings.pretrain
 
 
 def train_as_member(values: Mapping[str, Any], control: RunControl) -> dict[str, object]:
@@ -112,7 +172,9 @@ def train_as_member(values: Mapping[str, Any], control: RunControl) -> dict[str,
     if place is not None and place.local_world > 1 and device.type == "cuda":
         own = TrainSettings.from_values({**task.settings.values(), "device": str(device)})
         task = TrainingTask.from_json({**task.to_json(), "settings": own.values()})
-    group = join_group(device)
+    group = join_group(device, timeout_s=NODES_TIMEOUT_S if task.settings.nodes > 1 else TIMEOUT_S)
+    if isinstance(control, ChannelControl):
+        control.save_when_terminated()
     result = train_with(task, control, group)
     group.close()  # not after an error: the others may be gone
     return _result_to_json(result)

@@ -3,16 +3,20 @@
 =========  ==========  ======================================================================
 to member  ``start``   ``task``: plain values for the work; the first line
            ``stop``    ``request``: ``cancel``, ``pause`` or ``shutdown``; to the lead alone
-from it    ``asked``   the work asked whether to stop: it is alive and between two steps
+from it    ``hello``   ``rank``, ``group``; the first line of one that an agent started
+           ``asked``   the work asked whether to stop: it is alive and between two steps
            ``event``   ``event``: see :func:`event_to_json`
            ``done``    ``result``: plain values; the last line
            ``failed``  ``error``: see :func:`error_to_json`; the last line
+from an    ``waits``   for other machines; ``is_regroup``: because some came or left
+agent      ``group``   ``name``, ``nodes``, ``index`` of this machine, ``lead``: name of the lead's; it starts now
 =========  ==========  ======================================================================
 """
 
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -24,6 +28,34 @@ _EVENTS: Mapping[str, type[Event]] = {
     event.__name__: event for event in (FrameProgress, TrainProgress, Preview, Saved, Notice)
 }
 _ERRORS: Mapping[str, type[DflError]] = {error.__name__: error for error in ERROR_CLASSES}
+
+
+MAX_LINE_BYTES = 16 * 1024 * 1024
+
+
+class LineReader:
+    """Messages from a socket that does not block."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self.channel = channel
+        self._buffer = b""
+
+    def read(self) -> tuple[list[dict[str, Any]], bool]:
+        """What has come, and whether the other side is still there.
+
+        Raises:
+            Internal: a line is no message, or has no end.
+        """
+        try:
+            data = self.channel.recv(1 << 20)
+        except BlockingIOError:
+            return [], True
+        except OSError:
+            return [], False
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        if len(self._buffer) > MAX_LINE_BYTES:
+            raise Internal("A training process sent a line without end.", reason="BAD_WORKER_LINE")
+        return [decode_line(line) for line in lines], bool(data)
 
 
 def encode_line(message: Mapping[str, object]) -> bytes:

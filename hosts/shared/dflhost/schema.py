@@ -13,7 +13,7 @@ DIGEST
     equals GetServerInfoResponse.schema_digest of a daemon of the same build.
 """
 
-DIGEST = "0159106925295819b913453b337d8110f2da2e23706cfba928f1d4f9fec1f951"
+DIGEST = "93075ef7f17e4f17c78c531d1646379bf8d1c11d890d644482973ebe8f4575da"
 
 MESSAGES = {
     "dflproto.v1.ApplyMasksSettings": [
@@ -871,6 +871,8 @@ MESSAGES = {
         (56, "accumulate_steps", "optional", "int64", "", ""),
         (57, "checkpoint_activations", "optional", "bool", "", ""),
         (58, "offload_optimizer", "optional", "bool", "", ""),
+        (59, "nodes", "optional", "int64", "", ""),
+        (60, "node_address", "optional", "string", "", ""),
     ],
     "dflproto.v1.TrainSpec": [
         (1, "source_path", "single", "string", "", ""),

@@ -113,6 +113,24 @@ def test_extractions_and_trainings_are_one_task(shot: FrameShot, tmp_path: Path)
     assert {"SourceFolder", "Source2Folder", "TargetFolder", "ModelFolder"} < set(values)
 
 
+def test_a_training_on_several_machines_has_a_task_for_each(shot: FrameShot, tmp_path: Path) -> None:
+    words = ["--source", shot.faceset, "--target", shot.faceset, "--model", tmp_path / "model", "--iterations", 5]
+    words += ["--nodes", 2, "--nproc", 4]
+    for backend in ("openjd", "deadline10", "flamenco"):
+        line = ["farm", "submit", "train", *words, "--backend", backend, "--dry-run", tmp_path / backend]
+        assert main([str(word) for word in line]) == 0
+    template = json.loads((tmp_path / "openjd" / "template.json").read_text())
+    (step,) = template["steps"]
+    nodes = {"name": "Node", "type": "INT", "range": "1-2"}
+    assert step["parameterSpace"] == {"taskParameterDefinitions": [nodes]}
+    assert step["script"]["actions"]["onRun"]["args"][-1] == "--chunk={{Task.Param.Node}}/2"
+    assert "extensions" not in template
+    settings = json.loads(step["script"]["embeddedFiles"][0]["data"])["settings"]
+    assert settings == {"iterations": 5, "nodes": 2, "processes": 4}
+    assert "Frames=1-2\n" in (tmp_path / "deadline10" / "job_info.txt").read_text()
+    assert json.loads((tmp_path / "flamenco" / "flamenco_job.json").read_text())["settings"]["task_count"] == 2
+
+
 @pytest.fixture
 def described(submit: Submit, tmp_path: Path) -> Path:
     """The description a worker reads, in a file of its own."""

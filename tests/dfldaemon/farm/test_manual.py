@@ -17,7 +17,7 @@ def manual(repository: Path) -> str:
 
 def test_commands_parse(manual: str) -> None:
     commands = re.findall(r"^(dfl .*)", manual.replace("\\\n", " "), flags=re.MULTILINE)
-    assert len(commands) == 4
+    assert len(commands) == 5
     for command in commands:
         assert build_parser().parse_args(shlex.split(command)[1:]).command == "farm_command:submit"
 

@@ -346,6 +346,24 @@ def test_a_training_is_one_task_and_goes_on_to_its_end_only(
 
 
 @pytest.mark.slow
+def test_a_training_on_machines_that_come_one_after_the_other(
+    shot: FrameShot, tmp_path: Path, openjd_python: str, dfl_program: Path
+) -> None:
+    """``openjd run`` does one task after the other: the first trains alone, the second finds nothing to do."""
+    bundle = tmp_path / "bundle"
+    words = ["--source", shot.faceset, "--target", shot.faceset, "--model", tmp_path / "trained"]
+    words += ["--iterations", 3, "--batch-size", 1, "--resolution", 64, "--preset", "quick96", "--nodes", 2]
+    line = ["farm", "submit", "train", *words, "--dry-run", bundle, "--dfl", dfl_program]
+    assert main([str(word) for word in line]) == 0
+    code, said = openjd_run(openjd_python, bundle)
+    assert code == 0, said
+    assert said.count("this one trains alone until one comes") == 2
+    assert "already; raise iterations or minutes to go on" in said
+    assert read_model_facts(tmp_path / "trained")[0].iteration == 3
+    assert not (tmp_path / "trained.nodes").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.footage
 def test_real_talking_heads_from_movies_to_swapped_frames(
     material: Path, tmp_path: Path, openjd_python: str, dfl_program: Path

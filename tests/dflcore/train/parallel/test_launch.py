@@ -7,7 +7,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,9 +18,9 @@ from typing import Any
 import psutil
 import pytest
 
-from dflcore.errors import Cancelled, DataCorrupt, DflError, Internal, ResourceExhausted
+from dflcore.errors import DataCorrupt, DflError, Internal, ResourceExhausted
 from dflcore.progress import Notice, Saved, StopRequest, TrainProgress
-from dflcore.train.parallel.launch import Hosts, run_processes
+from dflcore.train.parallel.launch import run_processes
 
 Listener = Callable[..., Any]
 SOON_S = 20.0
@@ -141,46 +140,6 @@ def test_processes_end_with_whoever_started_them(tiny_worker: list[str], tmp_pat
     launcher.wait()
     _, alive = psutil.wait_procs(children, timeout=SOON_S)
     assert not alive
-
-
-@pytest.mark.slow
-def test_several_machines_meet_at_an_address(tiny_worker: list[str], tmp_path: Path, listener: Listener) -> None:
-    """Two launchers on loopback stand for two machines; the second one's process is killed once."""
-    task = {"path": str(tmp_path / "model"), "steps": 20, "ends": {"1:12": "kill"}}
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    results: dict[int, dict[str, Any]] = {}
-    heard = [listener(), listener()]
-
-    def launch(index: int) -> None:
-        hosts = Hosts(count=2, index=index, address="127.0.0.1", port=port, pause_s=1.0)
-        results[index] = run_processes(tiny_worker, 1, task, heard[index], hosts=hosts)
-
-    launchers = [threading.Thread(target=launch, args=(index,)) for index in range(2)]
-    for one in launchers:
-        one.start()
-    for one in launchers:
-        one.join()
-    assert results[0]["step"] == 20
-    assert results[0]["first"] == 10
-    assert results[0]["world"] == 2
-    assert results[1] == {}
-    assert "TRAINING_RESTARTED" in heard[0].reasons()
-    assert any(isinstance(event, Saved) for event in heard[0].events)
-
-
-def test_a_machine_without_the_lead_can_leave(tiny_worker: list[str], tmp_path: Path) -> None:
-    class Leaving:
-        def emit(self, event: object) -> None:
-            return
-
-        def stop_requested(self) -> StopRequest:
-            return StopRequest.CANCEL
-
-    hosts = Hosts(count=2, index=1, address="127.0.0.1", port=9, pause_s=0.1)
-    with pytest.raises(Cancelled):
-        run_processes(tiny_worker, 1, {"path": str(tmp_path / "model"), "steps": 1}, Leaving(), hosts=hosts)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from dflcore.errors import InvalidInput
-from dflcore.train.parallel.place import Place, interface_of, open_store
+from dflcore.train.parallel.place import Place, find_own_address, interface_of, open_store
 
 TORCHRUN = {
     "RANK": "3",
@@ -34,7 +34,8 @@ def test_what_torchrun_sets_is_understood() -> None:
 @pytest.mark.parametrize(
     "place",
     [
-        Place(rank=1, world=2, local_rank=1, local_world=2, store_path="/run/meeting", attempt=2),
+        Place(rank=1, world=2, local_rank=1, local_world=2, store_path="/run/meeting", address="10.0.0.7"),
+        Place(rank=1, world=2, local_rank=1, local_world=2, store_path="/run/meeting", address="127.0.0.1", attempt=2),
         Place(rank=3, world=4, local_rank=1, local_world=2, address="10.0.0.5", port=29500),
     ],
 )
@@ -75,6 +76,26 @@ def test_an_address_that_is_not_this_machines_is_refused() -> None:
     with pytest.raises(InvalidInput, match=r"192\.0\.2\.1:29500") as caught:
         open_store(Place(rank=0, world=2, address="192.0.2.1", port=29500), 1)
     assert caught.value.reason == "NO_SUCH_ADDRESS"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for its interfaces")
+@pytest.mark.parametrize("wanted", ["lo", "localhost", "127.0.0.1", "127.0.0.2"])
+def test_a_machine_is_named_by_interface_name_or_address(wanted: str) -> None:
+    assert find_own_address(wanted) == "127.0.0.1"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for its interfaces")
+def test_a_machine_finds_its_own_address() -> None:
+    found = find_own_address("")
+    assert interface_of(Place(rank=0, world=2, store_path="x", address=found)) is not None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for its interfaces")
+@pytest.mark.parametrize("wanted", ["203.0.113.9", "no.such.name.invalid"])
+def test_what_is_not_this_machines_is_refused(wanted: str) -> None:
+    with pytest.raises(InvalidInput, match="no address and no interface of the machine") as caught:
+        find_own_address(wanted)
+    assert caught.value.details["field"] == "node_address"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for its interfaces")

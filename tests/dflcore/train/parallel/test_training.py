@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -200,11 +201,39 @@ def test_the_command_starts_processes_itself(facesets: tuple[Path, Path], tmp_pa
     assert ModelFolder.open(tmp_path / "model").is_saved
 
 
+@pytest.mark.slow
+def test_commands_on_several_machines_train_one_model(
+    facesets: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And nobody else does meanwhile."""
+    model = tmp_path / "model"
+    length = ("--set", "iterations=100000", "--set", "minutes=0.2", "--set", "save_interval_s=2")
+    words = command(facesets, model, *length, "--set", "nodes=2", "--set", "node_address=lo")
+    program = [sys.executable, "-m", "dflcore.train.parallel", *words]
+    machines = [subprocess.Popen(program, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    while not (model.exists() and ModelFolder.open(model).is_saved):
+        assert all(one.poll() is None for one in machines)
+        time.sleep(0.1)
+    assert main(command(facesets, model)) == 1
+    assert "Several machines train" in capsys.readouterr().err
+    assert main([*words, "--set", "batch_size=2"]) == 1
+    assert "batch_size is 2 here and 1 on" in capsys.readouterr().err
+    said = [one.communicate()[1] for one in machines]
+    assert [one.returncode for one in machines] == [0, 0], said
+    assert sum("2 machines train together. This one leads" in text for text in said) == 1
+    generation, notices = ModelFolder.open(model).load()
+    assert generation is not None
+    assert generation.state["elapsed_s"] >= 12.0
+    assert not notices
+    before = generation.iteration
+    assert main([*words, "--set", "iterations=1"]) == 0
+    assert ModelFolder.open(model).load()[0].iteration == before, "nothing was left to do"  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--hosts", "2"], "--address ADDRESS:PORT"),
-        (["--hosts", "2", "--host", "2", "--address", "127.0.0.1:29500"], "a --host below --hosts"),
+        (["--set", "nodes=2", "--set", "node_address=203.0.113.9"], "node_address is '203.0.113.9'"),
         (["--set", "batch_size"], "NAME=VALUE"),
         (["--set", "batch_size=0"], "batch_size"),
         (["--settings", "nothing.json"], "nothing.json holds no settings"),

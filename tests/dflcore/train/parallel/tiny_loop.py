@@ -19,7 +19,7 @@ import torch
 from dflcore.errors import DataCorrupt
 from dflcore.progress import Notice, RunControl, Saved, TrainProgress
 from dflcore.train.parallel.group import TrainingGroup, join_group, local_device
-from dflcore.train.parallel.member import leave, run_member
+from dflcore.train.parallel.member import ChannelControl, leave, run_member
 from dflcore.train.parallel.place import Place
 
 LOST_IN_TIME_S = 30.0
@@ -37,6 +37,8 @@ def fixed_batch(step: int, size: int) -> torch.Tensor:
 def work(task: Mapping[str, Any], control: RunControl) -> Mapping[str, object]:
     place = Place.from_environment(os.environ)
     group = join_group(local_device("cpu", place), timeout_s=LOST_IN_TIME_S, join_timeout_s=LOST_IN_TIME_S)
+    if isinstance(control, ChannelControl) and task.get("nodes"):
+        control.save_when_terminated()
     try:
         return train(task, control, group)
     finally:
@@ -77,7 +79,8 @@ def train(task: Mapping[str, Any], control: RunControl, group: TrainingGroup) ->
     if group.is_lead:
         save(path, network, done, control)
     control.emit(Notice(message=f"one of {group.world} is through", reason="THROUGH", severity="info"))
-    return {"step": done, "first": first, "world": group.world, "threads": os.environ["OMP_NUM_THREADS"]}
+    threads = os.environ["OMP_NUM_THREADS"]
+    return {"step": done, "first": first, "world": group.world, "threads": threads, "stopped": bool(stopped)}
 
 
 def save(path: Path, network: torch.nn.Module, step: int, control: RunControl) -> None:
