@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from dflcore.models.checkpoint import ModelFolder
+from dflcore.models.layout import generation_folders
 from dflcore.train.parallel.meeting import meeting_folder
 from journey import DFL, Daemon, json_lines, wait_until
 from small_facesets import noise_faceset
@@ -41,15 +43,23 @@ def test_two_daemons_train_one_model_and_one_that_loses_its_part_joins_again(
     words += ["--model", model, "--nodes", 2, "--nproc", 1, "--node-address", "lo", "--device", "cpu", "--minutes", 0.4]
     words += ["--batch-size", 1, "--resolution", 64, "--save-interval-s", 2]
     line = [*DFL, "train", "--json", *map(str, words)]
-    commands = [
-        subprocess.Popen(line, env=daemon.environment(), stdout=subprocess.PIPE, text=True) for daemon in machines
-    ]
-    wait_until(lambda: model.exists() and ModelFolder.open(model).is_saved, "the model is saved")
-    machines[1].worker().send_signal(signal.SIGKILL)
-    events = [list(json_lines(command.communicate()[0])) for command in commands]
-    assert [command.returncode for command in commands] == [0, 0], events
-    groups = [[event["details"]["nodes"] for event in told if event.get("reason") == "NODES_TRAIN"] for told in events]
-    assert [told[-1] for told in groups] == ["2", "2"], "both were there at the end"
+    told = [tmp_path / "one.jsonl", tmp_path / "two.jsonl"]
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(path.open("w")) for path in told]
+        commands = [
+            stack.enter_context(subprocess.Popen(line, env=daemon.environment(), stdout=file))
+            for daemon, file in zip(machines, files, strict=True)
+        ]
+        for command in commands:
+            stack.callback(command.kill)
+        wait_until(lambda: all("2 machines train together" in path.read_text() for path in told), "they are together")
+        wait_until(lambda: bool(generation_folders(model)), "the model is saved")
+        machines[1].worker().send_signal(signal.SIGKILL)
+        codes = [command.wait() for command in commands]
+    events = [list(json_lines(path.read_text())) for path in told]
+    assert codes == [0, 0], events
+    groups = [[event["details"]["nodes"] for event in one if event.get("reason") == "NODES_TRAIN"] for one in events]
+    assert [one[-1] for one in groups] == ["2", "2"], "both were there at the end"
     assert "WORKER_KILLED" in reasons(events[1])
     assert "TRAINING_RESTARTED" in reasons(events[0])
     generation, notices = ModelFolder.open(model).load()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -207,23 +208,29 @@ def test_commands_on_several_machines_train_one_model(
 ) -> None:
     """And nobody else does meanwhile."""
     model = tmp_path / "model"
-    length = ("--set", "iterations=100000", "--set", "minutes=0.2", "--set", "save_interval_s=2")
+    length = ("--set", "iterations=100000", "--set", "minutes=0.25", "--set", "save_interval_s=2")
     words = command(facesets, model, *length, "--set", "nodes=2", "--set", "node_address=lo")
     program = [sys.executable, "-m", "dflcore.train.parallel", *words]
-    machines = [subprocess.Popen(program, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    while not (model.exists() and ModelFolder.open(model).is_saved):
-        assert all(one.poll() is None for one in machines)
-        time.sleep(0.1)
-    assert main(command(facesets, model)) == 1
-    assert "Several machines train" in capsys.readouterr().err
-    assert main([*words, "--set", "batch_size=2"]) == 1
-    assert "batch_size is 2 here and 1 on" in capsys.readouterr().err
-    said = [one.communicate()[1] for one in machines]
-    assert [one.returncode for one in machines] == [0, 0], said
-    assert sum("2 machines train together. This one leads" in text for text in said) == 1
+    logs = [tmp_path / "one.log", tmp_path / "other.log"]
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(path.open("w")) for path in logs]
+        machines = [stack.enter_context(subprocess.Popen(program, stderr=file)) for file in files]
+        for machine in machines:
+            stack.callback(machine.kill)
+        while not all("2 machines train together" in path.read_text() for path in logs):
+            assert all(one.poll() is None for one in machines), [path.read_text() for path in logs]
+            time.sleep(0.1)
+        assert main(command(facesets, model)) == 1
+        assert "Several machines train" in capsys.readouterr().err
+        assert main([*words, "--set", "batch_size=2"]) == 1
+        assert "batch_size is 2 here and 1 on" in capsys.readouterr().err
+        codes = [one.wait() for one in machines]
+    said = [path.read_text() for path in logs]
+    assert codes == [0, 0], said
+    assert sum("2 machines train together. This one leads" in text for text in said) == 1, said
     generation, notices = ModelFolder.open(model).load()
     assert generation is not None
-    assert generation.state["elapsed_s"] >= 12.0
+    assert generation.state["elapsed_s"] >= 15.0
     assert not notices
     before = generation.iteration
     assert main([*words, "--set", "iterations=1"]) == 0
