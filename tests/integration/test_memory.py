@@ -26,7 +26,7 @@ from dflcore.color.ocio import ColorConverter
 from dflcore.config.merge import MergeSettings
 from dflcore.frames import FrameRange
 from dflcore.io.faceset import Faceset
-from dflcore.io.plate import open_plate
+from dflcore.io.open_plate import open_plate
 from dflcore.merge.pipeline import merge_range
 from dflcore.merge.swapper import open_swapper
 from dflcore.progress import LoggedRun

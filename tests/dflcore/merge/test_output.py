@@ -304,7 +304,7 @@ KILLED = """
     from dflcore.color.ocio import ColorConverter
     from dflcore.config.merge import MergeSettings
     from dflcore.io.faceset import Faceset
-    from dflcore.io.plate import open_plate
+    from dflcore.io.open_plate import open_plate
     from dflcore.merge.pipeline import merge_range
     from dflcore.progress import LoggedRun
     from dflcore.types import FaceType
@@ -341,7 +341,8 @@ def test_a_kill_leaves_no_torn_file_and_the_next_run_completes(make_shot):
                 break
             time.sleep(0.003)
         process.send_signal(signal.SIGKILL)
-        process.communicate()
+        _, said = process.communicate()
+        assert out.is_dir(), said.decode()
         assert all(is_valid_exr(out / name) for name in frames_in_final(out))
     finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert finished.returncode == 0, finished.stderr
